@@ -1,0 +1,113 @@
+"""What the user asked for: the body of POST /v1/fine_tuning/jobs, with every bound in one place."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Auto = Literal["auto"]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors, numbers are not read from text, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DpoHyperparameters(Strict):
+    """Settings of the training itself. `auto` is resolved and echoed as a number when the run starts.
+
+    beta, learning_rate, weight_decay: as in Rafailov et al. 2023; label_smoothing: the share of flipped labels
+    (cDPO, Mitchell 2023); nll_weight: weight of the chosen answer's mean negative log-likelihood (RPO, Pang et al. 2024);
+    batch_size: preference pairs a global batch; max_length: tokens of prompt + answer.
+    """
+
+    beta: Annotated[float, Field(gt=0, le=100)] | Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto = "auto"
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Auto = "auto"
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=1000)] | Auto = "auto"
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | Auto = "auto"
+    lr_schedule: Literal["linear", "cosine", "constant", "auto"] = "auto"
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] | Auto = "auto"
+    weight_decay: Annotated[float, Field(ge=0, le=1)] | Auto = "auto"
+    max_grad_norm: Annotated[float, Field(ge=0, le=1000)] | Auto = "auto"
+    max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = "auto"
+    loss: Literal["sigmoid", "auto"] = "auto"
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] | Auto = "auto"
+    nll_weight: Annotated[float, Field(ge=0, le=100)] | Auto = "auto"
+    max_length: Annotated[int, Field(ge=16, le=1_048_576)] | Auto = "auto"
+    truncation: Literal["drop", "keep_end", "error", "auto"] = "auto"
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    optimizer: Literal["adamw", "auto"] = "auto"
+
+
+class DpoMethod(Strict):
+    hyperparameters: DpoHyperparameters = DpoHyperparameters()
+
+
+class Method(Strict):
+    type: Literal["dpo"]
+    dpo: DpoMethod = DpoMethod()
+
+
+class LegacyHyperparameters(Strict):
+    """The deprecated top-level object of the fine-tuning API."""
+
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Auto = "auto"
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | Auto = "auto"
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=1000)] | Auto = "auto"
+
+
+class Resources(Strict):
+    """`gpus` = ranks = slots of a node."""
+
+    gpus: Annotated[int, Field(ge=1, le=64)] | Auto = "auto"
+    nodes: Annotated[int, Field(ge=1)] | Auto = "auto"
+
+
+class CheckpointPolicy(Strict):
+    """auto: at each epoch's end; `keep` of them, beside the best and the final one."""
+
+    every_steps: Annotated[int, Field(ge=1)] | Auto = "auto"
+    keep: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class EvalPolicy(Strict):
+    every_steps: Annotated[int, Field(ge=1)] | Auto = "auto"
+
+
+class PalateOptions(Strict):
+    """Everything about running a job that the fine-tuning API has no word for."""
+
+    resources: Resources = Resources()
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    checkpoint: CheckpointPolicy = CheckpointPolicy()
+    eval: EvalPolicy = EvalPolicy()
+    probe_prompts: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=8192)]], Field(max_length=8)
+    ] = []
+
+
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class JobSpec(Strict):
+    model: Name
+    training_file: Name
+    validation_file: Name | None = None
+    suffix: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
+    integrations: Annotated[list[Any], Field(max_length=0)] | None = None
+    method: Method | None = None
+    hyperparameters: LegacyHyperparameters | None = None
+    palate: PalateOptions = PalateOptions()
+
+    def dpo(self) -> DpoHyperparameters:
+        """The settings of the training; the deprecated top-level ones serve where `method` is absent."""
+        if self.method is not None:
+            return self.method.dpo.hyperparameters
+        if self.hyperparameters is not None:
+            return DpoHyperparameters(**self.hyperparameters.model_dump())
+        return DpoHyperparameters()

@@ -1,0 +1,128 @@
+"""What the worker hands the trainer: one JSON file, nothing left `auto`, local paths only."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    v: Literal[1] = 1
+
+
+class Settings(BaseModel):
+    """The resolved settings of a run. Lengths in tokens, batch_size in pairs a global batch."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    loss: Literal["sigmoid"] = "sigmoid"
+    beta: float = 0.1
+    label_smoothing: float = 0.0
+    nll_weight: float = 0.0
+    learning_rate: float = 1e-6
+    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    n_epochs: int = 1
+    batch_size: int = 1
+    max_steps: int | None = None
+    max_length: int = 2048
+    truncation: Literal["drop", "keep_end", "error"] = "drop"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    optimizer: Literal["adamw"] = "adamw"
+
+
+class ResumeFrom(BaseModel):
+    """A resume point that the worker fetched and verified; `files` in its manifest are what may be unpickled."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: Path
+    manifest_digest: str
+
+
+class RunSpec(Spec):
+    """One attempt. `micro_batch_size` is pairs a rank and forward; `checkpoint_steps` and `eval_steps` are intervals.
+
+    Layout of `workspace` (made by the worker, filled by the trainer):
+    events.jsonl, stop (made by the worker: one word, cancel or drain), ranks/N.json {pid, start_time},
+    logs/rank-N.log, checkpoints/step-N/, resume/step-N/ (sealed = renamed from step-N.tmp, holding manifest.json).
+    """
+
+    run_id: str = Field(description="names the rendezvous, never anything exported")
+    workspace: Path
+    model_dir: Path
+    model_digest: str
+    train_data: Path
+    train_digest: str
+    eval_data: Path | None = None
+    eval_digest: str | None = None
+    world_size: int = 1
+    seed: int = 0
+    settings: Settings
+    micro_batch_size: int = 4
+    checkpoint_steps: int | None = Field(default=None, description="None: at each epoch's end")
+    eval_steps: int | None = Field(default=None, description="None: with each checkpoint")
+    resume_steps: int = 50
+    resume_seconds: float = 600.0
+    probe_prompts: list[str] = []
+    shard_bytes: int = 2 << 30
+    resume_from: ResumeFrom | None = None
+
+
+class InspectSpec(Spec):
+    """Tokenise and render, on CPU, before a rank starts: `python -m trainer inspect --spec`. Writes `out` (Inspection)."""
+
+    model_dir: Path
+    data: Path
+    max_length: int | None = Field(default=None, description="None: min(context of the model, 2048)")
+    truncation: Literal["drop", "keep_end", "error"] = "drop"
+    out: Path
+
+
+class RowProblem(BaseModel):
+    """A record that falls out: `line` of the uploaded file."""
+
+    line: int
+    code: str
+    message: str
+
+
+class Lengths(BaseModel):
+    """Tokens, nearest rank."""
+
+    median: int
+    p95: int
+    max: int
+
+
+class Inspection(BaseModel):
+    """What a run will see. `usable` pairs remain of `records`; `fatal` refuses the job: code, message, param, line."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    v: Literal[1] = 1
+    records: int
+    usable: int
+    max_length: int
+    context_length: int
+    problems: list[RowProblem] = Field(default=[], description="the first 1,000")
+    problem_counts: dict[str, int] = {}
+    lengths: dict[str, Lengths] = Field(default={}, description="prompt, chosen, rejected, pair")
+    histogram: list[tuple[int, int]] = Field(default=[], description="(upper bound of prompt + longer answer, pairs)")
+    tokens: int = Field(default=0, description="of all usable pairs: prompt + chosen + prompt + rejected")
+    previews: list[dict[str, object]] = Field(default=[], description="20 pairs: text, token ids, loss mask")
+    fatal: "Fatal | None" = None
+
+
+class Fatal(BaseModel):
+    code: str
+    message: str
+    param: str | None = None
+    line: int | None = None
+
+
+Inspection.model_rebuild()

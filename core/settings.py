@@ -1,0 +1,90 @@
+"""Every setting of the service, read from the environment; the defaults are those of production."""
+
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Parts(BaseSettings):
+    """The three parts that a deployment names."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    database_url: SecretStr
+    redis_url: SecretStr
+    s3_endpoint_url: str | None = None
+    s3_public_endpoint_url: str | None = None
+    s3_bucket: str = "palate"
+    s3_region: str = "us-east-1"
+    s3_path_style: bool = True
+
+
+class ApiSettings(BaseSettings):
+    """Sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_prefix="PALATE_")
+
+    downloads: Literal["redirect", "proxy", "auto"] = "redirect"
+    max_file_bytes: int = 8 << 30
+    max_json_bytes: int = 1 << 20
+    intake_places: int = 8
+    intake_part_bytes: int = 8 << 20
+    intake_idle_seconds: float = 30.0
+    threads: int = 40
+    pool_size: int = 20
+    pool_timeout: float = 2.0
+    statement_timeout_ms: int = 5_000
+    max_waiters: int = 2_000
+
+
+class WorkerSettings(BaseSettings):
+    """Times in seconds. `time_scale` shrinks lease, heartbeat and sweep together, for tests."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_prefix="PALATE_")
+
+    node: str = socket.gethostname()
+    slots: int = os.cpu_count() or 1
+    task_slots: int = 2
+    scratch: Path = Path("/var/tmp/palate")
+    cache: Path = Path("/var/tmp/palate/cache")
+    trainer_command: str = ""
+    lifeline: str = ""
+    time_scale: float = 1.0
+    lease_seconds: float = 60.0
+    heartbeat_seconds: float = 15.0
+    fence_seconds: float = 40.0
+    takeover_grace_seconds: float = 5.0
+    sweep_seconds: float = 10.0
+    task_lease_seconds: float = 60.0
+    task_wall_seconds: float = 1_800.0
+    task_memory_bytes: int = 4 << 30
+    backoff_seconds: float = 10.0
+    backoff_limit_seconds: float = 600.0
+    infra_attempts: int = 5
+    resume_steps: int = 50
+    resume_seconds: float = 600.0
+    stop_grace_seconds: float = 5.0
+    statement_timeout_ms: int = 30_000
+
+    def scaled(self, seconds: float) -> float:
+        return seconds * self.time_scale
+
+
+@cache
+def parts() -> Parts:
+    return Parts()
+
+
+@cache
+def api() -> ApiSettings:
+    return ApiSettings()
+
+
+@cache
+def worker() -> WorkerSettings:
+    return WorkerSettings()
