@@ -51,9 +51,7 @@ class Conflict(PalateError):
 
     code = "conflict"
 
-    def __init__(
-        self, message: str, *, code: str | None = None, param: str | None = None, retry: bool = False
-    ) -> None:
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None, retry: bool = False) -> None:
         super().__init__(message, code=code, param=param)
         self.retry = retry
 

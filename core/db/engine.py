@@ -1,0 +1,89 @@
+"""The one door to Postgres: an engine a process, transactions, and what happens after a commit."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from core import settings
+from core.contract.errors import Unavailable
+
+_lock = threading.Lock()
+_engine: Engine | None = None
+
+
+def make_engine(
+    url: str, *, pool_size: int = 5, pool_timeout: float = 5.0, statement_timeout_ms: int = 30_000
+) -> Engine:
+    """An engine whose every wait is bounded (connect 3 s, statement, lock 2 s, idle transaction 30 s)."""
+    options = (
+        f"-c statement_timeout={statement_timeout_ms} -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000"
+    )
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 3,
+            "options": options,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 15_000,
+        },
+    )
+
+
+def configure(engine: Engine | None) -> None:
+    """Sets the process's engine; None closes it, and the next transaction makes one from the settings."""
+    global _engine
+    with _lock:
+        if _engine is not None:
+            _engine.dispose()
+        _engine = engine
+
+
+def engine() -> Engine:
+    global _engine
+    with _lock:
+        if _engine is None:
+            _engine = make_engine(settings.parts().database_url.get_secret_value())
+        return _engine
+
+
+def after_commit(session: Session, act: Callable[[], None]) -> None:
+    """`act` runs once this session's transaction has committed, never when it has not."""
+    session.info.setdefault("after_commit", []).append(act)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One transaction: commits at the end, rolls back on any exception, then runs what waits for the commit.
+
+    Raises Unavailable when Postgres is away, too slow, or all its connections are taken.
+    """
+    with unavailable_as_such(), Session(engine(), expire_on_commit=False) as session:
+        yield session
+        session.commit()
+    for act in session.info.get("after_commit", []):
+        act()
+
+
+@contextmanager
+def unavailable_as_such() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable("All database connections are in use; try again shortly.") from error
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable("The database does not answer; try again shortly.") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable("The database connection broke; try again shortly.") from error
+        raise

@@ -1,0 +1,302 @@
+"""Every table and index, and nothing else."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Table(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
+        str: Text,
+        int: BigInteger,
+        float: Float,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+        list[Any]: JSONB(none_as_null=True),
+    }
+
+
+NOW = func.now()
+
+
+class Project(Table):
+    __tablename__ = "projects"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Key(Table):
+    """`secret_sha256` is all that is kept of a key's secret."""
+
+    __tablename__ = "keys"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str | None]
+    secret_sha256: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    revoked_at: Mapped[datetime | None]
+
+
+class File(Table):
+    """An uploaded preference file; its row commits after its bytes are in the store."""
+
+    __tablename__ = "files"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    filename: Mapped[str]
+    purpose: Mapped[str]
+    bytes: Mapped[int]
+    sha256: Mapped[str]
+    object_key: Mapped[str]
+    status: Mapped[str]
+    status_details: Mapped[str | None]
+    error_code: Mapped[str | None]
+    options: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    report: Mapped[dict[str, Any] | None]
+    canonical_digest: Mapped[str | None] = mapped_column(index=True)
+    pairs: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    deleted_at: Mapped[datetime | None]
+    __table_args__ = (Index("ix_files_list", "project_id", "created_at", "id"),)
+
+
+class Intake(Table):
+    """An upload under way: committed before its first part, deleted in the File's transaction."""
+
+    __tablename__ = "intakes"
+    file_id: Mapped[str] = mapped_column(primary_key=True)
+    object_key: Mapped[str]
+    store_upload_id: Mapped[str]
+    seen_at: Mapped[datetime] = mapped_column(server_default=NOW, index=True)
+
+
+class Model(Table):
+    """A base model's revision, a finished model, or a checkpoint: files under `prefix`, content named by `digest`."""
+
+    __tablename__ = "models"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", use_alter=True), index=True)
+    base_model: Mapped[str | None]
+    digest: Mapped[str]
+    prefix: Mapped[str]
+    manifest: Mapped[dict[str, Any]]
+    facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    deleted_at: Mapped[datetime | None]
+    __table_args__ = (Index("ix_models_name", "name", "created_at"),)
+
+
+class Job(Table):
+    """`state` is written only by core/db/jobs.py; `version` rises with each visible change."""
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    key_id: Mapped[str | None] = mapped_column(ForeignKey("keys.id"))
+    spec: Mapped[dict[str, Any]]
+    metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
+    seed: Mapped[int]
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
+    training_file: Mapped[str] = mapped_column(ForeignKey("files.id"), index=True)
+    validation_file: Mapped[str | None] = mapped_column(ForeignKey("files.id"), index=True)
+    training_digest: Mapped[str | None] = mapped_column(index=True)
+    validation_digest: Mapped[str | None]
+    ranks: Mapped[int] = mapped_column(Integer)
+    priority: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    state: Mapped[str]
+    desired: Mapped[str] = mapped_column(server_default=text("'run'"))
+    phase: Mapped[str | None]
+    progress: Mapped[dict[str, Any] | None]
+    resolved: Mapped[dict[str, Any] | None]
+    data: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    trained_tokens: Mapped[int | None]
+    fine_tuned_model: Mapped[str | None]
+    result_files: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    last_seq: Mapped[int] = mapped_column(server_default=text("0"))
+    epoch: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    retries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    run_after: Mapped[datetime] = mapped_column(server_default=NOW)
+    body_sha256: Mapped[str]
+    retry_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index("ix_jobs_list", "project_id", "created_at", "id"),
+        Index("ix_jobs_replay", "key_id", "body_sha256", "created_at"),
+        Index("ix_jobs_queue", "priority", "created_at", postgresql_where=text("state = 'queued'")),
+        Index("ix_jobs_open", "state", postgresql_where=text("finished_at IS NULL")),
+        CheckConstraint(
+            "state IN ('validating_files','queued','running','paused','succeeded','failed','cancelled')", name="state"
+        ),
+    )
+
+
+class IdempotencyKey(Table):
+    __tablename__ = "idempotency_keys"
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str]
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW, index=True)
+
+
+class Attempt(Table):
+    """One try at a job by one holder. Open (`ended_at` null) = its slots count as used, whatever its clock says."""
+
+    __tablename__ = "attempts"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    node: Mapped[str]
+    owner: Mapped[str]
+    slots: Mapped[int] = mapped_column(Integer)
+    lease_until: Mapped[datetime]
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    ended_at: Mapped[datetime | None]
+    resumed_from_step: Mapped[int | None]
+    step: Mapped[int | None]
+    outcome: Mapped[str | None]
+    failure_class: Mapped[str | None]
+    exit_code: Mapped[int | None] = mapped_column(Integer)
+    detail: Mapped[str | None]
+    __table_args__ = (
+        Index("uq_attempts_open", "job_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+        Index("ix_attempts_node", "node", postgresql_where=text("ended_at IS NULL")),
+    )
+
+
+class RankLog(Table):
+    """The last 64 KiB that a rank wrote."""
+
+    __tablename__ = "rank_logs"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    rank: Mapped[int] = mapped_column(Integer, primary_key=True)
+    tail: Mapped[str]
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Event(Table):
+    """Append-only; `seq` is contiguous within a job, and its order is the order of commits."""
+
+    __tablename__ = "events"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    level: Mapped[str]
+    type: Mapped[str]
+    message: Mapped[str]
+    data: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Metric(Table):
+    """The figures of one step; `split` is train or eval."""
+
+    __tablename__ = "metrics"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(Integer, primary_key=True)
+    split: Mapped[str] = mapped_column(primary_key=True)
+    figures: Mapped[dict[str, Any]]
+
+
+class Checkpoint(Table):
+    __tablename__ = "checkpoints"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
+    epoch: Mapped[int] = mapped_column(Integer)
+    step: Mapped[int] = mapped_column(Integer)
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    __table_args__ = (UniqueConstraint("job_id", "step"),)
+
+
+class ResumePoint(Table):
+    """DeepSpeed's shards and the cursor; internal. Nothing is unpickled whose sha256 is not in `manifest`."""
+
+    __tablename__ = "resume_points"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(Integer, primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    prefix: Mapped[str]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Inspection(Table):
+    """Key: file digest + model digest + max_length + truncation."""
+
+    __tablename__ = "inspections"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    result: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Task(Table):
+    """Work without a GPU: claimed, leased and swept like an attempt."""
+
+    __tablename__ = "tasks"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    subject: Mapped[str]
+    payload: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    state: Mapped[str]
+    epoch: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    losses: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    node: Mapped[str | None]
+    owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    run_after: Mapped[datetime] = mapped_column(server_default=NOW)
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    number: Mapped[int] = mapped_column(Identity(always=True))
+    __table_args__ = (
+        Index(
+            "uq_tasks_live",
+            "kind",
+            "subject",
+            unique=True,
+            postgresql_where=text("state IN ('queued', 'running')"),
+        ),
+        Index("ix_tasks_queue", "number", postgresql_where=text("state IN ('queued', 'running')")),
+    )
+
+
+class Node(Table):
+    __tablename__ = "nodes"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    slots: Mapped[int] = mapped_column(Integer)
+    task_slots: Mapped[int] = mapped_column(Integer)
+    seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
