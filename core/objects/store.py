@@ -1,0 +1,330 @@
+"""The object store: the only file that talks to S3. Thread-safe; memory is bounded by a part's size."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import boto3
+from botocore.client import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from core import settings
+from core.contract.errors import NotFound, Unavailable
+from core.contract.manifest import Manifest, ManifestMismatch
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PART_BYTES = 8 << 20
+READ_BYTES = 1 << 20
+PRESIGNED_SECONDS = 3_600
+DELETE_BATCH = 1_000
+MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NotFound"}
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was written: its size in bytes and its sha256 (hex)."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    key: str
+    bytes: int
+
+
+class Store:
+    """One bucket. `Store.from_settings()` is the service's own; `public_endpoint_url` is for presigned URLs only."""
+
+    def __init__(
+        self,
+        *,
+        endpoint_url: str | None,
+        bucket: str,
+        public_endpoint_url: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        region: str = "us-east-1",
+        path_style: bool = True,
+        connect_timeout: float = 3.0,
+        read_timeout: float = 30.0,
+        attempts: int = 5,
+        connections: int = 32,
+    ) -> None:
+        self.bucket = bucket
+        session = boto3.session.Session(
+            aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
+        )
+
+        def client(url: str | None, style: str) -> "S3Client":
+            return session.client(
+                "s3",
+                endpoint_url=url,
+                config=Config(
+                    signature_version="s3v4",
+                    connect_timeout=connect_timeout,
+                    read_timeout=read_timeout,
+                    retries={"mode": "standard", "total_max_attempts": attempts},
+                    max_pool_connections=connections,
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                    s3={"addressing_style": style},  # type: ignore[typeddict-item]
+                ),
+            )
+
+        self._client = client(endpoint_url, "path" if path_style else "auto")
+        self._presigner = client(public_endpoint_url or endpoint_url, "path")
+
+    @classmethod
+    def from_settings(cls) -> "Store":
+        parts = settings.parts()
+        return cls(
+            endpoint_url=parts.s3_endpoint_url,
+            public_endpoint_url=parts.s3_public_endpoint_url,
+            bucket=parts.s3_bucket,
+            region=parts.s3_region,
+            path_style=parts.s3_path_style,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+        self._presigner.close()
+
+    def has_bucket(self) -> bool:
+        """False, never an error, while the store is away: for readiness."""
+        try:
+            return any(each.get("Name") == self.bucket for each in self._client.list_buckets()["Buckets"])
+        except (BotoCoreError, ClientError):
+            return False
+
+    def create_bucket(self) -> None:
+        with _translated(self.bucket):
+            self._client.create_bucket(Bucket=self.bucket)
+
+    # One object in, from anything that yields bytes.
+
+    def put_stream(self, key: str, chunks: Iterable[bytes], *, progress: Progress | None = None) -> Stored:
+        """Writes what `chunks` yields, by parts of 8 MiB; nothing is visible under `key` unless all of it came."""
+        digest = hashlib.sha256()
+        total = 0
+        upload: str | None = None
+        tags: list[str] = []
+        try:
+            for part in _by_parts(chunks):
+                digest.update(part)
+                total += len(part)
+                if upload is None and len(part) < PART_BYTES:
+                    self.put(key, part)
+                    break
+                upload = upload or self.begin_multipart(key)
+                tags.append(self.upload_part(key, upload, len(tags) + 1, part))
+                if progress:
+                    progress(len(part))
+            else:
+                if upload is None:
+                    self.put(key, b"")
+                else:
+                    self.complete_multipart(key, upload, tags)
+        except BaseException:
+            if upload is not None:
+                self.abort_multipart(key, upload)
+            raise
+        if progress and upload is None:
+            progress(total)
+        return Stored(total, digest.hexdigest())
+
+    def put_file(self, key: str, path: Path, *, progress: Progress | None = None) -> Stored:
+        with path.open("rb") as stream:
+            return self.put_stream(key, _read(stream), progress=progress)
+
+    def put(self, key: str, body: bytes) -> Stored:
+        """A small object, in one request."""
+        with _translated(key):
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=body)
+        return Stored(len(body), hashlib.sha256(body).hexdigest())
+
+    # The same in pieces, for the API's intake: begin, parts in any order or at once, then complete or abort.
+
+    def begin_multipart(self, key: str) -> str:
+        with _translated(key):
+            return self._client.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
+
+    def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
+        """`number` from 1; every part but the last has at least 5 MiB. Returns the part's tag."""
+        with _translated(key):
+            answer = self._client.upload_part(
+                Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body
+            )
+            return answer["ETag"]
+
+    def complete_multipart(self, key: str, upload_id: str, tags: list[str]) -> None:
+        """`tags` in the order of the parts' numbers."""
+        parts: list[Any] = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+        with _translated(key):
+            self._client.complete_multipart_upload(
+                Bucket=self.bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
+            )
+
+    def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Also of one that is gone already."""
+        try:
+            with _translated(key):
+                self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        except NotFound:
+            return
+
+    # Out.
+
+    def head(self, key: str) -> int | None:
+        """The size in bytes, or None where there is no such object."""
+        try:
+            with _translated(key):
+                return self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+        except NotFound:
+            return None
+
+    def get(self, key: str, *, first: int | None = None, last: int | None = None) -> Iterator[bytes]:
+        """The object's bytes, in chunks of at most 1 MiB; `first` and `last` are inclusive offsets.
+
+        The request is made here, before the first chunk is asked for, so that NotFound and Unavailable come at once.
+        """
+        wanted = {"Range": f"bytes={first or 0}-{'' if last is None else last}"} if first or last is not None else {}
+        with _translated(key):
+            body = self._client.get_object(Bucket=self.bucket, Key=key, **wanted)["Body"]  # type: ignore[arg-type]
+
+        def chunks() -> Iterator[bytes]:
+            with _translated(key), body:
+                yield from body.iter_chunks(READ_BYTES)
+
+        return chunks()
+
+    def read(self, key: str) -> bytes:
+        """A small object, whole."""
+        return b"".join(self.get(key))
+
+    def download(
+        self, key: str, path: Path, *, sha256: str | None = None, bytes: int | None = None, progress: Progress | None = None
+    ) -> Stored:
+        """Into `path`, which appears only when all of it is there and right; ManifestMismatch otherwise."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{threading.get_ident()}.part")
+        digest = hashlib.sha256()
+        total = 0
+        try:
+            with partial.open("wb") as stream:
+                for chunk in self.get(key):
+                    stream.write(chunk)
+                    digest.update(chunk)
+                    total += len(chunk)
+                    if progress:
+                        progress(len(chunk))
+            if bytes is not None and total != bytes:
+                raise ManifestMismatch(f"{key} has {total} bytes, expected {bytes}.")
+            if sha256 is not None and digest.hexdigest() != sha256:
+                raise ManifestMismatch(f"{key} does not have the expected sha256 {sha256}.")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return Stored(total, digest.hexdigest())
+
+    def presign_get(self, key: str, *, seconds: int = PRESIGNED_SECONDS, filename: str | None = None) -> str:
+        """A URL under the public endpoint that gives the object to whoever holds it; made without a request."""
+        parameters = {"Bucket": self.bucket, "Key": key}
+        if filename is not None:
+            quoted = filename.replace("\\", "_").replace('"', "_")
+            parameters["ResponseContentDisposition"] = f'attachment; filename="{quoted}"'
+        return self._presigner.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
+
+    # Folders.
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """In the order of the keys."""
+        with _translated(prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                for each in page.get("Contents", []):
+                    yield Listed(each["Key"], each["Size"])
+
+    def delete(self, *keys: str) -> None:
+        """Also of objects that are gone already."""
+        for start in range(0, len(keys), DELETE_BATCH):
+            batch = [{"Key": key} for key in keys[start : start + DELETE_BATCH]]
+            with _translated(keys[start]):
+                answer = self._client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": batch, "Quiet": True},  # type: ignore[typeddict-item]
+                )
+            if errors := answer.get("Errors"):
+                raise Unavailable(f"The store did not delete {errors[0].get('Key')}: {errors[0].get('Message')}.")
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Everything below `prefix`, which ends with a slash; returns how many objects there were."""
+        if not prefix.endswith("/") or prefix == "/":
+            raise ValueError(f"not a folder: {prefix!r}")
+        keys = [each.key for each in self.list(prefix)]
+        self.delete(*keys)
+        return len(keys)
+
+    def upload_folder(
+        self, folder: Path, manifest: Manifest, prefix: str, *, progress: Progress | None = None
+    ) -> None:
+        """Every file of `manifest`, then a HEAD of each: ManifestMismatch if one is not stored as the manifest says."""
+        for entry in manifest.files:
+            stored = self.put_file(prefix + entry.path, folder / entry.path, progress=progress)
+            if (stored.bytes, stored.sha256) != (entry.bytes, entry.sha256):
+                raise ManifestMismatch(f"{entry.path} changed while it was uploaded.")
+        for entry in manifest.files:
+            size = self.head(prefix + entry.path)
+            if size != entry.bytes:
+                raise ManifestMismatch(f"{prefix}{entry.path} has {size} bytes in the store, expected {entry.bytes}.")
+
+    def download_folder(
+        self, manifest: Manifest, prefix: str, folder: Path, *, progress: Progress | None = None
+    ) -> None:
+        """Every file of `manifest` below `folder`, each verified."""
+        for entry in manifest.files:
+            self.download(
+                prefix + entry.path, folder / entry.path, sha256=entry.sha256, bytes=entry.bytes, progress=progress
+            )
+
+
+def _read(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(PART_BYTES):
+        yield chunk
+
+
+def _by_parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of exactly PART_BYTES, but the last."""
+    buffer = bytearray()
+    for chunk in chunks:
+        if not buffer and len(chunk) == PART_BYTES:
+            yield chunk
+            continue
+        buffer += chunk
+        while len(buffer) >= PART_BYTES:
+            yield bytes(buffer[:PART_BYTES])
+            del buffer[:PART_BYTES]
+    if buffer:
+        yield bytes(buffer)
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    """The store's errors in our words: what is not there, and what is away."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in MISSING:
+            raise NotFound(f"There is no object {key}.", code="object_not_found") from error
+        raise Unavailable(f"The object store refused {key}: {code or error}.", code="store_unavailable") from error
+    except (BotoCoreError, HTTPClientError, OSError) as error:
+        raise Unavailable("The object store does not answer.", code="store_unavailable") from error
