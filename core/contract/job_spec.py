@@ -18,8 +18,8 @@ class DpoHyperparameters(Strict):
     """Settings of the training itself. `auto` is resolved and echoed as a number when the run starts.
 
     beta, learning_rate, weight_decay: as in Rafailov et al. 2023; label_smoothing: the share of flipped labels
-    (cDPO, Mitchell 2023); nll_weight: weight of the chosen answer's mean negative log-likelihood (RPO, Pang et al. 2024);
-    batch_size: preference pairs a global batch; max_length: tokens of prompt + answer.
+    (cDPO, Mitchell 2023); nll_weight: weight of the chosen answer's mean negative log-likelihood (RPO, Pang et al.
+    2024); batch_size: preference pairs a global batch; max_length: tokens of prompt + answer.
     """
 
     beta: Annotated[float, Field(gt=0, le=100)] | Auto = "auto"

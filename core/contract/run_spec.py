@@ -74,7 +74,7 @@ class RunSpec(Spec):
 
 
 class InspectSpec(Spec):
-    """Tokenise and render, on CPU, before a rank starts: `python -m trainer inspect --spec`. Writes `out` (Inspection)."""
+    """Tokenise and render on CPU, before a rank starts: `python -m trainer inspect --spec`. Writes an Inspection."""
 
     model_dir: Path
     data: Path

@@ -134,5 +134,17 @@ AnyEvent = Annotated[
 
 parse_event: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 KINDS = frozenset(
-    "started phase step eval sample checkpoint_sealed resume_point_sealed warning stopped failed finished".split()
+    [
+        "started",
+        "phase",
+        "step",
+        "eval",
+        "sample",
+        "checkpoint_sealed",
+        "resume_point_sealed",
+        "warning",
+        "stopped",
+        "failed",
+        "finished",
+    ]
 )

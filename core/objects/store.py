@@ -212,7 +212,13 @@ class Store:
         return b"".join(self.get(key))
 
     def download(
-        self, key: str, path: Path, *, sha256: str | None = None, bytes: int | None = None, progress: Progress | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        sha256: str | None = None,
+        bytes: int | None = None,
+        progress: Progress | None = None,
     ) -> Stored:
         """Into `path`, which appears only when all of it is there and right; ManifestMismatch otherwise."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -273,9 +279,7 @@ class Store:
         self.delete(*keys)
         return len(keys)
 
-    def upload_folder(
-        self, folder: Path, manifest: Manifest, prefix: str, *, progress: Progress | None = None
-    ) -> None:
+    def upload_folder(self, folder: Path, manifest: Manifest, prefix: str, *, progress: Progress | None = None) -> None:
         """Every file of `manifest`, then a HEAD of each: ManifestMismatch if one is not stored as the manifest says."""
         for entry in manifest.files:
             stored = self.put_file(prefix + entry.path, folder / entry.path, progress=progress)

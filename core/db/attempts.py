@@ -1,0 +1,169 @@
+"""Attempts: claimed under a lease, fenced by their epoch, closed once; closing decides the job's next state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from core.contract.errors import Fenced
+from core.contract.states import Desired, FailureClass, JobState, Outcome
+from core.db import jobs
+from core.db.events import NewEvent
+from core.db.tables import Attempt, Job, Node
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What a holder names with every write; a write that touches no row means that it holds no more."""
+
+    job_id: str
+    epoch: int
+    owner: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why an attempt is over. `error` (code, message, param) is what the user is told if the job fails."""
+
+    outcome: Outcome
+    exit_code: int | None = None
+    failure: FailureClass | None = None
+    error: Mapping[str, Any] | None = None
+    retry: bool = False
+    delay_seconds: float = 0.0
+
+
+def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> Lease | None:
+    """The next job that fits this node's free slots: priority, then the project that runs least, then age."""
+    slots = session.scalar(select(Node.slots).where(Node.name == node).with_for_update())
+    if slots is None:
+        return None
+    used = session.scalar(
+        select(func.coalesce(func.sum(Attempt.slots), 0)).where(Attempt.node == node, Attempt.ended_at.is_(None))
+    )
+    running = (
+        select(func.count())
+        .select_from(Attempt)
+        .join(other := Job.__table__.alias("other"), other.c.id == Attempt.job_id)
+        .where(Attempt.ended_at.is_(None), other.c.project_id == Job.project_id)
+        .correlate(Job)
+        .scalar_subquery()
+    )
+    job = session.scalar(
+        select(Job)
+        .where(
+            Job.state == JobState.QUEUED,
+            Job.desired == Desired.RUN,
+            Job.run_after <= func.now(),
+            Job.ranks <= slots - int(used or 0),
+        )
+        .order_by(Job.priority.desc(), running, Job.created_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=Job)
+        .execution_options(populate_existing=True)
+    )
+    if job is None:
+        return None
+    epoch = job.epoch + 1
+    session.add(
+        Attempt(
+            job_id=job.id,
+            epoch=epoch,
+            node=node,
+            owner=owner,
+            slots=job.ranks,
+            lease_until=func.now() + timedelta(seconds=lease_seconds),
+        )
+    )
+    again = f" (attempt {epoch})" if epoch > 1 else ""
+    event = NewEvent(f"Fine-tuning job started on {node}{again}.", data={"attempt": epoch, "node": node})
+    jobs.move(session, job, JobState.RUNNING, event, epoch=epoch)
+    return Lease(job.id, epoch, owner)
+
+
+def get(session: Session, lease: Lease) -> Attempt:
+    return session.get_one(Attempt, (lease.job_id, lease.epoch))
+
+
+def hold(session: Session, lease: Lease, lease_seconds: float, **values: Any) -> Desired:
+    """Renews the lease and locks the attempt to the end of the transaction; what the user wants comes back.
+
+    Raises Fenced when the attempt is closed: write nothing then, and leave.
+    """
+    desired = session.execute(
+        update(Attempt)
+        .where(
+            Attempt.job_id == lease.job_id,
+            Attempt.epoch == lease.epoch,
+            Attempt.owner == lease.owner,
+            Attempt.ended_at.is_(None),
+            Job.id == Attempt.job_id,
+        )
+        .values(lease_until=func.now() + timedelta(seconds=lease_seconds), **values)
+        .returning(Job.desired)
+    ).scalar_one_or_none()
+    if desired is None:
+        raise Fenced(f"Attempt {lease.epoch} of {lease.job_id} is no longer held.")
+    return Desired(desired)
+
+
+def close(session: Session, lease: Lease, ending: Ending) -> JobState:
+    """Ends the attempt and derives the job's state from the outcome and the user's wish, in this transaction."""
+    job = jobs.locked(session, lease.job_id)
+    hold(session, lease, 0)
+    session.execute(
+        update(Attempt)
+        .where(Attempt.job_id == lease.job_id, Attempt.epoch == lease.epoch)
+        .values(
+            ended_at=func.now(),
+            outcome=ending.outcome,
+            failure_class=ending.failure,
+            exit_code=ending.exit_code,
+            detail=(ending.error or {}).get("message"),
+        )
+    )
+    if ending.outcome == Outcome.FINISHED:
+        event = NewEvent("The job has successfully completed.", data={"model": job.fine_tuned_model})
+        jobs.move(session, job, JobState.SUCCEEDED, event)
+    elif job.desired == Desired.CANCEL:
+        jobs.move(session, job, JobState.CANCELLED, NewEvent("Job cancelled."))
+    elif ending.outcome == Outcome.PREEMPTED:
+        event = NewEvent("Interrupted by a shutdown; the job goes on from its last resume point.", level="warn")
+        jobs.requeue(session, job, event, delay_seconds=0, retries=job.retries)
+    elif ending.retry:
+        event = NewEvent(
+            f"Attempt {lease.epoch} was interrupted ({(ending.error or {}).get('message', 'lost')}); "
+            "the job goes on from its last resume point.",
+            level="warn",
+            data={"type": "attempt_lost", "attempt": lease.epoch},
+        )
+        jobs.requeue(session, job, event, delay_seconds=ending.delay_seconds, retries=job.retries + 1)
+    else:
+        error = ending.error or {"code": "internal_error", "message": "The run ended without a reason."}
+        jobs.fail(session, job, code=error["code"], message=error["message"], param=error.get("param"))
+    return JobState(job.state)
+
+
+def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[tuple[Lease, str, int]]:
+    """(lease, node, retries of the job) of open attempts whose lease ran out, locked for this transaction."""
+    rows = session.execute(
+        select(Attempt, Job.retries)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Attempt.ended_at.is_(None), Attempt.lease_until + timedelta(seconds=grace_seconds) < func.now())
+        .order_by(Attempt.lease_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=Job)
+    )
+    return [(Lease(a.job_id, a.epoch, a.owner), a.node, retries) for a, retries in rows]
+
+
+def open_on(session: Session, node: str) -> Sequence[Lease]:
+    rows = session.scalars(select(Attempt).where(Attempt.node == node, Attempt.ended_at.is_(None)))
+    return [Lease(a.job_id, a.epoch, a.owner) for a in rows]
+
+
+def newest(session: Session, job_id: str) -> Attempt | None:
+    return session.scalar(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.epoch.desc()).limit(1))

@@ -1,0 +1,70 @@
+"""Events of a job: append-only, with a contiguous `seq` that rises in the order of commits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from core import ids
+from core.contract.errors import BadInput, NotFound
+from core.db.tables import Event, Job
+
+CHANNEL = "palate_jobs"
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    message: str
+    level: str = "info"
+    type: str = "message"
+    data: Mapping[str, Any] | None = None
+
+
+def append(session: Session, job_id: str, *events: NewEvent) -> None:
+    """Takes the next numbers and raises the job's version, in this transaction; wakes those who wait for the job."""
+    if not events:
+        return
+    count = len(events)
+    last = session.execute(
+        update(Job)
+        .where(Job.id == job_id)
+        .values(last_seq=Job.last_seq + count, version=Job.version + 1)
+        .returning(Job.last_seq)
+    ).scalar_one_or_none()
+    if last is None:
+        raise NotFound(f"No fine-tuning job {job_id}.")
+    session.execute(
+        insert(Event),
+        [
+            {
+                "job_id": job_id,
+                "seq": last - count + number,
+                "id": ids.event_id(),
+                "level": event.level,
+                "type": event.type,
+                "message": event.message,
+                "data": dict(event.data) if event.data is not None else None,
+            }
+            for number, event in enumerate(events, start=1)
+        ],
+    )
+    notify(session, job_id)
+
+
+def notify(session: Session, job_id: str) -> None:
+    """Sent by Postgres when, and only when, the transaction commits."""
+    session.execute(select(func.pg_notify(CHANNEL, job_id)))
+
+
+def page(session: Session, job_id: str, after: str | None, limit: int) -> tuple[Sequence[Event], bool]:
+    """Newest first. An `after` that is not an event of this job is BadInput."""
+    query = select(Event).where(Event.job_id == job_id).order_by(Event.seq.desc()).limit(limit + 1)
+    if after is not None:
+        seq = session.scalar(select(Event.seq).where(Event.job_id == job_id, Event.id == after))
+        if seq is None:
+            raise BadInput(f"No event {after} in this job; take `after` from an item of this list.", param="after")
+        query = query.where(Event.seq < seq)
+    rows = session.scalars(query).all()
+    return rows[:limit], len(rows) > limit

@@ -1,0 +1,145 @@
+"""Jobs: reading them, and the one gate through which each of their states changes."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from core.contract.errors import BadInput, Conflict, NotFound
+from core.contract.states import JOB_MOVES, Desired, JobState, Phase
+from core.db import events
+from core.db.events import NewEvent
+from core.db.tables import Job
+
+_UNSET: Any = object()
+
+
+def get(session: Session, project_id: str, job_id: str) -> Job:
+    job = session.scalar(select(Job).where(Job.id == job_id, Job.project_id == project_id))
+    if job is None:
+        raise NotFound(f"No fine-tuning job {job_id} here.", code="job_not_found", param="fine_tuning_job_id")
+    return job
+
+
+def locked(session: Session, job_id: str) -> Job:
+    """The row as it is now, held to the end of the transaction."""
+    return session.scalars(
+        select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
+
+
+def page(
+    session: Session,
+    project_id: str,
+    after: str | None,
+    limit: int,
+    metadata: Mapping[str, str] | None = _UNSET,
+) -> tuple[Sequence[Job], bool]:
+    """Newest first; `metadata` None asks for jobs without any, a mapping for jobs that hold all of it."""
+    query = select(Job).where(Job.project_id == project_id)
+    if metadata is None:
+        query = query.where(Job.metadata_.is_(None))
+    elif metadata is not _UNSET:
+        query = query.where(Job.metadata_.contains(dict(metadata)))
+    if after is not None:
+        cursor = session.scalar(select(Job).where(Job.id == after, Job.project_id == project_id))
+        if cursor is None:
+            raise BadInput(f"No job {after} here; take `after` from an item of this list.", param="after")
+        query = query.where(tuple_(Job.created_at, Job.id) < (cursor.created_at, cursor.id))
+    rows = session.scalars(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)).all()
+    return rows[:limit], len(rows) > limit
+
+
+def versions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+    """What those who wait compare with."""
+    return {row.id: row.version for row in session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids)))}
+
+
+def queue_position(session: Session, job: Job) -> int:
+    """1 for the job that is claimed next."""
+    ahead = session.scalar(
+        select(func.count()).where(
+            Job.state == JobState.QUEUED,
+            (Job.priority > job.priority)
+            | ((Job.priority == job.priority) & (tuple_(Job.created_at, Job.id) < (job.created_at, job.id))),
+        )
+    )
+    return (ahead or 0) + 1
+
+
+def unfinished_of_file(session: Session, file_id: str) -> str | None:
+    """The id of an unfinished job that uses the file."""
+    return session.scalar(
+        select(Job.id)
+        .where((Job.training_file == file_id) | (Job.validation_file == file_id), Job.finished_at.is_(None))
+        .limit(1)
+    )
+
+
+def unfinished_of_digest(session: Session, digest: str) -> str | None:
+    """The id of an unfinished job that pins these canonical records."""
+    return session.scalar(
+        select(Job.id)
+        .where((Job.training_digest == digest) | (Job.validation_digest == digest), Job.finished_at.is_(None))
+        .limit(1)
+    )
+
+
+def move(session: Session, job: Job, to: JobState, event: NewEvent, **values: Any) -> None:
+    """The gate: one guarded UPDATE and one event, in the caller's transaction. `job` is locked by the caller.
+
+    Raises Conflict when the table of moves does not allow it from the state that the row really has.
+    """
+    legal = [state for state, targets in JOB_MOVES.items() if to in targets]
+    if to.terminal:
+        values |= {"finished_at": func.now(), "phase": None}
+    moved = session.execute(
+        update(Job).where(Job.id == job.id, Job.state.in_(legal)).values(state=to, **values).returning(Job.id)
+    ).scalar_one_or_none()
+    if moved is None:
+        raise Conflict(f"Job {job.id} cannot become {to}.", code="wrong_state")
+    events.append(session, job.id, event)
+    session.refresh(job)
+
+
+def fail(session: Session, job: Job, *, code: str, message: str, param: str | None = None) -> None:
+    error = {"code": code, "message": message, "param": param}
+    move(session, job, JobState.FAILED, NewEvent(f"Job failed: {message}", level="error", data=error), error=error)
+
+
+def requeue(session: Session, job: Job, event: NewEvent, *, delay_seconds: float, retries: int) -> None:
+    """Back to the queue after an attempt that did not finish; the next one resumes."""
+    move(
+        session,
+        job,
+        JobState.QUEUED,
+        event,
+        phase=None,
+        retries=retries,
+        run_after=func.now() + timedelta(seconds=delay_seconds),
+    )
+
+
+def cancel(session: Session, project_id: str, job_id: str) -> Job:
+    """At once when no attempt is open; else the wish is written, and the holder ends the attempt."""
+    get(session, project_id, job_id)
+    job = locked(session, job_id)
+    if job.state == JobState.CANCELLED or (job.desired == Desired.CANCEL and not JobState(job.state).terminal):
+        return job
+    if JobState(job.state).terminal:
+        raise Conflict(f"Job {job_id} has already {job.state}; it cannot be cancelled.", code="job_not_cancellable")
+    if job.state == JobState.RUNNING:
+        session.execute(update(Job).where(Job.id == job_id).values(desired=Desired.CANCEL, phase=Phase.CANCELLING))
+        events.append(session, job_id, NewEvent("Cancelling: the run stops after its current step."))
+    else:
+        move(session, job, JobState.CANCELLED, NewEvent("Job cancelled."), desired=Desired.CANCEL)
+    session.refresh(job)
+    return job
+
+
+def show(session: Session, job_id: str, **values: Any) -> None:
+    """Writes what is visible beside the state (phase, progress, resolved settings) and raises the version."""
+    session.execute(update(Job).where(Job.id == job_id).values(version=Job.version + 1, **values))
+    events.notify(session, job_id)

@@ -1,0 +1,125 @@
+"""Tasks: work without a GPU, as rows; claimed, leased, fenced and swept like attempts."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from core import ids
+from core.contract.errors import Fenced
+from core.contract.states import TaskKind, TaskState
+from core.db.tables import Node, Task
+
+MAX_LOSSES = 3
+
+__all__ = ["MAX_LOSSES", "TaskClaim", "TaskKind", "add", "claim", "expired", "finish", "get", "hold", "lose"]
+
+
+@dataclass(frozen=True)
+class TaskClaim:
+    """What a holder must name with every write."""
+
+    id: str
+    epoch: int
+    owner: str
+    kind: TaskKind
+    subject: str
+
+
+def add(session: Session, *, kind: TaskKind, subject: str, payload: dict[str, Any] | None = None) -> None:
+    """Adds the task, unless a live one of this kind and subject is there already."""
+    session.execute(
+        insert(Task)
+        .values(id=ids.row_id(), kind=kind, subject=subject, payload=payload or {}, state=TaskState.QUEUED)
+        .on_conflict_do_nothing()
+    )
+
+
+def get(session: Session, task_id: str) -> Task | None:
+    return session.get(Task, task_id)
+
+
+def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> TaskClaim | None:
+    """The oldest task that may run, if this node has a free place for tasks; None when there is nothing to do."""
+    slots = session.scalar(select(Node.task_slots).where(Node.name == node).with_for_update())
+    used = session.scalar(select(func.count()).where(Task.node == node, Task.state == TaskState.RUNNING)) or 0
+    if slots is None or used >= slots:
+        return None
+    task = session.scalar(
+        select(Task)
+        .where(Task.state == TaskState.QUEUED, Task.run_after <= func.now())
+        .order_by(Task.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if task is None:
+        return None
+    task.state = TaskState.RUNNING
+    task.epoch += 1
+    task.node, task.owner = node, owner
+    session.flush()
+    session.execute(
+        update(Task).where(Task.id == task.id).values(lease_until=func.now() + timedelta(seconds=lease_seconds))
+    )
+    return TaskClaim(task.id, task.epoch, owner, TaskKind(task.kind), task.subject)
+
+
+def hold(session: Session, claim: TaskClaim, lease_seconds: float) -> None:
+    """Renews the lease; raises Fenced when it is another's by now."""
+    held = session.execute(
+        update(Task)
+        .where(
+            Task.id == claim.id,
+            Task.epoch == claim.epoch,
+            Task.owner == claim.owner,
+            Task.state == TaskState.RUNNING,
+        )
+        .values(lease_until=func.now() + timedelta(seconds=lease_seconds))
+        .returning(Task.id)
+    ).scalar_one_or_none()
+    if held is None:
+        raise Fenced(f"Task {claim.id} is no longer held by {claim.owner}.")
+
+
+def finish(session: Session, claim: TaskClaim) -> None:
+    """In the transaction that writes the task's result."""
+    hold(session, claim, 0)
+    session.execute(update(Task).where(Task.id == claim.id).values(state=TaskState.DONE, lease_until=None))
+
+
+def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[TaskClaim]:
+    """Running tasks whose lease ran out, locked for this transaction."""
+    rows = session.scalars(
+        select(Task)
+        .where(
+            Task.state == TaskState.RUNNING,
+            Task.lease_until + timedelta(seconds=grace_seconds) < func.now(),
+        )
+        .order_by(Task.number)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [TaskClaim(t.id, t.epoch, t.owner or "", TaskKind(t.kind), t.subject) for t in rows]
+
+
+def lose(session: Session, claim: TaskClaim, reason: str, retry_seconds: float) -> bool:
+    """The holder died or gave up: queued again, or failed for good at the third loss (then True)."""
+    hold(session, claim, 0)
+    losses = session.execute(
+        update(Task).where(Task.id == claim.id).values(losses=Task.losses + 1, error=reason).returning(Task.losses)
+    ).scalar_one()
+    last = losses >= MAX_LOSSES
+    session.execute(
+        update(Task)
+        .where(Task.id == claim.id)
+        .values(
+            state=TaskState.FAILED if last else TaskState.QUEUED,
+            node=None,
+            lease_until=None,
+            run_after=func.now() + timedelta(seconds=retry_seconds),
+        )
+    )
+    return last
