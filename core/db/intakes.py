@@ -1,0 +1,42 @@
+"""Intakes: uploads under way, so that what a dead process left in the store is found and removed."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from core.db.tables import Intake
+
+
+def begin(session: Session, *, file_id: str, object_key: str, store_upload_id: str) -> None:
+    session.add(Intake(file_id=file_id, object_key=object_key, store_upload_id=store_upload_id))
+
+
+def seen(session: Session, file_id: str) -> bool:
+    """Bytes still arrive; False when the sweeper has given this intake up."""
+    touched = update(Intake).where(Intake.file_id == file_id).values(seen_at=func.now()).returning(Intake.file_id)
+    return session.scalar(touched) is not None
+
+
+def end(session: Session, file_id: str) -> bool:
+    """False when the row is gone: the file has been committed, or the sweeper was here."""
+    ended = delete(Intake).where(Intake.file_id == file_id).returning(Intake.file_id)
+    return session.scalar(ended) is not None
+
+
+def locked(session: Session, file_id: str) -> bool:
+    """Held to the end of the transaction, so that one process alone cleans up; False when the row is gone."""
+    row = session.scalar(select(Intake.file_id).where(Intake.file_id == file_id).with_for_update())
+    return row is not None
+
+
+def stale(session: Session, seconds: float, limit: int = 20) -> Sequence[Intake]:
+    """Unseen for so long, locked for this transaction: abort the upload and remove the object, then `end` each."""
+    return session.scalars(
+        select(Intake)
+        .where(Intake.seen_at < func.now() - timedelta(seconds=seconds))
+        .order_by(Intake.seen_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()

@@ -1,0 +1,82 @@
+"""API keys: `plt_<id>_<secret>`, shown once; only the secret's SHA-256 is stored."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from core import ids
+from core.contract.errors import BadInput, NotFound, Unauthenticated
+from core.db.tables import Key, Project
+
+TOKEN = re.compile(r"plt_([0-9a-z]{16})_([0-9a-z]{40})")
+NOBODY = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: a key that is not revoked, and its project."""
+
+    key_id: str
+    project_id: str
+    project_name: str
+
+
+def create(session: Session, project_id: str, name: str | None = None) -> tuple[Key, str]:
+    """The row and the token, which nobody can be shown again."""
+    secret = ids.new("", 40)
+    key = Key(id=ids.new("", 16), project_id=project_id, name=name, secret_sha256=_sha256(secret))
+    session.add(key)
+    session.flush()
+    return key, f"plt_{key.id}_{secret}"
+
+
+def authenticate(session: Session, token: str) -> Caller:
+    """Raises Unauthenticated for a token that is malformed, unknown or revoked, and says no more than that."""
+    match = TOKEN.fullmatch(token)
+    key_id, secret = match.groups() if match else ("", "")
+    row = session.execute(
+        select(Key.secret_sha256, Key.revoked_at, Project.id, Project.name)
+        .join(Project, Project.id == Key.project_id)
+        .where(Key.id == key_id)
+    ).one_or_none()
+    same = hmac.compare_digest(row.secret_sha256 if row else NOBODY, _sha256(secret))
+    if row is None or not same or row.revoked_at is not None:
+        raise Unauthenticated("The API key is wrong or revoked; `palate keys create` makes a new one.")
+    return Caller(key_id, row.id, row.name)
+
+
+def revoke(session: Session, key_id: str) -> None:
+    """Also of a key that is revoked already."""
+    known = session.scalar(
+        update(Key)
+        .where(Key.id == key_id)
+        .values(revoked_at=func.coalesce(Key.revoked_at, func.now()))
+        .returning(Key.id)
+    )
+    if known is None:
+        raise NotFound(f"No key {key_id}.", code="key_not_found")
+
+
+def page(
+    session: Session, project_id: str | None = None, after: str | None = None, limit: int = 100
+) -> tuple[Sequence[Key], bool]:
+    """Newest first, of one project or of all."""
+    query = select(Key).order_by(Key.created_at.desc(), Key.id.desc()).limit(limit + 1)
+    if project_id is not None:
+        query = query.where(Key.project_id == project_id)
+    if after is not None:
+        cursor = session.get(Key, after)
+        if cursor is None:
+            raise BadInput(f"No key {after}; take `after` from an item of this list.", param="after")
+        query = query.where(tuple_(Key.created_at, Key.id) < (cursor.created_at, cursor.id))
+    rows = session.scalars(query).all()
+    return rows[:limit], len(rows) > limit
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
