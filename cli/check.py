@@ -1,0 +1,123 @@
+"""`palate check FILE`: what the service would say about a preference file, offline."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from core.contract.errors import BadInput
+from preferences.check import OnError, check_file
+from preferences.report import FileError, Report
+from preferences.tally import printable
+from preferences.unpack import Progress as Advance
+
+USABLE, NOT_USABLE, UNREADABLE = 0, 1, 2
+PROGRESS_FROM = 20 << 20
+SHOWN = 10
+
+
+def run(
+    file: Path,
+    as_json: bool,
+    *,
+    format: str | None = None,
+    on_error: OnError = "fail",
+    max_bad_fraction: float = 0.0,
+) -> int:
+    """Prints the report; 0 the file may be used, 1 it may not, 2 it could not be read at all."""
+    try:
+        with _progress(file) as advance:
+            report = check_file(
+                file, format=format, on_error=on_error, max_bad_fraction=max_bad_fraction, progress=advance
+            )
+        code = USABLE if report.usable else NOT_USABLE
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        report = _unread(file, "file_unreadable", f"{printable(str(file))} cannot be read: {reason}.")
+        code = UNREADABLE
+    except BadInput as error:
+        report = _unread(file, error.code, error.message)
+        code = UNREADABLE
+    except MemoryError:
+        report = _unread(file, "file_unreadable", "There is not enough memory to read the longest record.")
+        code = UNREADABLE
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        _show(report, code)
+    return code
+
+
+def _unread(file: Path, code: str, message: str) -> Report:
+    return Report(file=printable(file.name), error=FileError(code=code, message=message))
+
+
+@contextmanager
+def _progress(file: Path) -> Iterator[Advance | None]:
+    """A bar on stderr while somebody watches a large file."""
+    size = file.stat().st_size
+    if size < PROGRESS_FROM or not sys.stderr.isatty():
+        yield None
+        return
+    console = Console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=size)
+        yield lambda read: bar.advance(task, read)
+
+
+def _show(report: Report, code: int) -> None:
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if code == UNREADABLE:
+        console.print(f"[bold red]Not read.[/] {escape(report.error.message if report.error else '')}")
+        return
+    console.print(f"[bold]{escape(printable(report.file or ''))}[/]  {report.format or 'no format found'}", end="")
+    console.print(f", {report.container}" if report.container else "")
+    if report.counts.records:
+        console.print(_counts(report))
+    if report.errors:
+        console.print(_errors(report))
+    for warning in report.warnings:
+        console.print(f"[yellow]warning[/] {warning.code} ({warning.count:,}): {escape(printable(warning.message))}")
+    if report.error:
+        console.print(f"[bold red]Not usable.[/] {report.error.code}: {escape(printable(report.error.message))}")
+    else:
+        console.print(f"[bold green]Usable.[/] {escape(report.status_details or '')}")
+
+
+def _counts(report: Report) -> Table:
+    counts = report.counts
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    shares = (
+        ("chosen longer", counts.chosen_longer),
+        ("same length", counts.same_length),
+        ("several turns", counts.multi_turn),
+        ("identical answers", counts.identical_pairs),
+        ("empty answers", counts.empty_chosen + counts.empty_rejected),
+    )
+    table.add_row("records", f"{counts.records:,}", f"{counts.bad:,} malformed" if counts.bad else "")
+    table.add_row("pairs", f"{counts.pairs:,}", f"{counts.usable:,} usable")
+    for name, count in shares:
+        if counts.pairs:
+            table.add_row(name, f"{count:,}", f"{count / counts.pairs:.1%}")
+    return table
+
+
+def _errors(report: Report) -> Table:
+    total = sum(report.errors_by_code.values())
+    table = Table(
+        title=f"Left out: {total:,}" + (f", the first {SHOWN}" if total > SHOWN else ""), title_justify="left"
+    )
+    for column in ("line", "where", "code", "what and what to do"):
+        table.add_column(column, justify="right" if column == "line" else "left", overflow="fold")
+    for error in report.errors[:SHOWN]:
+        place = str(error.line) if error.column is None else f"{error.line}:{error.column}"
+        told = Text.assemble(error.message, " ", (error.hint, "dim"), "\n", (error.excerpt[:80], "italic dim"))
+        table.add_row(place, Text(printable(error.path)), error.code, told)
+    return table

@@ -1,0 +1,146 @@
+"""The door of this room: a file in, a report out, and on the way the canonical records."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from core.contract.errors import BadInput
+from preferences.canonical import CanonicalWriter
+from preferences.container import open_rows
+from preferences.detect import detect
+from preferences.draft import Row
+from preferences.faults import FileFault, RowFault
+from preferences.formats.known import BY_NAME, Format
+from preferences.limits import DEFAULT, Limits
+from preferences.pair import judge
+from preferences.report import FileError, Report
+from preferences.rows import RawRow
+from preferences.strict_json import parse
+from preferences.tally import Tally
+from preferences.unpack import Progress
+
+OnError = Literal["fail", "skip"]
+
+
+def check_file(
+    source: BinaryIO | Path,
+    *,
+    format: str | None = None,
+    on_error: OnError = "fail",
+    max_bad_fraction: float = 0.0,
+    canonical: BinaryIO | None = None,
+    limits: Limits = DEFAULT,
+    progress: Progress | None = None,
+) -> Report:
+    """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
+
+    `canonical` receives the zstd stream of the usable pairs while they are read; it is worth something only when the
+    report has a digest. `progress` is told the bytes taken from the source. Raises BadInput for a wrong argument and
+    OSError where the source cannot be read; what is wrong with the data is in the report.
+    """
+    if format is not None and format not in BY_NAME:
+        raise BadInput(f"`{format}` is not a format that is read: {', '.join(BY_NAME)}.", param="format")
+    if on_error not in ("fail", "skip"):
+        raise BadInput("`on_error` is fail or skip.", param="on_error")
+    if not 0 <= max_bad_fraction <= 1:
+        raise BadInput("`max_bad_fraction` is between 0 and 1.", param="max_bad_fraction")
+    if isinstance(source, Path):
+        with source.open("rb") as opened:
+            report = _Check(opened, format, limits, canonical, progress).run(on_error, max_bad_fraction)
+        report.file = source.name
+        return report
+    return _Check(source, format, limits, canonical, progress).run(on_error, max_bad_fraction)
+
+
+class _Check:
+    """One reading of one file."""
+
+    def __init__(
+        self,
+        source: BinaryIO,
+        format: str | None,
+        limits: Limits,
+        canonical: BinaryIO | None,
+        progress: Progress | None,
+    ) -> None:
+        self._source = source
+        self._format = BY_NAME[format] if format else None
+        self._limits = limits
+        self._progress = progress
+        self._writer = CanonicalWriter(canonical)
+        self._tally = Tally(limits)
+        self._container: str | None = None
+
+    def run(self, on_error: OnError, max_bad_fraction: float) -> Report:
+        fault: FileError | None = None
+        try:
+            self._read()
+        except FileFault as found:
+            fault = FileError(code=found.code, message=found.message)
+        digest = self._writer.close()
+        tally = self._tally
+        error = fault or tally.verdict(max_bad_fraction if on_error == "skip" else 0.0)
+        return Report(
+            format=self._format.name if self._format else None,
+            container=self._container,
+            digest=None if error else digest,
+            counts=tally.counts,
+            errors=tally.errors,
+            errors_by_code=dict(sorted(tally.by_code.items())),
+            warnings=tally.warnings(),
+            status_details=None if error else tally.details(),
+            error=error,
+        )
+
+    def _read(self) -> None:
+        self._container, rows = open_rows(self._source, self._limits, self._progress)
+        if self._format is None:
+            sample, ended = self._sample(rows)
+            if not sample:
+                return
+            self._format = detect((raw.line, row) for raw, row in sample)
+            for raw, row in sample:
+                self._convert(raw, row, self._format)
+            sample.clear()
+            if ended:
+                return
+        for raw in rows:
+            if (parsed := self._parse(raw)) is not None:
+                self._convert(raw, parsed, self._format)
+
+    def _sample(self, rows: Iterator[RawRow]) -> tuple[list[tuple[RawRow, Row]], bool]:
+        """The first rows that can be parsed, and whether there are no others."""
+        sample: list[tuple[RawRow, Row]] = []
+        size = 0
+        for raw in rows:
+            if (row := self._parse(raw)) is not None:
+                sample.append((raw, row))
+                size += len(raw.data)
+                if len(sample) >= self._limits.sample_rows or size >= self._limits.sample:
+                    return sample, False
+        return sample, True
+
+    def _parse(self, raw: RawRow) -> Row | None:
+        self._tally.saw(raw)
+        try:
+            if raw.too_long:
+                limit = self._limits.line
+                raise RowFault("line_too_long", "", f"The record has more than {limit:,} bytes.")
+            row = parse(raw.data, self._limits.depth)
+            if type(row) is not dict:
+                raise RowFault("not_object", "", "The record is not a JSON object.")
+        except RowFault as fault:
+            self._tally.refuse(raw, fault)
+            return None
+        return row
+
+    def _convert(self, raw: RawRow, row: Row, format: Format) -> None:
+        try:
+            draft = format.read(row)
+            pair = judge(draft, row, raw.line, format.name)
+        except RowFault as fault:
+            self._tally.refuse(raw, fault)
+            return
+        self._tally.take(raw, pair, draft)
+        if pair.record:
+            self._writer.add(pair.record)

@@ -1,0 +1,98 @@
+"""What kind of file the bytes are, by content alone, and its rows."""
+
+import itertools
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from preferences.array import split_elements
+from preferences.faults import FileFault
+from preferences.limits import Limits
+from preferences.rows import RawRow, split_lines
+from preferences.unpack import Progress, packing, unpack
+
+ACCEPTED = "Accepted: JSON lines (one object a line) or one JSON array of objects, plain, gzip or zstd, in UTF-8."
+HEAD = 64 << 10
+BOM = b"\xef\xbb\xbf"
+
+_KINDS = (
+    (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\xfd7zXZ\x00", "packed with xz"),
+    (b"BZh", "packed with bzip2"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"\x04\x22\x4d\x18", "packed with lz4"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"%PDF", "a PDF"),
+    (b"\x93NUMPY", "a NumPy file"),
+)
+
+
+def open_rows(source: BinaryIO, limits: Limits, progress: Progress | None = None) -> tuple[str, Iterator[RawRow]]:
+    """The container's name (`jsonl`, `json_array`, with `+gzip` or `+zstd`) and its rows."""
+    packed, chunks = unpack(source, limits, progress)
+    head = _head(chunks, limits)
+    _refuse_utf16(head)
+    head = head.removeprefix(BOM)
+    text = head.lstrip()
+    if not text:
+        raise FileFault("file_empty", "The file is empty.")
+    _refuse_other_kinds(head, packed)
+    whole = itertools.chain([head], chunks)
+    suffix = f"+{packed}" if packed else ""
+    if text.startswith(b"["):
+        return "json_array" + suffix, split_elements(whole, limits.line)
+    lines = [line.strip() for line in text.split(b"\n")]
+    if not any(line.startswith(b"{") for line in lines):
+        raise FileFault("container_unknown", f"The file is {_guess(lines[0])}. {ACCEPTED}")
+    if _pretty_printed(lines):
+        raise FileFault(
+            "container_unknown", f"The file begins with one JSON object spread over several lines. {ACCEPTED}"
+        )
+    return "jsonl" + suffix, split_lines(whole, limits.line)
+
+
+def _head(chunks: Iterator[bytes], limits: Limits) -> bytes:
+    """At least HEAD bytes and one that is not white space, where there are such."""
+    parts: list[bytes] = []
+    size = 0
+    solid = False
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        solid = solid or not (chunk.isspace() or chunk == BOM)
+        if size >= HEAD and solid:
+            return b"".join(parts)
+        if size > limits.line:
+            raise FileFault("container_unknown", f"The file begins with {size:,} bytes of white space. {ACCEPTED}")
+    return b"".join(parts)
+
+
+def _refuse_utf16(head: bytes) -> None:
+    sample = head[:4096]
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff")) or sample[:2] in (b"{\0", b"\0{", b"[\0", b"\0["):
+        raise FileFault("utf8_invalid", "The file is in UTF-16 or UTF-32. Save it as UTF-8.")
+
+
+def _refuse_other_kinds(head: bytes, packed: str | None) -> None:
+    if packed and packing(head):
+        raise FileFault("container_unknown", f"The file is packed twice. {ACCEPTED}")
+    for magic, name in _KINDS:
+        if head.startswith(magic):
+            raise FileFault("container_unknown", f"The file is {name}, which is not read. {ACCEPTED}")
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        raise FileFault("container_unknown", f"The file is a Python pickle, which is never opened. {ACCEPTED}")
+
+
+def _guess(line: bytes) -> str:
+    if any(byte < 9 or 14 <= byte < 32 for byte in line[:4096]):
+        return "binary"
+    for mark, name in ((b"\t", "TSV"), (b";", "CSV"), (b",", "CSV")):
+        if mark in line:
+            return f"neither JSON lines nor a JSON array (it looks like {name}, which is not read yet)"
+    return "neither JSON lines nor a JSON array"
+
+
+def _pretty_printed(lines: list[bytes]) -> bool:
+    """A first line of `{` alone, with a key on the next."""
+    return lines[0] == b"{" and next(filter(None, lines[1:]), b"").startswith(b'"')

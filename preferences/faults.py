@@ -1,0 +1,46 @@
+"""What can be wrong with a row or with a file, by code, and what to do about each."""
+
+from core.contract.errors import BadData
+
+HINTS = {
+    "json_invalid": "Write each record with a JSON library: double quotes, no comments, no trailing comma, no NaN.",
+    "not_object": "Each record is one JSON object, {...}.",
+    "utf8_invalid": "Save the file as UTF-8.",
+    "line_too_long": "Shorten the record; the longest one that is read has 16 MiB.",
+    "field_missing": "Add the field to this record, or remove the record.",
+    "field_type": "Give the field the type that the message names.",
+    "prompt_empty": "Give the prompt at least one message with text.",
+    "completion_empty": "Give both answers some text; the pair was left out.",
+    "role_invalid": "Use system, developer, user, assistant or tool.",
+    "role_order": "Put system messages first and let the prompt end with a user or tool message.",
+    "prompt_ends_with_assistant": "End the prompt with a user turn; the last assistant turn belongs to the answers.",
+    "no_common_prefix": "Both dialogues must begin with the same prompt and differ only after it.",
+    "completion_not_assistant": "An answer begins and ends with an assistant message.",
+    "chosen_equals_rejected": "A pair teaches nothing when both answers are the same; it was left out.",
+    "tool_call_unresolved": "A tool message follows an assistant message whose `tool_calls` hold its `tool_call_id`.",
+    "tools_schema_invalid": 'Give `tools` as a list of objects like {"type": "function", "function": {"name": ...}}.',
+    "content_part_unsupported": "Only text is trained on: use a text, or content parts of type text.",
+}
+
+# Well-formed rows from which nothing can be learned: left out, while the file stays usable.
+USELESS = frozenset({"chosen_equals_rejected", "completion_empty"})
+
+
+class RowFault(BadData):
+    """One row cannot be used; `path` names the field, `offset` the character within the row's text where known."""
+
+    def __init__(self, code: str, path: str, message: str, *, offset: int | None = None) -> None:
+        super().__init__(message, code=code, param=path)
+        self.path = path
+        self.offset = offset
+
+    @property
+    def hint(self) -> str:
+        return HINTS[self.code]
+
+
+class FileFault(BadData):
+    """The file as a whole cannot be read further."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message, code=code)

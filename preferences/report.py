@@ -1,0 +1,71 @@
+"""What is told about a file: shape of `GET /files/{id}/report` and of `palate check --json`."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class LineError(BaseModel):
+    """One row that was not taken; line and column count from 1, `excerpt` is a piece of the row around the place."""
+
+    line: int
+    column: int | None = None
+    path: str
+    code: str
+    message: str
+    hint: str
+    excerpt: str
+
+
+class Notice(BaseModel):
+    """Something that was kept, with up to 20 of its lines."""
+
+    code: str
+    message: str
+    count: int
+    lines: list[int] = []
+
+
+class FileError(BaseModel):
+    code: str
+    message: str
+
+
+class Counts(BaseModel):
+    """`records` = `bad` (malformed) + `pairs`; `pairs` = `useless` (left out) + `usable` (written).
+
+    `lines` is the last line that held a record; what follows `pairs` is counted over all pairs, useless ones too.
+    """
+
+    lines: int = 0
+    records: int = 0
+    bad: int = 0
+    pairs: int = 0
+    useless: int = 0
+    usable: int = 0
+    identical_pairs: int = 0
+    empty_chosen: int = 0
+    empty_rejected: int = 0
+    chosen_longer: int = 0
+    same_length: int = 0
+    multi_turn: int = 0
+
+
+class Report(BaseModel):
+    """`error` is null exactly when the file may be used; only then has it a `digest`, sha256 of the canonical lines."""
+
+    object: Literal["file.report"] = "file.report"
+    file: str | None = None
+    format: str | None = None
+    container: str | None = None
+    digest: str | None = None
+    counts: Counts = Counts()
+    errors: list[LineError] = []
+    errors_by_code: dict[str, int] = {}
+    warnings: list[Notice] = []
+    status_details: str | None = None
+    error: FileError | None = None
+
+    @property
+    def usable(self) -> bool:
+        return self.error is None

@@ -1,0 +1,118 @@
+"""Message lists as people write them, read into role and text without losing anything silently."""
+
+from typing import Any
+
+from preferences.draft import Turn
+from preferences.faults import RowFault
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+_KNOWN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+# Fields that change what the model is shown or says: refused rather than moved to `meta`.
+_SPEAKING = frozenset({"function_call", "audio", "refusal", "images", "image", "video", "videos"})
+
+
+def read_turns(value: Any, path: str, extra: dict[str, Any]) -> list[Turn]:
+    """The turns of a message list; unknown keys of a message land in `extra` under their path."""
+    if type(value) is not list:
+        raise _wrong(value, path, "a list of messages")
+    turns: list[Turn] = []
+    for number, item in enumerate(value):
+        if type(item) is not dict:
+            raise _wrong(item, f"{path}[{number}]", "an object with role and content")
+        role, content = item.get("role"), item.get("content")
+        if len(item) == 2 and type(content) is str and type(role) is str and role in ROLES:
+            turns.append({"role": role, "content": content})
+        else:
+            turns.append(_read_turn(item, f"{path}[{number}]", extra))
+    return turns
+
+
+def read_text(value: Any, path: str) -> str:
+    if type(value) is not str:
+        raise _wrong(value, path, "a text")
+    return value
+
+
+def _read_turn(item: dict[str, Any], path: str, extra: dict[str, Any]) -> Turn:
+    role = item.get("role")
+    if role is None:
+        raise RowFault("field_missing", f"{path}.role", "The message has no role.")
+    if type(role) is not str or role not in ROLES:
+        raise RowFault("role_invalid", f"{path}.role", f"{_shown(role)} is not a role.")
+    turn: Turn = {"role": role}
+    calls = _tool_calls(item.get("tool_calls"), f"{path}.tool_calls", role)
+    content = _content(item.get("content"), f"{path}.content")
+    if content is not None:
+        turn["content"] = content
+    elif not calls and not any(item.get(key) is not None for key in _SPEAKING):
+        raise RowFault("field_missing", f"{path}.content", "The message has no content.")
+    if calls:
+        turn["tool_calls"] = calls
+    for key in ("name", "tool_call_id"):
+        if item.get(key) is not None:
+            turn[key] = read_text(item[key], f"{path}.{key}")
+    for key, value in item.items():
+        if key in _KNOWN or value is None or value == []:
+            continue
+        if key in _SPEAKING:
+            raise RowFault("content_part_unsupported", f"{path}.{key}", f"`{key}` of a message is not trained on.")
+        extra[f"{path}.{key}"] = value
+    return turn
+
+
+def _content(value: Any, path: str) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    if type(value) is not list:
+        raise _wrong(value, path, "a text or a list of content parts")
+    texts = []
+    for number, part in enumerate(value):
+        at = f"{path}[{number}]"
+        if type(part) is not dict:
+            raise _wrong(part, at, "an object with type and text")
+        if part.get("type") != "text":
+            raise RowFault("content_part_unsupported", f"{at}.type", f"A part of type {_shown(part.get('type'))}.")
+        texts.append(read_text(part.get("text"), f"{at}.text"))
+    return "".join(texts)
+
+
+def _tool_calls(value: Any, path: str, role: str) -> list[dict[str, Any]] | None:
+    if value is None or value == []:
+        return None
+    if role != "assistant":
+        raise RowFault("role_invalid", path, f"A {role} message cannot call tools; only an assistant can.")
+    if type(value) is not list:
+        raise _wrong(value, path, "a list of tool calls")
+    for number, call in enumerate(value):
+        at = f"{path}[{number}]"
+        if type(call) is not dict:
+            raise _wrong(call, at, "an object with function and id")
+        function = call.get("function")
+        if type(function) is not dict:
+            raise _wrong(function, f"{at}.function", "an object with name and arguments")
+        read_text(function.get("name"), f"{at}.function.name")
+        if call.get("id") is not None:
+            read_text(call["id"], f"{at}.id")
+    return value
+
+
+def _wrong(value: Any, path: str, wanted: str) -> RowFault:
+    if value is None:
+        return RowFault("field_missing", path, f"`{path}` is missing; it should be {wanted}.")
+    return RowFault("field_type", path, f"`{path}` is {_kind(value)}; it should be {wanted}.")
+
+
+def _kind(value: Any) -> str:
+    names = {
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
+    return names.get(type(value), "of another type")
+
+
+def _shown(value: Any) -> str:
+    return f'"{value[:40]}"' if isinstance(value, str) else _kind(value) if value is not None else "null"

@@ -1,0 +1,96 @@
+"""The child process of a validation Task: one local file in, its report and canonical records out.
+
+Exit code 0 means that a report was written, whatever its verdict; every other code is a crash.
+"""
+
+import argparse
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from core.contract.errors import PalateError
+from core.contract.exits import Exit
+from preferences.check import check_file
+from preferences.formats.known import BY_NAME
+from preferences.report import Report
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    asked = _arguments(argv)
+    if asked.memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (asked.memory_bytes, asked.memory_bytes))
+    try:
+        validate(asked)
+    except MemoryError:
+        print("validate: out of the memory that it was given", file=sys.stderr)
+        return int(Exit.INFRA)
+    except (OSError, PalateError) as error:
+        print(f"validate: {error}", file=sys.stderr)
+        return int(Exit.INFRA)
+    return 0
+
+
+def validate(asked: argparse.Namespace) -> Report:
+    """Both outputs appear whole or not at all; the canonical one only when the file may be used."""
+    unsealed = asked.canonical.with_name(asked.canonical.name + ".part")
+    asked.canonical.unlink(missing_ok=True)
+    try:
+        with unsealed.open("wb") as canonical:
+            report = check_file(
+                asked.source,
+                format=asked.format,
+                on_error=asked.on_error,
+                max_bad_fraction=asked.max_bad_fraction,
+                canonical=canonical,
+            )
+            canonical.flush()
+            os.fsync(canonical.fileno())
+        if report.usable:
+            unsealed.replace(asked.canonical)
+    finally:
+        unsealed.unlink(missing_ok=True)
+    if asked.name:
+        report.file = asked.name
+    _write(asked.report, report.model_dump_json())
+    return report
+
+
+def _write(path: Path, text: str) -> None:
+    unsealed = path.with_name(path.name + ".part")
+    with unsealed.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unsealed.replace(path)
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="worker.validate", description=__doc__)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--canonical", type=Path, required=True, help="zstd stream of the usable pairs")
+    parser.add_argument("--report", type=Path, required=True)
+    parser.add_argument("--name", help="the file's name in the report; default that of --source")
+    parser.add_argument("--format", choices=list(BY_NAME))
+    parser.add_argument("--on-error", choices=["fail", "skip"], default="fail")
+    parser.add_argument("--max-bad-fraction", type=float, default=0.0)
+    parser.add_argument("--memory-bytes", type=int, default=4 << 30, help="limit of the address space; 0 for none")
+    return parser.parse_args(argv)
+
+
+def die_with_parent() -> None:
+    """A supervisor that is killed leaves no validator behind."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(int(Exit.INFRA))
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    sys.exit(main())
