@@ -48,7 +48,7 @@ def digest_at(session: Session, job_id: str, step: int) -> str | None:
 def commit(
     session: Session, job: Job, *, epoch: int, step: int, prefix: str, manifest: Manifest, metrics: Mapping[str, float]
 ) -> Model:
-    """Lists the checkpoint whose objects are stored and checked; one of the same step from an earlier epoch gives way."""
+    """Lists the checkpoint whose objects are stored and checked; an earlier epoch's of the same step gives way."""
     previous = session.scalar(select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == step))
     if previous is not None:
         old = session.get_one(Model, previous.model_id)
@@ -115,7 +115,7 @@ def prune(session: Session, job_id: str, keep: int) -> None:
 
 
 def best(rows: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The one with the highest held-out reward accuracy, ties by the lower held-out loss; none without held-out pairs."""
+    """The one with the highest held-out reward accuracy, ties by the lower loss; none without held-out pairs."""
     judged = [row for row in rows if BEST_BY[0] in row.metrics]
     return sorted(judged, key=lambda row: (-row.metrics[BEST_BY[0]], row.metrics.get(BEST_BY[1], 0.0)))[:1]
 

@@ -20,9 +20,9 @@ def make_engine(
     url: str, *, pool_size: int = 5, pool_timeout: float = 5.0, statement_timeout_ms: int = 30_000
 ) -> Engine:
     """An engine whose every wait is bounded (connect 3 s, statement, lock 2 s, idle transaction 30 s)."""
-    options = (
-        f"-c statement_timeout={statement_timeout_ms} -c lock_timeout=2000 -c idle_in_transaction_session_timeout=30000"
-    )
+    limits = {"statement_timeout": statement_timeout_ms, "lock_timeout": 2_000}
+    limits["idle_in_transaction_session_timeout"] = 30_000
+    options = " ".join(f"-c {name}={value}" for name, value in limits.items())
     return create_engine(
         url,
         pool_size=pool_size,
