@@ -1,6 +1,7 @@
 """The canonical file: one record a line in a zstd stream, named by the sha256 of the plain lines."""
 
 import hashlib
+from pathlib import Path
 from typing import BinaryIO
 
 import zstandard
@@ -34,3 +35,12 @@ class CanonicalWriter:
         if self._stream:
             self._stream.flush(zstandard.FLUSH_FRAME)
         return self._hash.hexdigest()
+
+
+def digest_of(path: Path) -> str:
+    """sha256 (hex) of the plain lines of a canonical file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream, zstandard.ZstdDecompressor().stream_reader(stream) as lines:
+        while chunk := lines.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

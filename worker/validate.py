@@ -28,10 +28,10 @@ def main(argv: list[str] | None = None) -> int:
         validate(asked)
     except MemoryError:
         print("validate: out of the memory that it was given", file=sys.stderr)
-        return int(Exit.INFRA)
+        return int(Exit.INFRASTRUCTURE)
     except (OSError, PalateError) as error:
         print(f"validate: {error}", file=sys.stderr)
-        return int(Exit.INFRA)
+        return int(Exit.INFRASTRUCTURE)
     return 0
 
 
@@ -88,7 +88,7 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(int(Exit.INFRA))
+        os._exit(int(Exit.INFRASTRUCTURE))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,17 @@ def waiting(session: Session, *, file_id: str | None = None, limit: int = 100) -
     return list(session.scalars(query))
 
 
+def waiting_for_inspection(session: Session, payload: dict[str, Any], limit: int = 100) -> list[str]:
+    """Ids of the jobs in validating_files that pin these records, for training or for validation."""
+    digest = payload.get("digest")
+    query = select(Job.id).where(
+        Job.state == JobState.VALIDATING_FILES,
+        Job.model_id == payload.get("model_id"),
+        (Job.training_digest == digest) | (Job.validation_digest == digest),
+    )
+    return list(session.scalars(query.order_by(Job.created_at).limit(limit)))
+
+
 def inspect(session: Session, file: File, model: Model, settings: DpoHyperparameters) -> Inspection | None:
     """The stored inspection; None when it is not there yet (then a task for it is)."""
     payload = inspection_of(file.canonical_digest or "", model, settings)
@@ -107,6 +118,12 @@ def inspect(session: Session, file: File, model: Model, settings: DpoHyperparame
         return Inspection.model_validate(row.result)
     tasks.add(session, kind=TaskKind.INSPECT, subject=key, payload=payload)
     return None
+
+
+def stored_inspection(session: Session, digest: str, model: Model, settings: DpoHyperparameters) -> Inspection:
+    """Of a queued job: it is there."""
+    row = session.get_one(InspectionRow, inspection_key(inspection_of(digest, model, settings)))
+    return Inspection.model_validate(row.result)
 
 
 def inspection_of(digest: str, model: Model, settings: DpoHyperparameters) -> dict[str, Any]:

@@ -84,8 +84,9 @@ def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> L
     return Lease(job.id, epoch, owner)
 
 
-def get(session: Session, lease: Lease) -> Attempt:
-    return session.get_one(Attempt, (lease.job_id, lease.epoch))
+def retries_of(session: Session, lease: Lease) -> int:
+    """Attempts in a row, before this one, that committed nothing."""
+    return session.scalars(select(Job.retries).where(Job.id == lease.job_id)).one()
 
 
 def hold(session: Session, lease: Lease, lease_seconds: float, **values: Any) -> Desired:
@@ -104,10 +105,27 @@ def hold(session: Session, lease: Lease, lease_seconds: float, **values: Any) ->
         )
         .values(lease_until=func.now() + timedelta(seconds=lease_seconds), **values)
         .returning(Job.desired)
+        .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
     if desired is None:
         raise Fenced(f"Attempt {lease.epoch} of {lease.job_id} is no longer held.")
     return Desired(desired)
+
+
+def check(session: Session, lease: Lease) -> None:
+    """Raises Fenced when the attempt is closed; the lease stays as it is."""
+    held = session.scalar(
+        select(Attempt.epoch)
+        .where(
+            Attempt.job_id == lease.job_id,
+            Attempt.epoch == lease.epoch,
+            Attempt.owner == lease.owner,
+            Attempt.ended_at.is_(None),
+        )
+        .with_for_update(read=True)
+    )
+    if held is None:
+        raise Fenced(f"Attempt {lease.epoch} of {lease.job_id} is no longer held.")
 
 
 def close(session: Session, lease: Lease, ending: Ending) -> JobState:
@@ -147,17 +165,33 @@ def close(session: Session, lease: Lease, ending: Ending) -> JobState:
     return JobState(job.state)
 
 
-def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[tuple[Lease, str, int]]:
-    """(lease, node, retries of the job) of open attempts whose lease ran out, locked for this transaction."""
-    rows = session.execute(
-        select(Attempt, Job.retries)
-        .join(Job, Job.id == Attempt.job_id)
+def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[Lease]:
+    """Open attempts whose lease ran out `grace_seconds` ago."""
+    rows = session.scalars(
+        select(Attempt)
         .where(Attempt.ended_at.is_(None), Attempt.lease_until + timedelta(seconds=grace_seconds) < func.now())
         .order_by(Attempt.lease_until)
         .limit(limit)
-        .with_for_update(skip_locked=True, of=Job)
     )
-    return [(Lease(a.job_id, a.epoch, a.owner), a.node, retries) for a, retries in rows]
+    return [Lease(a.job_id, a.epoch, a.owner) for a in rows]
+
+
+def take_over(session: Session, lease: Lease, ending: Ending, grace_seconds: float) -> JobState:
+    """Closes an expired attempt for its holder; raises Fenced when it was renewed or closed meanwhile."""
+    jobs.locked(session, lease.job_id)
+    lapsed = session.scalar(
+        select(Attempt.epoch)
+        .where(
+            Attempt.job_id == lease.job_id,
+            Attempt.epoch == lease.epoch,
+            Attempt.ended_at.is_(None),
+            Attempt.lease_until + timedelta(seconds=grace_seconds) < func.now(),
+        )
+        .with_for_update()
+    )
+    if lapsed is None:
+        raise Fenced(f"Attempt {lease.epoch} of {lease.job_id} has not lapsed any more.")
+    return close(session, lease, ending)
 
 
 def open_on(session: Session, node: str) -> Sequence[Lease]:

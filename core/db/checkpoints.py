@@ -45,6 +45,11 @@ def digest_at(session: Session, job_id: str, step: int) -> str | None:
     )
 
 
+def model_at(session: Session, job_id: str, step: int) -> Model:
+    query = select(Model).join(Checkpoint, Checkpoint.model_id == Model.id)
+    return session.scalars(query.where(Checkpoint.job_id == job_id, Checkpoint.step == step)).one()
+
+
 def commit(
     session: Session, job: Job, *, epoch: int, step: int, prefix: str, manifest: Manifest, metrics: Mapping[str, float]
 ) -> Model:

@@ -133,9 +133,31 @@ def canonical_in_use(session: Session, digest: str) -> bool:
     return file is not None or jobs.unfinished_of_digest(session, digest) is not None
 
 
-def processed(session: Session, file_id: str, *, report: dict[str, Any], canonical_digest: str, pairs: int) -> None:
+def processed(
+    session: Session, file_id: str, *, report: dict[str, Any], canonical_digest: str, pairs: int, details: str | None
+) -> None:
     """The checks ended well: the canonical records are in the store under their digest."""
-    _judged(session, file_id, FileStatus.PROCESSED, report=report, canonical_digest=canonical_digest, pairs=pairs)
+    _judged(
+        session,
+        file_id,
+        FileStatus.PROCESSED,
+        report=report,
+        canonical_digest=canonical_digest,
+        pairs=pairs,
+        status_details=details,
+    )
+
+
+def lock_canonical(session: Session, digest: str) -> None:
+    """To the end of the transaction: nobody else commits or deletes these canonical records meanwhile."""
+    session.execute(select(func.pg_advisory_xact_lock(int(digest[:15], 16))))
+
+
+def waiting_for_checks(session: Session, file_id: str) -> File | None:
+    """The file, unless it is deleted or judged already."""
+    return session.scalar(
+        select(File).where(File.id == file_id, File.status == FileStatus.UPLOADED, File.deleted_at.is_(None))
+    )
 
 
 def refused(session: Session, file_id: str, *, code: str, details: str, report: dict[str, Any] | None = None) -> None:

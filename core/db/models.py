@@ -64,6 +64,10 @@ def find(session: Session, project_id: str, name: str) -> Model | None:
     )
 
 
+def by_id(session: Session, model_id: str) -> Model:
+    return session.get_one(Model, model_id)
+
+
 def by_name(session: Session, project_id: str, name: str) -> Model:
     model = find(session, project_id, name)
     if model is None:

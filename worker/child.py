@@ -1,0 +1,55 @@
+"""A Task's child process: limited in time, told no secret, dead with us."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from core.contract.errors import PalateError
+from worker import kill
+from worker.launcher import environment
+from worker.workspace import Workspace
+
+LOOK_SECONDS = 0.5
+
+
+class ChildFailed(PalateError):
+    """The child crashed, was killed, or ran out of time or memory."""
+
+    code = "child_failed"
+
+
+def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: Callable[[], None]) -> None:
+    """`python -m module arguments` in `folder`; `alive` is called each half second and may raise to end the child.
+
+    From the main thread: the child dies with the thread that makes it.
+    """
+    log = folder / "child.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=folder,
+            env=environment(Workspace(folder)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=kill.die_with_parent,
+        )
+    try:
+        waited = 0.0
+        while process.poll() is None:
+            try:
+                process.wait(LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                waited += LOOK_SECONDS
+                alive()
+                if waited > wall_seconds:
+                    raise ChildFailed(f"{module} took longer than {wall_seconds:.0f} s.") from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if process.returncode != 0:
+        tail = log.read_text(errors="replace")[-2_000:]
+        raise ChildFailed(f"{module} ended with exit code {process.returncode}: {tail}")

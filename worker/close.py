@@ -1,0 +1,92 @@
+"""The end of an attempt: results first, then one transaction that closes it and moves the job."""
+
+import csv
+import io
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from core import ids, settings
+from core.contract.errors import Unavailable
+from core.contract.manifest import Manifest
+from core.contract.states import JobState
+from core.db import attempts, checkpoints, files, jobs, metrics
+from core.db.attempts import Ending, Lease
+from core.db.engine import Session, transaction
+from core.objects import keys
+from core.objects.store import Store
+
+log = logging.getLogger(__name__)
+PAUSE_SECONDS = 1.0
+
+
+def surely(lease: Lease, ending: Ending, retries: int, also: Callable[[Session], None] | None = None) -> JobState:
+    """One transaction with what `also` writes, tried again while Postgres is away.
+
+    The heartbeat ends this process if the lease is lost meanwhile.
+    """
+    if ending.retry:
+        ending = replace(ending, delay_seconds=backoff(retries))
+    while True:
+        try:
+            with transaction() as session:
+                attempts.check(session, lease)
+                if also is not None:
+                    also(session)
+                state = attempts.close(session, lease, ending)
+                if state.terminal:
+                    checkpoints.drop_resume_points(session, lease.job_id)
+            log.info("job %s is %s", lease.job_id, state)
+            return state
+        except Unavailable as error:
+            log.warning("not closed yet: %s", error)
+            time.sleep(PAUSE_SECONDS)
+
+
+def backoff(retries: int) -> float:
+    """10 s x 2^n with full jitter, at most 10 min; the first retry comes at once."""
+    own = settings.worker()
+    if retries == 0:
+        return 0.0
+    return random.uniform(0, own.scaled(min(own.backoff_seconds * 2**retries, own.backoff_limit_seconds)))
+
+
+def results(lease: Lease, store: Store, step: int | None) -> Callable[[Session], None]:
+    """Stores the result files (metrics by step, then the manifest); what comes back lists them and names the model."""
+    if step is None:
+        raise RuntimeError("the trainer finished without a final checkpoint")
+    with transaction() as session:
+        table = metrics.columns(session, lease.job_id)
+        manifest = Manifest.model_validate(checkpoints.model_at(session, lease.job_id, step).manifest)
+    bodies = {"step_metrics.csv": as_csv(table), "manifest.json": manifest.model_dump_json(indent=1).encode()}
+    stored = {name: store.put(keys.result_file(lease.job_id, lease.epoch, name), body) for name, body in bodies.items()}
+
+    def commit(session: Session) -> None:
+        job = jobs.locked(session, lease.job_id)
+        listed = [
+            files.create(
+                session,
+                file_id=ids.file_id(),
+                project_id=job.project_id,
+                filename=name,
+                purpose=files.RESULTS,
+                bytes=written.bytes,
+                sha256=written.sha256,
+                object_key=keys.result_file(lease.job_id, lease.epoch, name),
+            ).id
+            for name, written in stored.items()
+        ]
+        checkpoints.commit_final(session, job, checkpoints.model_at(session, lease.job_id, step), listed)
+
+    return commit
+
+
+def as_csv(table: dict[str, list[object]]) -> bytes:
+    names = ["step", *[name for name in table if name != "step"]]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(zip(*(["" if v is None else v for v in table[name]] for name in names), strict=True))
+    return text.getvalue().encode()

@@ -1,0 +1,41 @@
+"""Reading the trainer's events as they are written: from an offset, a torn last line waits."""
+
+import json
+import logging
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.contract.trainer_events import KINDS, AnyEvent, Warned, parse_event
+
+log = logging.getLogger(__name__)
+READ_BYTES = 1 << 20
+
+
+class Follower:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[AnyEvent]:
+        """What came since the last call; a line that cannot be read is one warning, a kind unknown here is nothing."""
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._offset)
+                chunk = stream.read(READ_BYTES)
+        except FileNotFoundError:
+            return []
+        whole = chunk[: chunk.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        events = [self._parse(line) for line in whole.splitlines() if line.strip()]
+        return [event for event in events if event is not None]
+
+    def _parse(self, line: bytes) -> AnyEvent | None:
+        try:
+            raw = json.loads(line)
+            if isinstance(raw, dict) and raw.get("event") not in KINDS and "event" in raw:
+                return None
+            return parse_event.validate_python(raw)
+        except (ValueError, ValidationError) as error:
+            log.warning("unreadable trainer event: %r", line[:500])
+            return Warned(time=0.0, code="event_unreadable", message=f"An event of the trainer is unreadable: {error}")

@@ -1,0 +1,37 @@
+"""The inspection Task: file + model + length through the trainer's own data code, on CPU, before a GPU is taken."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from core import settings
+from core.contract.manifest import Manifest
+from core.contract.run_spec import Inspection, InspectSpec
+from core.db import admission, models, tasks
+from core.db.engine import transaction
+from core.db.tasks import TaskClaim
+from core.objects.store import Store
+from worker import cache, child
+
+
+def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], None]) -> None:
+    with transaction() as session:
+        task = tasks.get(session, claim.id)
+        payload = task.payload if task else {}
+        model = models.by_id(session, payload["model_id"])
+    spec = InspectSpec(
+        model_dir=cache.model(store, model.digest, model.prefix, Manifest.model_validate(model.manifest)),
+        data=cache.canonical(store, payload["digest"]),
+        max_length=payload["max_length"],
+        truncation=payload["truncation"],
+        out=folder / "inspection.json",
+    )
+    path = folder / "inspect.json"
+    path.write_text(spec.model_dump_json())
+    wall = settings.worker().task_wall_seconds
+    child.run(folder, "trainer", "inspect", "--spec", str(path), wall_seconds=wall, alive=alive)
+    result = Inspection.model_validate_json(spec.out.read_bytes())
+    with transaction() as session:
+        admission.store_inspection(session, claim.subject, result)
+        tasks.finish(session, claim)
+        for job_id in admission.waiting_for_inspection(session, payload):
+            admission.advance(session, job_id)

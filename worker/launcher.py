@@ -1,0 +1,67 @@
+"""Starting the trainer: the command, and an environment built from a list, never a copy of ours."""
+
+import os
+import shlex
+import subprocess
+import sys
+
+from core import settings
+from worker import kill
+from worker.workspace import Workspace
+
+TORCHRUN = (
+    "{python} -m torch.distributed.run --standalone --nproc-per-node {ranks} --max-restarts 0 -m trainer --spec {spec}"
+)
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "DS_ACCELERATOR")
+PASSED_ON_PREFIXES = ("CUDA_", "NCCL_", "OMP_", "NVIDIA_", "GLOO_")
+
+
+def environment(space: Workspace) -> dict[str, str]:
+    """No secret of the service is in it."""
+    passed = {
+        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }
+    threads = max(1, (os.cpu_count() or 1) // settings.worker().slots)
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        **passed,
+        "HOME": str(space.path),
+        "TMPDIR": str(space.path),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def command(space: Workspace, ranks: int) -> list[str]:
+    template = settings.worker().trainer_command or TORCHRUN
+    return [part.format(python=sys.executable, ranks=ranks, spec=space.spec) for part in shlex.split(template)]
+
+
+def launch(space: Workspace, ranks: int) -> "subprocess.Popen[bytes]":
+    """From the main thread: the launcher dies with the thread that makes it, and the ranks with the launcher."""
+    with (space.path / "logs" / "launcher.log").open("ab") as log:
+        process = subprocess.Popen(
+            command(space, ranks),
+            cwd=space.path,
+            env=environment(space),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=kill.die_with_parent,
+        )
+    kill.of(process.pid).write(space.launcher)
+    return process
+
+
+def stop(space: Workspace, process: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
+    """SIGTERM, the grace, then SIGKILL to every process that the workspace records, until none is left."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    kill.kill_all(space.processes())

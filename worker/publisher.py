@@ -1,0 +1,133 @@
+"""Sealed checkpoints and resume points to the store while training goes on; the row commits last."""
+
+import logging
+import queue
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from core.contract import manifest as manifests
+from core.contract.errors import Fenced, PalateError, Unavailable
+from core.contract.trainer_events import CheckpointSealed, ResumePointSealed
+from core.db import attempts, checkpoints, jobs
+from core.db.attempts import Lease
+from core.db.engine import transaction
+from core.db.events import NewEvent
+from core.db.events import append as append_event
+from core.objects import keys
+from core.objects.store import Store
+
+log = logging.getLogger(__name__)
+TRIES = 6
+PAUSE_SECONDS = 1.0
+
+Sealed = CheckpointSealed | ResumePointSealed
+
+
+class Publisher:
+    """A thread with a queue; `failure` holds why it gave up, and then nothing more is published."""
+
+    def __init__(self, lease: Lease, workspace: Path, store: Store, *, lease_seconds: float, keep: int) -> None:
+        self._lease = lease
+        self._workspace = workspace
+        self._store = store
+        self._lease_seconds = lease_seconds
+        self._keep = keep
+        self._queue: queue.Queue[Sealed | None] = queue.Queue()
+        self.failure: PalateError | None = None
+        self.final_step: int | None = None
+        self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
+        self._thread.start()
+
+    def take(self, sealed: Sealed) -> None:
+        self._queue.put(sealed)
+
+    @property
+    def busy(self) -> bool:
+        return self._queue.unfinished_tasks > 0 and self.failure is None
+
+    def finish(self) -> None:
+        """Returns when all that was taken is published; raises what stopped it."""
+        self._queue.put(None)
+        self._thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _work(self) -> None:
+        while (sealed := self._queue.get()) is not None:
+            try:
+                if self.failure is None:
+                    self._publish_surely(sealed)
+            except PalateError as error:
+                self.failure = error
+            except Exception as error:  # the thread must not die unheard: the supervisor raises it
+                log.exception("publishing %s", sealed.path)
+                self.failure = PalateError(f"Publishing {sealed.path} failed: {error!r}.")
+            finally:
+                self._queue.task_done()
+
+    def _publish_surely(self, sealed: Sealed) -> None:
+        for attempt in range(1, TRIES + 1):
+            try:
+                self._publish(sealed)
+                return
+            except Fenced:
+                raise
+            except Unavailable as error:
+                if attempt == TRIES:
+                    raise
+                log.warning("publishing %s, try %d: %s", sealed.path, attempt, error)
+                time.sleep(PAUSE_SECONDS * attempt)
+
+    def _publish(self, sealed: Sealed) -> None:
+        folder = self._workspace / sealed.path
+        try:
+            manifest = manifests.read(folder)
+        except FileNotFoundError:
+            if isinstance(sealed, ResumePointSealed):
+                return  # the trainer has a newer one already and dropped this
+            raise
+        if isinstance(sealed, ResumePointSealed):
+            self._resume_point(sealed, folder, manifest)
+        else:
+            self._checkpoint(sealed, folder, manifest)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _resume_point(self, sealed: ResumePointSealed, folder: Path, manifest: manifests.Manifest) -> None:
+        job_id, epoch = self._lease.job_id, self._lease.epoch
+        prefix = keys.resume_point(job_id, epoch, sealed.step)
+        self._store.upload_folder(folder, manifest, prefix)
+        with transaction() as session:
+            jobs.locked(session, job_id)
+            attempts.hold(session, self._lease, self._lease_seconds)
+            checkpoints.commit_resume_point(
+                session, job_id, epoch=epoch, step=sealed.step, prefix=prefix, manifest=manifest
+            )
+
+    def _checkpoint(self, sealed: CheckpointSealed, folder: Path, manifest: manifests.Manifest) -> None:
+        """One that an earlier epoch committed with the same content is not stored again."""
+        job_id, epoch = self._lease.job_id, self._lease.epoch
+        with transaction() as session:
+            there = checkpoints.digest_at(session, job_id, sealed.step) == manifest.digest()
+        prefix = keys.checkpoint(job_id, epoch, sealed.step)
+        if not there:
+            self._store.upload_folder(folder, manifest, prefix)
+        with transaction() as session:
+            job = jobs.locked(session, job_id)
+            attempts.hold(session, self._lease, self._lease_seconds)
+            if not there:
+                checkpoints.commit(
+                    session,
+                    job,
+                    epoch=epoch,
+                    step=sealed.step,
+                    prefix=prefix,
+                    manifest=manifest,
+                    metrics=checkpoints.figures(sealed.metrics),
+                )
+                checkpoints.prune(session, job_id, self._keep)
+            else:
+                append_event(session, job_id, NewEvent(f"Checkpoint at step {sealed.step} is stored already."))
+        if sealed.final:
+            self.final_step = sealed.step

@@ -1,0 +1,132 @@
+"""From the trainer's events to rows: messages, metrics and progress, at most one transaction a second."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.contract.states import Desired, JobState, Phase
+from core.contract.trainer_events import (
+    AnyEvent,
+    Evaluated,
+    PhaseChanged,
+    Sample,
+    Started,
+    Step,
+    Warned,
+)
+from core.db import attempts, events, jobs, metrics
+from core.db.attempts import Lease
+from core.db.checkpoints import figures
+from core.db.engine import transaction
+from core.db.events import NewEvent
+
+PHASE_WORDS = {
+    Phase.TOKENIZING: "Tokenizing",
+    Phase.REFERENCE_PASS: "Scoring the pairs with the reference model",
+    Phase.TRAINING: "Training",
+    Phase.EVALUATING: "Evaluating held-out pairs",
+    Phase.SAMPLING: "Sampling the probe prompts",
+    Phase.EXPORTING: "Exporting the model",
+    Phase.VERIFYING: "Loading the exported model again and scoring it",
+}
+
+
+class Recorder:
+    """Collects what `take` is given until `write`."""
+
+    def __init__(self, lease: Lease, lease_seconds: float) -> None:
+        self._lease = lease
+        self._lease_seconds = lease_seconds
+        self._events: list[NewEvent] = []
+        self._metrics: list[tuple[int, str, Mapping[str, float]]] = []
+        self._shown: dict[str, Any] = {}
+        self._held: dict[str, Any] = {}
+        self._phase: Phase | None = None
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._events or self._metrics or self._shown)
+
+    def take(self, event: AnyEvent) -> None:
+        match event:
+            case Started():
+                self._held["resumed_from_step"] = event.resumed_from_step
+                resumed = f", resumed from step {event.resumed_from_step}" if event.resumed_from_step else ""
+                self._say(
+                    f"Trainer started on {event.world_size} ranks: {event.pairs} pairs, "
+                    f"{event.total_steps} steps{resumed}.",
+                    data=event.details | {"layout": event.layout},
+                )
+                self._progress(event.resumed_from_step, event.total_steps)
+            case PhaseChanged():
+                if event.phase != self._phase:
+                    self._say(f"{PHASE_WORDS.get(event.phase, event.phase.value)}.", data={"phase": event.phase.value})
+                    self._phase = event.phase
+                self._shown["phase"] = event.phase
+            case Step():
+                self._step(event)
+            case Evaluated():
+                self._metrics.append((event.step, "eval", figures_of(event.metrics)))
+                self._say(f"Held-out pairs at step {event.step}: {in_words(event.metrics)}.", data=event.metrics)
+            case Sample():
+                self._say(
+                    f"Sample {event.when} training: {event.completion}",
+                    data={"prompt": event.prompt, "completion": event.completion, "when": event.when},
+                )
+            case Warned():
+                self._say(event.message, level="warn", data=event.data | {"code": event.code})
+            case _:
+                pass
+
+    def _step(self, event: Step) -> None:
+        row = {"step": event.step, "total_steps": event.total_steps, **figures_of(event.metrics)}
+        self._metrics.append((event.step, "train", row))
+        self._events.append(
+            NewEvent(
+                f"Step {event.step}/{event.total_steps}: training loss={event.metrics.get('loss', float('nan')):.4f}",
+                type="metrics",
+                data=row,
+            )
+        )
+        self._shown["trained_tokens"] = event.tokens
+        self._shown["phase"] = Phase.TRAINING
+        self._progress(event.step, event.total_steps, event.pairs_per_second, event.eta_seconds)
+
+    def _progress(self, step: int, total: int, rate: float | None = None, eta: float | None = None) -> None:
+        self._held["step"] = step
+        self._shown["progress"] = {
+            "step": step,
+            "total_steps": total,
+            "percent": round(100 * step / total, 2) if total else 0.0,
+            "pairs_per_second": rate,
+            "eta_seconds": eta,
+        }
+
+    def _say(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+        self._events.append(NewEvent(message, level=level, data=data))
+
+    def write(self) -> Desired:
+        """Everything collected in one transaction that also renews the lease; raises Fenced and keeps nothing then.
+
+        When Postgres is away, what was collected stays for the next call.
+        """
+        with transaction() as session:
+            job = jobs.locked(session, self._lease.job_id)
+            desired = attempts.hold(session, self._lease, self._lease_seconds, **self._held)
+            events.append(session, job.id, *self._events)
+            metrics.record(session, job.id, self._metrics)
+            shown = dict(self._shown)
+            if desired == Desired.CANCEL and job.state == JobState.RUNNING:
+                shown["phase"] = Phase.CANCELLING
+            if shown:
+                jobs.show(session, job.id, **shown)
+        self._events, self._metrics, self._shown, self._held = [], [], {}, {}
+        return desired
+
+
+def figures_of(measured: Mapping[str, float]) -> dict[str, float]:
+    """OpenAI's names for the losses beside the field's names for the rest."""
+    return {name: value for name, value in figures(measured).items() if value is not None}
+
+
+def in_words(measured: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.removeprefix('eval/')} {value:.4g}" for name, value in measured.items())

@@ -1,0 +1,19 @@
+"""Starting a process that belongs to nobody: its own session, no parent that must outlive or reap it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+INTERMEDIATE = (
+    "import subprocess, sys\n"
+    "log = open(sys.argv[1], 'ab')\n"
+    "subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)\n"
+)
+
+
+def detached(module: str, *arguments: str, log: Path) -> None:
+    """Runs `python -m module arguments`; the short-lived process in between is reaped here."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-S", "-E", "-c", INTERMEDIATE, str(log), sys.executable, "-m", module, *arguments]
+    subprocess.run(command, check=True, timeout=30, env=dict(os.environ), stdin=subprocess.DEVNULL)

@@ -1,0 +1,205 @@
+"""One attempt as a straight line: prepare, launch, follow, publish, close.
+
+`python -m worker.supervisor JOB EPOCH OWNER`: it belongs to nobody, so a restarted Celery worker neither stops nor
+adopts it; its ranks die with it.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from core import log as logs
+from core import queue, settings
+from core.contract.errors import Fenced, Unavailable
+from core.contract.manifest import ManifestMismatch
+from core.contract.run_spec import RunSpec
+from core.contract.states import Desired, FailureClass, Outcome
+from core.contract.trainer_events import (
+    AnyEvent,
+    CheckpointSealed,
+    Failed,
+    Finished,
+    ResumePointSealed,
+    Stopped,
+)
+from core.db.attempts import Ending, Lease
+from core.db.engine import Session
+from core.objects.store import Store
+from worker import close, kill, launcher, lifeline, prepare, workspace
+from worker.classify import classify
+from worker.follower import Follower
+from worker.heartbeat import Heartbeat
+from worker.publisher import Publisher
+from worker.ranklogs import RankLogs
+from worker.recorder import Recorder
+from worker.workspace import Workspace
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 0.1
+WRITE_SECONDS = 0.5
+WISH_SECONDS = 1.0
+CANCEL_SECONDS = 120.0
+
+
+class Drain(Exception):
+    """SIGTERM: this node is being emptied."""
+
+
+def main(argv: list[str]) -> int:
+    logs.setup("supervisor")
+    lease = Lease(argv[0], int(argv[1]), argv[2])
+    space = workspace.make(lease)
+    kill.this_process().write(space.supervisor)
+    lifeline.watch(lambda: end_processes(space))
+    own = settings.worker()
+    try:
+        with Heartbeat(
+            lease,
+            settings.parts().database_url.get_secret_value(),
+            lease_seconds=own.scaled(own.lease_seconds),
+            every_seconds=own.scaled(own.heartbeat_seconds),
+            fence_seconds=own.scaled(own.fence_seconds),
+            on_lost=lambda: fence(space),
+        ) as heart:
+            Supervisor(lease, space, heart).run()
+    except Fenced as error:
+        log.error("%s", error)
+    finally:
+        kill.kill_all(space.processes())
+        space.remove()
+        queue.ring()
+    return 0
+
+
+def end_processes(space: Workspace) -> None:
+    kill.kill_all(space.processes())
+
+
+def fence(space: Workspace) -> None:
+    """The lease is gone: no process of this attempt may go on, and nothing more is written."""
+    kill.kill_all(space.processes())
+    os._exit(1)
+
+
+class Supervisor:
+    def __init__(self, lease: Lease, space: Workspace, heart: Heartbeat) -> None:
+        own = settings.worker()
+        self.lease = lease
+        self.space = space
+        self.heart = heart
+        self.lease_seconds = own.scaled(own.lease_seconds)
+        self.store = Store.from_settings()
+        self.retries = 0
+        self.draining = False
+        self.results: Callable[[Session], None] | None = None
+        signal.signal(signal.SIGTERM, self._drain)
+
+    def _drain(self, *_: object) -> None:
+        self.draining = True
+
+    def run(self) -> None:
+        """Any failure on the way closes the attempt with its class; only a fenced holder leaves without a word."""
+        try:
+            plan = prepare.read(self.lease, self.lease_seconds)
+            self.retries = plan.job.retries
+            spec = prepare.prepare(plan, self.lease, self.space, self.store)
+            ending = self.train(spec, plan.spec.palate.checkpoint.keep)
+        except Fenced:
+            raise
+        except (Unavailable, ManifestMismatch, OSError, subprocess.SubprocessError) as error:
+            log.exception("infrastructure")
+            ending = self.failed(FailureClass.INFRA, "infrastructure_error", str(error))
+        except Exception as error:
+            log.exception("attempt")
+            ending = self.failed(FailureClass.BUG, "internal_error", f"The worker failed: {type(error).__name__}.")
+        kill.kill_all(self.space.processes())
+        close.surely(self.lease, ending, self.retries, self.results)
+
+    def failed(self, failure: FailureClass, code: str, message: str) -> Ending:
+        error = {"code": code, "message": message, "param": None}
+        limits = {FailureClass.INFRA: settings.worker().infra_attempts - 1, FailureClass.BUG: 2}
+        return Ending(Outcome.FAILED, failure=failure, error=error, retry=self.retries < limits.get(failure, 0))
+
+    def train(self, spec: RunSpec, keep: int) -> Ending:
+        publisher = Publisher(self.lease, self.space.path, self.store, lease_seconds=self.lease_seconds, keep=keep)
+        printed = RankLogs(self.lease, self.space, spec.world_size)
+        process = launcher.launch(self.space, spec.world_size)
+        try:
+            last = self.follow(process, publisher, printed)
+        finally:
+            launcher.stop(self.space, process, settings.worker().stop_grace_seconds)
+        publisher.finish()
+        printed.look(now=True)
+        printed.upload(self.store)
+        rank_codes, killed = self.rank_ends(spec.world_size)
+        ending = classify(last, process.returncode, rank_codes, killed, self.retries, settings.worker().infra_attempts)
+        if ending.outcome == Outcome.FINISHED:
+            self.results = close.results(self.lease, self.store, publisher.final_step)
+        return ending
+
+    def follow(self, process: "subprocess.Popen[bytes]", publisher: Publisher, printed: RankLogs) -> AnyEvent | None:
+        """Until the trainer is gone and all it said is recorded; returns its last terminal event."""
+        follower = Follower(self.space.events)
+        recorder = Recorder(self.lease, self.lease_seconds)
+        last: AnyEvent | None = None
+        written = asked = 0.0
+        while True:
+            over = process.poll() is not None
+            for event in follower.read():
+                recorder.take(event)
+                if isinstance(event, CheckpointSealed | ResumePointSealed):
+                    publisher.take(event)
+                if isinstance(event, Finished | Stopped | Failed):
+                    last = event
+            now = time.monotonic()
+            if over or (recorder.pending and now - written > WRITE_SECONDS) or now - written > WISH_SECONDS:
+                wish = self.write(recorder, printed, surely=over)
+                written = now
+                if wish == Desired.CANCEL or self.draining:
+                    asked = asked or now
+                    self.ask_to_stop("cancel" if wish == Desired.CANCEL else "drain")
+            if over:
+                return last
+            if publisher.failure is not None or (asked and now - asked > CANCEL_SECONDS):
+                launcher.stop(self.space, process, settings.worker().stop_grace_seconds)
+            time.sleep(LOOK_SECONDS)
+
+    def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Desired:
+        """Postgres may be away for as long as the lease lives; the training goes on meanwhile."""
+        while True:
+            try:
+                wish = recorder.write()
+                printed.look()
+                return wish
+            except Unavailable as error:
+                log.warning("progress not written: %s", error)
+                if not surely:
+                    return self.heart.desired
+                time.sleep(WISH_SECONDS)
+
+    def ask_to_stop(self, word: str) -> None:
+        if not self.space.stop.exists():
+            partial = self.space.stop.with_suffix(".tmp")
+            partial.write_text(word)
+            partial.rename(self.space.stop)
+
+    def rank_ends(self, ranks: int) -> tuple[dict[int, int], list[int]]:
+        """(exit codes that ranks wrote down, ranks that started and wrote none)."""
+        codes: dict[int, int] = {}
+        silent: list[int] = []
+        for rank in range(ranks):
+            try:
+                codes[rank] = int(json.loads((self.space.path / "ranks" / f"{rank}.exit").read_text()))
+            except (OSError, ValueError):
+                if kill.read(self.space.path / "ranks" / f"{rank}.json") is not None:
+                    silent.append(rank)
+        return codes, silent
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""The net under every message: a thread of each worker that looks itself, so that a lost bell costs only time."""
+
+import logging
+import random
+import threading
+
+from core import settings
+from core.contract.errors import Fenced, PalateError
+from core.db import admission, attempts, files, intakes, tasks
+from core.db.engine import transaction
+from core.objects.store import Store
+from worker import claim
+from worker.task import give_up
+
+log = logging.getLogger(__name__)
+INTAKE_SECONDS = 600.0
+
+
+class Sweeper:
+    """`start()` returns at once; any number of sweepers on any number of nodes is safe."""
+
+    def __init__(self) -> None:
+        self._store = Store.from_settings()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _work(self) -> None:
+        own = settings.worker()
+        while True:
+            for step in (take_over, take_over_tasks, admit, self.abort_intakes, expire, claim.claim_all):
+                try:
+                    step()
+                except PalateError as error:
+                    log.warning("%s: %s", step.__name__, error)
+                except Exception:  # the next tick tries again; a thread that dies would be noticed by nobody
+                    log.exception("%s", step.__name__)
+            if self._stop.wait(own.scaled(own.sweep_seconds) * random.uniform(0.8, 1.2)):
+                return
+
+    def abort_intakes(self) -> None:
+        """Uploads that nobody feeds: the store's parts go, then the row."""
+        with transaction() as session:
+            for intake in intakes.stale(session, settings.worker().scaled(INTAKE_SECONDS)):
+                self._store.abort_multipart(intake.object_key, intake.store_upload_id)
+                self._store.delete(intake.object_key)
+                intakes.end(session, intake.file_id)
+
+
+def take_over() -> None:
+    """Attempts whose lease ran out, on any node."""
+    own = settings.worker()
+    with transaction() as session:
+        expired = attempts.expired(session, own.scaled(own.takeover_grace_seconds))
+    for lease in expired:
+        try:
+            claim.lost(lease, "its worker was not heard of any more", lapsed_for=own.scaled(own.takeover_grace_seconds))
+        except Fenced:
+            log.info("attempt %d of %s was closed meanwhile", lease.epoch, lease.job_id)
+
+
+def take_over_tasks() -> None:
+    own = settings.worker()
+    with transaction() as session:
+        for lapsed in tasks.expired(session, own.scaled(own.takeover_grace_seconds)):
+            if tasks.lose(session, lapsed, "its worker was not heard of any more", 0):
+                give_up(session, lapsed)
+
+
+def admit() -> None:
+    """Jobs whose files were judged while nobody told them."""
+    with transaction() as session:
+        waiting = admission.waiting(session)
+    for job_id in waiting:
+        with transaction() as session:
+            admission.advance(session, job_id)
+
+
+def expire() -> None:
+    with transaction() as session:
+        files.expire(session)

@@ -1,0 +1,122 @@
+"""One Task from claim to commit: `python -m worker.task ID EPOCH OWNER KIND SUBJECT`, in a process of its own."""
+
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from core import log as logs
+from core import queue, settings
+from core.contract.errors import Fenced, PalateError
+from core.contract.states import TaskKind
+from core.db import admission, files, jobs, tasks
+from core.db.engine import Session, transaction
+from core.db.tables import Job
+from core.db.tasks import TaskClaim
+from core.objects import keys
+from core.objects.store import Store
+from worker import inspect, lifeline
+from worker.validate_task import validate
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 2.0
+
+
+def main(argv: list[str]) -> int:
+    logs.setup("task")
+    lifeline.watch()
+    claim = TaskClaim(argv[0], int(argv[1]), argv[2], TaskKind(argv[3]), argv[4])
+    folder = settings.worker().scratch / "tasks" / f"{claim.id}-{claim.epoch}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run(claim, folder)
+    except Fenced as error:
+        log.warning("%s", error)
+    except Exception as error:
+        if not isinstance(error, PalateError):
+            log.exception("task %s %s", claim.kind, claim.subject)
+        lose(claim, str(error))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        queue.ring()
+    return 0
+
+
+def run(claim: TaskClaim, folder: Path) -> None:
+    store = Store.from_settings()
+    alive = renewer(claim)
+    match claim.kind:
+        case TaskKind.VALIDATE_FILE:
+            validate(claim, folder, store, alive)
+        case TaskKind.INSPECT:
+            inspect.inspect(claim, folder, store, alive)
+        case TaskKind.DELETE_OBJECTS:
+            delete_objects(claim, store)
+
+
+def renewer(claim: TaskClaim) -> Callable[[], None]:
+    """Renews the lease when a quarter of it has passed; raises Fenced when it is another's."""
+    own = settings.worker()
+    lease_seconds = own.scaled(own.task_lease_seconds)
+    renewed = time.monotonic()
+
+    def alive() -> None:
+        nonlocal renewed
+        if time.monotonic() - renewed > lease_seconds / 4:
+            with transaction() as session:
+                tasks.hold(session, claim, lease_seconds)
+            renewed = time.monotonic()
+
+    return alive
+
+
+def delete_objects(claim: TaskClaim, store: Store) -> None:
+    """A folder when the subject ends with a slash, else one object; canonical records go with their last user."""
+    if claim.subject.endswith("/"):
+        store.delete_prefix(claim.subject)
+    else:
+        store.delete(claim.subject)
+    with transaction() as session:
+        task = tasks.get(session, claim.id)
+        digest = task.payload.get("canonical_digest") if task else None
+        if digest:
+            files.lock_canonical(session, digest)
+            if not files.canonical_in_use(session, digest):
+                store.delete(keys.canonical(digest))
+        tasks.finish(session, claim)
+
+
+def lose(claim: TaskClaim, reason: str) -> None:
+    """Queued again; at the third loss the subject hears of it."""
+    log.warning("task %s %s lost: %s", claim.kind, claim.subject, reason)
+    own = settings.worker()
+    try:
+        with transaction() as session:
+            if tasks.lose(session, claim, reason, own.scaled(RETRY_SECONDS)):
+                give_up(session, claim)
+    except PalateError as error:  # another holder or the sweeper takes it from here
+        log.warning("%s", error)
+
+
+def give_up(session: Session, claim: TaskClaim) -> None:
+    """The third loss: a file is refused, a job that waits for an inspection fails."""
+    if claim.kind == TaskKind.VALIDATE_FILE:
+        details = "The validator crashed three times on this file; send it in smaller parts or report it."
+        files.refused(session, claim.subject, code="validation_crashed", details=details)
+        for job_id in admission.waiting(session, file_id=claim.subject):
+            admission.advance(session, job_id)
+    elif claim.kind == TaskKind.INSPECT:
+        task = tasks.get(session, claim.id)
+        for job_id in admission.waiting_for_inspection(session, task.payload if task else {}):
+            fail_inspection(session, jobs.locked(session, job_id))
+
+
+def fail_inspection(session: Session, job: Job) -> None:
+    message = "The inspection of the training file with this model crashed three times; the operator's log says why."
+    jobs.fail(session, job, code="inspection_crashed", message=message, param="training_file")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""The validation Task: the file from the store, its checks in a child, canonical records and report back."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from core import settings
+from core.contract.errors import Unavailable
+from core.db import admission, files, tasks
+from core.db.engine import transaction
+from core.db.tasks import TaskClaim
+from core.objects import keys
+from core.objects.store import Store
+from preferences.report import Report
+from worker import child
+
+
+def validate(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], None]) -> None:
+    with transaction() as session:
+        file = files.waiting_for_checks(session, claim.subject)
+        if file is None:
+            tasks.finish(session, claim)
+            return
+    source, canonical, written = folder / "source", folder / "canonical.jsonl.zst", folder / "report.json"
+    store.download(file.object_key, source, bytes=file.bytes, sha256=file.sha256, progress=lambda _: alive())
+    check(folder, source, canonical, written, name=file.filename, options=file.options, alive=alive)
+    report = Report.model_validate_json(written.read_bytes())
+    digest = report.digest if report.usable else None
+    if digest is not None and store.head(keys.canonical(digest)) is None:
+        store.put_file(keys.canonical(digest), canonical, progress=lambda _: alive())
+    record(claim, report, digest, store)
+
+
+def check(
+    folder: Path,
+    source: Path,
+    canonical: Path,
+    report: Path,
+    *,
+    name: str,
+    options: dict[str, object],
+    alive: Callable[[], None],
+) -> None:
+    own = settings.worker()
+    arguments = ["--source", str(source), "--canonical", str(canonical), "--report", str(report), "--name", name]
+    arguments += ["--memory-bytes", str(own.task_memory_bytes)]
+    for option in ("format", "on_error", "max_bad_fraction"):
+        if option in options:
+            arguments += [f"--{option.replace('_', '-')}", str(options[option])]
+    child.run(folder, "worker.validate", *arguments, wall_seconds=own.task_wall_seconds, alive=alive)
+
+
+def record(claim: TaskClaim, report: Report, digest: str | None, store: Store) -> None:
+    """The verdict, the task's end, and what it means for the jobs that wait: one transaction."""
+    shown = json.loads(report.model_dump_json())
+    with transaction() as session:
+        if digest is not None:
+            files.lock_canonical(session, digest)
+            if store.head(keys.canonical(digest)) is None:
+                raise Unavailable("The canonical records were deleted meanwhile; validating again.")
+            files.processed(
+                session,
+                claim.subject,
+                report=shown,
+                canonical_digest=digest,
+                pairs=report.counts.usable,
+                details=report.status_details,
+            )
+        else:
+            error = report.error
+            code = error.code if error else "invalid_training_file"
+            files.refused(
+                session,
+                claim.subject,
+                code=code,
+                details=report.status_details or (error.message if error else code),
+                report=shown,
+            )
+        tasks.finish(session, claim)
+        for job_id in admission.waiting(session, file_id=claim.subject):
+            admission.advance(session, job_id)

@@ -1,0 +1,70 @@
+"""The folder of one attempt on this node, fenced by its name: SCRATCH/attempts/JOB/aEPOCH."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from core import settings
+from core.db.attempts import Lease
+from worker import kill
+from worker.kill import Process
+
+
+@dataclass(frozen=True)
+class Workspace:
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.path / "supervisor.json"
+
+    @property
+    def launcher(self) -> Path:
+        return self.path / "launcher.json"
+
+    def log(self, rank: int) -> Path:
+        return self.path / "logs" / f"rank-{rank}.log"
+
+    def processes(self) -> list[Process]:
+        """Those of the training: the launcher first, so that it starts nothing more."""
+        found = [kill.read(path) for path in [self.launcher, *sorted((self.path / "ranks").glob("*.json"))]]
+        return [process for process in found if process is not None]
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def root() -> Path:
+    return settings.worker().scratch / "attempts"
+
+
+def of(lease: Lease) -> Workspace:
+    return Workspace(root() / lease.job_id / f"a{lease.epoch}")
+
+
+def make(lease: Lease) -> Workspace:
+    space = of(lease)
+    (space.path / "ranks").mkdir(parents=True, exist_ok=True)
+    (space.path / "logs").mkdir(exist_ok=True)
+    return space
+
+
+def all_here() -> list[tuple[str, int, Workspace]]:
+    """(job id, epoch, workspace) of everything on this node's disk."""
+    return [
+        (path.parent.name, int(path.name[1:]), Workspace(path))
+        for path in sorted(root().glob("*/a*"))
+        if path.name[1:].isdigit()
+    ]
