@@ -1,0 +1,89 @@
+"""How a run can fail, and the one table from what went wrong to the exit code and the words of the `failed` event.
+
+core.contract.errors.PalateError
+├── BadInput                    the spec (64)
+│   ├── BadData                 the records (65)
+│   │   └── BadRecord           … one of them: `line`
+│   └── BadModel                the model folder (66)
+├── Diverged                    loss or gradient not finite (71)
+├── GateFailed                  our numbers contradict each other (70)
+└── Infrastructure              a peer, a disk, a network (75)
+"""
+
+import errno
+from dataclasses import dataclass
+
+from core.contract.errors import BadData, BadInput, BadModel, PalateError
+from core.contract.exits import Exit
+from core.contract.manifest import ManifestMismatch
+
+
+class BadRecord(BadData):
+    def __init__(self, message: str, *, code: str, line: int) -> None:
+        super().__init__(message, code=code)
+        self.line = line
+
+
+class Diverged(PalateError):
+    code = "diverged"
+
+    def __init__(self, message: str, *, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class GateFailed(PalateError):
+    code = "gate_failed"
+
+
+class Infrastructure(PalateError):
+    code = "infrastructure"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    exit: Exit
+    code: str
+    message: str
+    param: str | None = None
+    line: int | None = None
+    step: int | None = None
+
+
+EXITS: list[tuple[type[PalateError], Exit]] = [
+    (BadModel, Exit.BAD_MODEL),
+    (BadData, Exit.BAD_DATA),
+    (BadInput, Exit.BAD_SPEC),
+    (Diverged, Exit.DIVERGED),
+    (ManifestMismatch, Exit.INFRASTRUCTURE),
+    (Infrastructure, Exit.INFRASTRUCTURE),
+]
+FULL = {errno.ENOSPC, errno.EDQUOT}
+BROKEN_DISK = {errno.EIO, errno.ESTALE, errno.EROFS}
+
+
+def judge(error: BaseException) -> Verdict:
+    """One sentence for a person, a code for a program; an unknown error is our bug, never the infrastructure's."""
+    if isinstance(error, PalateError):
+        code = next((exit for kind, exit in EXITS if isinstance(error, kind)), Exit.BUG)
+        line, step = getattr(error, "line", None), getattr(error, "step", None)
+        return Verdict(code, error.code, error.message, error.param, line, step)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return Verdict(Exit.INFRASTRUCTURE, "no_space", "The disk of the node is full.")
+    if isinstance(error, OSError) and error.errno in BROKEN_DISK:
+        return Verdict(Exit.INFRASTRUCTURE, "disk_error", "The disk of the node cannot be read or written.")
+    kind = type(error).__name__
+    if kind in {"OutOfMemoryError", "AcceleratorOutOfMemoryError"}:
+        return Verdict(
+            Exit.OUT_OF_GPU_MEMORY,
+            "out_of_gpu_memory",
+            "The GPU's memory is too small for this run: use a smaller max_length, smaller micro-batches or more GPUs.",
+        )
+    if kind in {"DistBackendError", "DistNetworkError", "DistStoreError"} or lost_peer(error):
+        return Verdict(Exit.INFRASTRUCTURE, "lost_peer", "A rank lost the connection to another one.")
+    return Verdict(Exit.BUG, "internal_error", f"The trainer met an unexpected {kind}; its log holds the details.")
+
+
+def lost_peer(error: BaseException) -> bool:
+    """Gloo reports a peer's death as a RuntimeError with the place in its own source."""
+    return isinstance(error, RuntimeError) and "gloo/" in str(error) and "onnection" in str(error)

@@ -1,0 +1,87 @@
+"""A model's folder on disk, without its weights: configuration, tokenizer, list of safetensors files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from core.contract.errors import BadModel
+
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+# What travels unchanged from the base model into every checkpoint, where it exists.
+COMPANIONS = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BadModel(f"The model has no {path.name}.", param="model") from error
+    except ValueError as error:
+        raise BadModel(f"{path.name} of the model is not JSON.", param="model") from error
+    if not isinstance(value, dict):
+        raise BadModel(f"{path.name} of the model is not a JSON object.", param="model")
+    return value
+
+
+def config(folder: Path) -> dict[str, Any]:
+    found = read_json(folder / "config.json")
+    if "auto_map" in found:
+        raise BadModel("The model brings code of its own, which is never run.", code="remote_code", param="model")
+    return found
+
+
+def context_length(folder: Path) -> int:
+    found = config(folder)
+    inner = found.get("text_config") if isinstance(found.get("text_config"), dict) else {}
+    for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+        for holder in (found, inner or {}):
+            if isinstance(holder.get(key), int):
+                return int(holder[key])
+    raise BadModel("config.json of the model names no context length.", param="model")
+
+
+def end_tokens(folder: Path) -> list[int]:
+    """eos_token_id of generation_config.json, else of config.json: one, several, or none."""
+    path = folder / "generation_config.json"
+    value = read_json(path).get("eos_token_id") if path.exists() else config(folder).get("eos_token_id")
+    return [value] if isinstance(value, int) else list(value or [])
+
+
+def load_tokenizer(folder: Path) -> Any:
+    config(folder)
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    # The loader raises what it meets: OSError, ValueError, KeyError, or an exception of the Rust core.
+    except Exception as error:
+        raise BadModel(f"The model's tokenizer cannot be loaded: {first_line(error)}", param="model") from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files; pickles are never read. Raises BadModel where one is missing."""
+    if (folder / INDEX).exists():
+        names = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+    else:
+        names = [SINGLE]
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise BadModel(f"{INDEX} names {name!r}, which is no safetensors file beside it.", param="model")
+        if not (folder / name).is_file():
+            raise BadModel(f"The model has no {name}.", code="missing_weights", param="model")
+    return [folder / name for name in names]
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,75 @@
+"""Loading a causal language model from a folder of safetensors: checked first, without dropout, without foreign code."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.contract.errors import BadModel
+from trainer import folder as model_folder
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def find_damage(folder: Path, rank: int = 0, ranks: int = 1) -> BadModel | None:
+    """Reads this rank's share of the tensors: a truncated file, a NaN or an infinity is told before training starts."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        for path in model_folder.weight_files(folder):
+            try:
+                with safe_open(path, framework="pt") as tensors:
+                    for name in sorted(tensors.keys())[rank::ranks]:
+                        if not torch.isfinite(tensors.get_tensor(name)).all():
+                            return BadModel(
+                                f"The weight {name} in {path.name} holds NaN or infinite numbers.",
+                                code="non_finite_weights",
+                                param="model",
+                            )
+            except SafetensorError as error:
+                return BadModel(
+                    f"{path.name} is damaged: {model_folder.first_line(error)}.", code="damaged_weights", param="model"
+                )
+    except BadModel as bad:
+        return bad
+    return None
+
+
+def load(folder: Path, precision: str) -> nn.Module:
+    """On every rank; partitioned as it is built where DeepSpeed's configuration is alive (trainer.engine)."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    model_folder.config(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        without_dropout(config)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=DTYPES[precision],
+            trust_remote_code=False,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except torch.OutOfMemoryError:
+        raise
+    # The loader raises what it meets: OSError, ValueError, KeyError, RuntimeError for shapes, SafetensorError.
+    except Exception as error:
+        raise BadModel(f"The model cannot be loaded: {model_folder.first_line(error)}", param="model") from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise BadModel(f"The model's files hold no {missing[0]}.", code="missing_weights", param="model")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def without_dropout(config: Any) -> None:
+    """Policy and reference must be one function at step 0. The exported config.json is the base model's own."""
+    for name, value in list(vars(config).items()):
+        if "drop" in name and isinstance(value, float):
+            setattr(config, name, 0.0)

@@ -1,0 +1,34 @@
+"""Reading canonical preference records: JSON lines in a zstd stream."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import zstandard
+from pydantic import ValidationError
+
+from core.contract.errors import BadData
+from core.contract.preference import PreferenceRecord
+
+
+def read(path: Path, digest: str | None = None) -> Iterator[PreferenceRecord]:
+    """Every record in order; at the end the sha256 of the lines must be `digest`, where one is given."""
+    seen = hashlib.sha256()
+    number = 0
+    try:
+        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as raw:
+            for line in io.BufferedReader(raw):
+                number += 1
+                seen.update(line)
+                yield PreferenceRecord.model_validate_json(line)
+    except FileNotFoundError as error:
+        raise BadData(f"The data file {path.name} does not exist.", code="missing_data") from error
+    except zstandard.ZstdError as error:
+        raise BadData(f"The data file {path.name} is not a whole zstd stream.", code="damaged_data") from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise BadData(f"Record {number} of {path.name} is not a preference record: {where}: {fault['msg']}.") from error
+    if digest is not None and seen.hexdigest() != digest:
+        raise BadData(f"{path.name} does not have the sha256 {digest} that the run names.", code="damaged_data")

@@ -1,0 +1,166 @@
+"""From messages to token ids: what the model's own chat template makes of a pair, and which tokens are scored.
+
+Scored are the tokens of the continuation's assistant messages, each with its end-of-turn token; headers, tool and user
+turns are not. They are found by rendering growing prefixes of the conversation.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.contract.preference import Message, PreferenceRecord
+
+# A header may begin with what an answer's first token swallows; more than this is a template that cannot be trained on.
+LOST_TOKENS = 8
+CHANGES = "The chat template changes an earlier turn when a later one is added."
+Spans = tuple[tuple[int, int], ...]
+
+
+class Unfit(Exception):
+    """This record cannot be trained on: a code of the data report and a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`ids`: prompt and continuation, up to the last end-of-turn token. `spans`: scored tokens as [start, end)."""
+
+    ids: tuple[int, ...]
+    spans: Spans
+
+
+@dataclass(frozen=True)
+class RenderedPair:
+    """`prefix`: tokens that prompt, chosen and rejected have in common, where scoring begins."""
+
+    prefix: int
+    chosen: Answer
+    rejected: Answer
+
+    @property
+    def longest(self) -> int:
+        return max(len(self.chosen.ids), len(self.rejected.ids))
+
+
+class Renderer:
+    """`tokenizer`: a fast one, with a chat template. `end_ids`: tokens that end a turn."""
+
+    def __init__(self, tokenizer: Any, end_ids: frozenset[int]) -> None:
+        self.tokenizer = tokenizer
+        self.end_ids = end_ids
+        special = sorted(
+            (t.content for t in tokenizer.added_tokens_decoder.values() if t.special), key=len, reverse=True
+        )
+        self.special = re.compile("|".join(re.escape(text) for text in special) or r"(?!)")
+
+    def pair(self, record: PreferenceRecord, prompt: Sequence[Message]) -> RenderedPair:
+        """Raises Unfit. `prompt`: the record's, or what is left of it."""
+        head = self.tokenize(self.text(prompt, record, header=True))[0]
+        chosen = self.answer(prompt, record.chosen, record)
+        rejected = self.answer(prompt, record.rejected, record)
+        prefix = common(head, chosen.ids, rejected.ids)
+        if len(head) - prefix > LOST_TOKENS:
+            raise Unfit(
+                "template_render_failed",
+                f"The chat template renders the prompt's last {len(head) - prefix} tokens otherwise before an answer.",
+            )
+        if head[:2] == [self.tokenizer.bos_token_id] * 2:
+            raise Unfit("template_render_failed", "The chat template begins with two BOS tokens.")
+        return RenderedPair(prefix, from_prefix(chosen, prefix), from_prefix(rejected, prefix))
+
+    def answer(self, prompt: Sequence[Message], continuation: Sequence[Message], record: PreferenceRecord) -> Answer:
+        whole = self.text([*prompt, *continuation], record)
+        ids, offsets = self.tokenize(whole)
+        spans: list[tuple[int, int]] = []
+        for number, message in enumerate(continuation):
+            if message.role != "assistant":
+                continue
+            before = [*prompt, *continuation[:number]]
+            until = whole if number == len(continuation) - 1 else self.text([*before, message], record)
+            if not whole.startswith(until):
+                raise Unfit("template_render_failed", CHANGES)
+            start = self.content_start(before, until, record)
+            end = content_end(until, start, message)
+            first = next((i for i, (_, stop) in enumerate(offsets) if stop > start), len(ids))
+            last = self.turn_end(ids, offsets, end, len(until))
+            if last is None:
+                last = next((i for i, (begin, _) in enumerate(offsets) if begin >= end), len(ids))
+                if number == len(continuation) - 1:
+                    ids = [*ids[:last], self.tokenizer.eos_token_id]
+                    last += 1
+            spans.append((first, last))
+        if not spans:
+            raise Unfit("template_render_failed", "The continuation holds no assistant message.")
+        return Answer(tuple(ids[: spans[-1][1]]), tuple(spans))
+
+    def content_start(self, before: Sequence[Message], until: str, record: PreferenceRecord) -> int:
+        """The character where an assistant turn begins, behind its header."""
+        header = self.text(before, record, header=True)
+        if until.startswith(header):
+            return len(header)
+        shared = common(header, until)
+        if shared < len(self.text(before, record).rstrip()):
+            raise Unfit("template_render_failed", CHANGES)
+        return shared
+
+    def turn_end(self, ids: list[int], offsets: list[tuple[int, int]], start: int, stop: int) -> int | None:
+        """Index behind the first end-of-turn token between two characters."""
+        for i, (token, (begin, _)) in enumerate(zip(ids, offsets, strict=True)):
+            if start <= begin < stop and token in self.end_ids:
+                return i + 1
+        return None
+
+    def text(self, messages: Sequence[Message], record: PreferenceRecord, header: bool = False) -> str:
+        """Rendered; with `header`, up to where the assistant would begin to speak."""
+        turns = [self.turn(message) for message in messages]
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                turns, tools=record.tools, tokenize=False, add_generation_prompt=header
+            )
+        # A template is a program of the model's author: whatever it raises is about this record.
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise Unfit("template_render_failed", f"The chat template refuses this conversation: {reason}") from error
+        assert isinstance(rendered, str)
+        return rendered
+
+    def turn(self, message: Message) -> dict[str, Any]:
+        """A message as templates expect it. Raises Unfit where its text would become a special token."""
+        found = self.special.search(message.content or "") or self.special.search(json.dumps(message.tool_calls or ""))
+        if found:
+            raise Unfit("special_token_in_text", f"A message contains {found.group()!r}, a special token of the model.")
+        return {"content": "", **message.model_dump(exclude_none=True)}
+
+    def tokenize(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids and character offsets. The template writes the BOS token itself, hence no special tokens on top."""
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return encoding["input_ids"], encoding["offset_mapping"]
+
+
+def content_end(text: str, start: int, message: Message) -> int:
+    """The character behind the message's content; the start of the turn for one of tool calls alone."""
+    content = (message.content or "").strip()
+    at = text.find(content, start)
+    if at < 0:
+        raise Unfit("template_render_failed", "The chat template does not show the content of an assistant message.")
+    return at + len(content)
+
+
+def common(*sequences: Sequence[Any]) -> int:
+    """Length of the longest common prefix."""
+    for i, items in enumerate(zip(*sequences, strict=False)):
+        if any(item != items[0] for item in items[1:]):
+            return i
+    return min(map(len, sequences))
+
+
+def from_prefix(answer: Answer, prefix: int) -> Answer:
+    """The first span begins where prompt and answers part; never at position 0, which nothing predicts."""
+    (_, end), *rest = answer.spans
+    return Answer(answer.ids, ((max(prefix, 1), end), *rest))

@@ -1,0 +1,29 @@
+"""One seed for everything that draws, and algorithms that give the same bits twice."""
+
+import os
+import random
+
+import torch
+
+
+def settle(seed: int) -> None:
+    """The same on every rank: no rank draws anything of its own (dropout is 0, batches have their own generator)."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+
+
+def state() -> dict[str, torch.Tensor]:
+    found = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state()
+    return found
+
+
+def restore(found: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(found["cpu"])
+    if "cuda" in found and torch.cuda.is_available():
+        torch.cuda.set_rng_state(found["cuda"])

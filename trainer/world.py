@@ -1,0 +1,84 @@
+"""The ranks of a run, and the few things they tell each other outside DeepSpeed."""
+
+import datetime
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+# Others wait this long while rank 0 exports and verifies; a rank that died ends them sooner, through torchrun.
+PATIENCE = datetime.timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class World:
+    """`control` is a gloo group: small things on the CPU, and waiting without NCCL's watchdog."""
+
+    rank: int
+    size: int
+    device: torch.device
+    control: Any
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Over ranks, in float64, on the CPU; the same bits on every rank."""
+        total = values.detach().to("cpu", torch.float64)
+        if self.size > 1:
+            dist.all_reduce(total, group=self.control)
+        return total
+
+    def gather(self, thing: T) -> list[T]:
+        """Every rank's, in order of rank."""
+        things: list[Any] = [thing] * self.size
+        if self.size > 1:
+            dist.all_gather_object(things, thing, group=self.control)
+        return things
+
+    def broadcast(self, thing: T) -> T:
+        """Rank 0's."""
+        return self.gather(thing)[0]
+
+    def agree(self, error: Exception | None) -> None:
+        """Raises the first rank's error on all ranks, so that none waits for one that gave up."""
+        for found in self.gather(error):
+            if found is not None:
+                raise found
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self.size > 1:
+            dist.barrier(group=self.control)
+
+
+def join() -> World:
+    """By torchrun's environment; without it, a world of one."""
+    if "RANK" not in os.environ:
+        os.environ.update(
+            RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port())
+        )
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=datetime.timedelta(hours=1))
+    control = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return World(dist.get_rank(), dist.get_world_size(), device, control)
+
+
+def leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
