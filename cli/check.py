@@ -1,5 +1,6 @@
 """`palate check FILE`: what the service would say about a preference file, offline."""
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from preferences.unpack import Progress as Advance
 USABLE, NOT_USABLE, UNREADABLE = 0, 1, 2
 PROGRESS_FROM = 20 << 20
 SHOWN = 10
+EXCERPT = 60
 
 
 def run(
@@ -31,6 +33,9 @@ def run(
     max_bad_fraction: float = 0.0,
 ) -> int:
     """Prints the report; 0 the file may be used, 1 it may not, 2 it could not be read at all."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Data holds every script; a terminal that cannot show it gets escapes instead of a failure.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _progress(file) as advance:
             report = check_file(
@@ -83,6 +88,8 @@ def _show(report: Report, code: int) -> None:
         console.print(_counts(report))
     if report.errors:
         console.print(_errors(report))
+        for error_code, hint in _hints(report).items():
+            console.print(f"[cyan]hint[/] {error_code}: {escape(hint)}")
     for warning in report.warnings:
         console.print(f"[yellow]warning[/] {warning.code} ({warning.count:,}): {escape(printable(warning.message))}")
     if report.error:
@@ -111,13 +118,17 @@ def _counts(report: Report) -> Table:
 
 def _errors(report: Report) -> Table:
     total = sum(report.errors_by_code.values())
-    table = Table(
-        title=f"Left out: {total:,}" + (f", the first {SHOWN}" if total > SHOWN else ""), title_justify="left"
-    )
-    for column in ("line", "where", "code", "what and what to do"):
+    title = f"Left out: {total:,}" + (f", the first {SHOWN}:" if total > SHOWN else ":")
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in ("line", "where", "code", "what"):
         table.add_column(column, justify="right" if column == "line" else "left", overflow="fold")
     for error in report.errors[:SHOWN]:
         place = str(error.line) if error.column is None else f"{error.line}:{error.column}"
-        told = Text.assemble(error.message, " ", (error.hint, "dim"), "\n", (error.excerpt[:80], "italic dim"))
+        told = Text.assemble(error.message, "\n", (error.excerpt[:EXCERPT], "dim"))
         table.add_row(place, Text(printable(error.path)), error.code, told)
     return table
+
+
+def _hints(report: Report) -> dict[str, str]:
+    """Once a code, not once a line."""
+    return {error.code: error.hint for error in report.errors[:SHOWN]}

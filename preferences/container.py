@@ -63,7 +63,7 @@ def _head(chunks: Iterator[bytes], limits: Limits) -> bytes:
         solid = solid or not (chunk.isspace() or chunk == BOM)
         if size >= HEAD and solid:
             return b"".join(parts)
-        if size > limits.line:
+        if size > limits.line and not solid:
             raise FileFault("container_unknown", f"The file begins with {size:,} bytes of white space. {ACCEPTED}")
     return b"".join(parts)
 

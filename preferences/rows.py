@@ -22,6 +22,11 @@ def split_lines(chunks: Iterable[bytes], limit: int) -> Iterator[RawRow]:
     held: list[bytes] = []
     size = 0
     for chunk in chunks:
+        blank = 0
+        if chunk.isspace() and (first := chunk.find(b"\n")) >= 0:
+            # A file of nothing but line ends would otherwise cost a turn of this loop for each.
+            blank = chunk.count(b"\n", first + 1)
+            chunk = chunk[: first + 1] + chunk[chunk.rfind(b"\n") + 1 :]
         *ended, rest = chunk.split(b"\n")
         for part in ended:
             if held:
@@ -35,6 +40,7 @@ def split_lines(chunks: Iterable[bytes], limit: int) -> Iterator[RawRow]:
                 yield row
             line += 1
             size = 0
+        line += blank
         if rest:
             held.append(rest)
             size += len(rest)

@@ -75,7 +75,9 @@ def _capped(plain: Iterator[bytes], packed: _Packed, limits: Limits) -> Iterator
                 f"The file unpacks to more than {limits.ratio} times its size, as a decompression bomb does; "
                 "upload it uncompressed if it is real.",
             )
-        yield chunk
+        # What is cut into lines is small, however much one block unpacked to.
+        for start in range(0, len(chunk), CHUNK):
+            yield chunk[start : start + CHUNK]
 
 
 def _gunzip(packed: _Packed) -> Iterator[bytes]:

@@ -1,0 +1,98 @@
+import io
+import json
+import sys
+
+import pytest
+
+from cli.check import run
+from preferences.report import Report
+from tests.unit.preferences.rows import jsonl, openai
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "good.jsonl"
+    path.write_bytes(jsonl([openai(number) for number in range(12)]))
+    return path
+
+
+@pytest.fixture
+def bad(tmp_path):
+    path = tmp_path / "[bold]bad.jsonl"
+    path.write_bytes(jsonl([openai(number) for number in range(12)]) + b'{"x\x1b[2J[/red]": }\n')
+    return path
+
+
+def test_a_usable_file(good, capsys):
+    assert run(good, False) == 0
+    out, err = capsys.readouterr()
+    assert "Usable. 12 pairs taken." in out
+    assert "openai_preference" in out
+    assert "few_pairs" in out
+    assert err == ""
+
+
+def test_a_file_that_is_not_usable(bad, capsys):
+    assert run(bad, False) == 1
+    out = capsys.readouterr().out
+    assert "13:" in out
+    assert "json_invalid" in out
+    assert "hint" in out
+    assert "Not usable. too_many_bad_lines" in out
+    assert "[bold]bad.jsonl" in out
+    assert "\x1b[2J" not in out
+
+
+def test_settings_reach_the_check(bad, capsys):
+    assert run(bad, False, on_error="skip", max_bad_fraction=0.1) == 0
+    assert run(bad, False, format="hh_rlhf") == 1
+    assert run(bad, False, format="nonsense") == 2
+    assert "nonsense" in capsys.readouterr().out
+
+
+def test_json_is_the_report_and_nothing_else(good, bad, capsys):
+    assert run(good, True) == 0
+    report = Report.model_validate_json(capsys.readouterr().out)
+    assert report.object == "file.report"
+    assert report.error is None
+    assert run(bad, True) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["error"]["code"] == "too_many_bad_lines"
+    assert told["errors"][0]["line"] == 13
+    assert told["file"] == "[bold]bad.jsonl"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_cannot_be_read_at_all(tmp_path, as_json, capsys):
+    for path in (tmp_path / "absent.jsonl", tmp_path, tmp_path / "a\0b"):
+        assert run(path, as_json) == 2
+        out = capsys.readouterr().out
+        assert "cannot be read" in out
+        if as_json:
+            assert json.loads(out)["error"]["code"] == "file_unreadable"
+
+
+@pytest.mark.parametrize("data", [b"", b"a,b\n1,2\n", b"\x1f\x8b", b"\x80\x04", b"[" * 100_000, b'{"a":' * 100_000])
+def test_no_input_makes_a_traceback(tmp_path, data, capsys):
+    (tmp_path / "x").write_bytes(data)
+    assert run(tmp_path / "x", False) == 1
+    assert run(tmp_path / "x", True) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_terminal_without_unicode_gets_escapes(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(jsonl([openai(n) for n in range(12)]) + '{"é": }\n'.encode())
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert run(tmp_path / "x", True) == 1
+    sys.stdout.flush()
+    assert b"\\xe9" in written.getvalue()
+
+
+def test_a_bar_is_shown_only_for_large_files_on_a_terminal(good, monkeypatch, capsys):
+    monkeypatch.setattr("cli.check.PROGRESS_FROM", 0)
+    assert run(good, False) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run(good, False) == 0
+    assert "Usable." in capsys.readouterr().out

@@ -1,0 +1,86 @@
+"""Rows of each format, made by the dozen, and a check over them."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preferences.check import check_file
+from preferences.limits import Limits
+from preferences.report import Report
+
+Row = dict[str, Any]
+DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
+
+
+def turn(role: str, content: Any, **more: Any) -> Row:
+    return {"role": role, "content": content, **more}
+
+
+def openai(number: int = 0) -> Row:
+    return {
+        "input": {"messages": [turn("user", f"What is {number} + 1?")]},
+        "preferred_output": [turn("assistant", f"It is {number + 1}.")],
+        "non_preferred_output": [turn("assistant", "No idea.")],
+    }
+
+
+def conversational(number: int = 0) -> Row:
+    return {
+        "prompt": [turn("user", f"What is {number} + 1?")],
+        "chosen": [turn("assistant", f"It is {number + 1}.")],
+        "rejected": [turn("assistant", "No idea.")],
+    }
+
+
+def implicit(number: int = 0) -> Row:
+    asked = turn("user", f"What is {number} + 1?")
+    return {
+        "chosen": [asked, turn("assistant", f"It is {number + 1}.")],
+        "rejected": [asked, turn("assistant", "No idea.")],
+    }
+
+
+def triple(number: int = 0) -> Row:
+    return {"prompt": f"What is {number} + 1?", "chosen": f"It is {number + 1}.", "rejected": "No idea."}
+
+
+def hh(number: int = 0) -> Row:
+    asked = f"\n\nHuman: What is {number} + 1?\n\nAssistant:"
+    return {"chosen": f"{asked} It is {number + 1}.", "rejected": f"{asked} No idea."}
+
+
+BUILDERS = {
+    "openai_preference": openai,
+    "trl_conversational": conversational,
+    "trl_implicit": implicit,
+    "plain_triple": triple,
+    "hh_rlhf": hh,
+}
+
+
+def jsonl(rows: list[Any]) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def check(data: bytes, **options: Any) -> Report:
+    return check_file(io.BytesIO(data), **options)
+
+
+def among_good(row: Any, build: Any = openai, at: int = 12, total: int = 40) -> bytes:
+    """`row` (or its bytes) on line `at` of a file that is good otherwise."""
+    lines = jsonl([build(number) for number in range(total)]).splitlines()
+    lines[at - 1] = row if isinstance(row, bytes) else json.dumps(row).encode()
+    return b"\n".join(lines) + b"\n"
+
+
+def real(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"the real data is absent: {path}")
+    return path
+
+
+SMALL = Limits(line=4096, unpacked=1 << 20, ratio=50, ratio_from=64 << 10)

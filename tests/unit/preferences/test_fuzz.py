@@ -1,0 +1,117 @@
+import gzip
+import json
+
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from preferences.faults import HINTS
+from preferences.limits import Limits
+from tests.unit.preferences.rows import BUILDERS, check, jsonl, openai
+
+FILE_CODES = {
+    "too_few_pairs", "too_many_bad_lines", "file_empty", "container_unknown", "container_damaged",
+    "decompression_limit", "format_unknown", "format_mixed", "utf8_invalid",
+}  # fmt: skip
+LIMITS = Limits(line=2048, unpacked=1 << 20, ratio_from=1 << 16, sample_rows=5)
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3))
+roles = st.sampled_from(["system", "developer", "user", "assistant", "tool", "human", "", None])
+messages = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "role": roles,
+            "content": st.text(max_size=8) | values,
+            "tool_calls": values,
+            "tool_call_id": st.just("c1") | values,
+            "refusal": values,
+        },
+    )
+    | values,
+    max_size=4,
+)
+dialogues = st.lists(st.sampled_from(["\n\nHuman:", "\n\nAssistant:", " hi", "", "\n"]), max_size=8).map("".join)
+sides = messages | dialogues | values
+keys = ["prompt", "question", "input", "system", "chosen", "rejected", "preferred_output", "non_preferred_output"]
+rows = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(keys, sides)
+    | {"input": st.fixed_dictionaries({"messages": messages}, optional={"tools": values}) | sides}
+    | {"tools": values, "id": values, "meta": values},
+)
+
+
+def judged(data: bytes, **options) -> None:
+    report = check(data, limits=LIMITS, **options)
+    assert report.error is None or report.error.code in FILE_CODES
+    assert (report.digest is None) == (report.error is not None)
+    counts = report.counts
+    assert counts.pairs == counts.useless + counts.usable
+    assert sum(report.errors_by_code.values()) == counts.bad + counts.useless
+    for error in report.errors:
+        assert error.code in HINTS
+        assert error.line >= 1
+        assert error.column is None or error.column >= 1
+        assert len(error.excerpt) <= 200
+    json.loads(report.model_dump_json())
+
+
+@QUICK
+@given(st.binary(max_size=400))
+def test_any_bytes(data):
+    judged(data)
+
+
+@QUICK
+@given(
+    st.sampled_from([b"\x1f\x8b\x08\x00", b"\x28\xb5\x2f\xfd", b"[", b"{", b"\xef\xbb\xbf[", b"\x50\x2a\x4d\x18"]),
+    st.binary(max_size=300),
+)
+def test_any_bytes_after_a_promising_start(start, data):
+    judged(start + data)
+
+
+@QUICK
+@given(st.text(alphabet='{}[]",:\\ \n\r\tau0d8eNaN1-.é', max_size=300))
+def test_any_text_of_json_marks(text):
+    judged(text.encode())
+    judged(b"[" + text.encode() + b"]")
+    judged(jsonl([openai(n) for n in range(6)]) + text.encode())
+
+
+@QUICK
+@given(st.sampled_from(list(BUILDERS)), rows)
+def test_any_row_in_every_format(name, row):
+    judged(jsonl_loose([row] * 3), format=name)
+
+
+@QUICK
+@given(st.lists(rows, max_size=6), st.booleans())
+def test_any_rows_detected(found, as_array):
+    judged(json.dumps(found).encode() if as_array else jsonl_loose(found), on_error="skip", max_bad_fraction=1.0)
+
+
+@QUICK
+@given(st.integers(0, 10_000), st.integers(1, 255), st.sampled_from([bytes, gzip.compress, zstandard.compress]))
+def test_a_good_file_with_one_byte_changed(place, mask, pack):
+    data = bytearray(pack(jsonl([openai(n) for n in range(12)])))
+    data[place % len(data)] ^= mask
+    judged(bytes(data))
+    judged(bytes(data[: place % len(data)]))
+
+
+@QUICK
+@given(st.lists(rows, max_size=4), st.booleans())
+def test_an_array_and_its_lines_are_judged_alike(found, pretty):
+    text = json.dumps(found, indent=2 if pretty else None).encode()
+    ours, theirs = check(jsonl_loose(found)), check(text)
+    if found:
+        assert ours.errors_by_code == theirs.errors_by_code
+        assert ours.counts.model_dump(exclude={"lines"}) == theirs.counts.model_dump(exclude={"lines"})
+
+
+def jsonl_loose(found: list[object]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in found)
