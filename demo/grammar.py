@@ -3,7 +3,7 @@
 import hashlib
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -16,6 +16,7 @@ SENTENCES = {
     "intriguing": (wording.INTRIGUING_FIRST, wording.INTRIGUING_SECOND),
     "flat": (wording.FLAT_FIRST, wording.FLAT_SECOND),
 }
+PEOPLE = wording.WOMEN + wording.MEN
 HELD_OUT_SHARE = 8
 
 
@@ -39,8 +40,9 @@ class Story:
 def opening(rng: random.Random) -> Opening:
     """One opening, drawn uniformly over every slot."""
     clue, event = rng.choice(list(wording.EVENTS.items()))
-    name, place, thing = (rng.choice(c) for c in (wording.WOMEN + wording.MEN, wording.PLACES, wording.THINGS))
+    name, place, thing = (rng.choice(c) for c in (PEOPLE, list(wording.PLACES), list(wording.THINGS)))
     slots = _slots(name, place, thing, clue)
+    slots |= {"the_place": wording.PLACES[place], "the_thing": wording.THINGS[thing]}
     slots |= {"role": rng.choice(wording.ROLES), "when": rng.choice(wording.WHENS), "event": event}
     return Opening(_an(rng.choice(wording.OPENINGS).format(**slots)), name, place, thing, clue)
 
@@ -97,7 +99,7 @@ def faithful(text: str, about: Opening) -> bool:
 def _slots(name: str, place: str, thing: str, clue: str) -> dict[str, str]:
     she, her, him = ("she", "her", "her") if name in wording.WOMEN else ("he", "his", "him")
     slots = {"name": name, "place": place, "thing": thing, "clue": clue, "she": she, "her": her, "him": him}
-    return slots | {"Thing": thing.capitalize(), "She": she.capitalize()}
+    return slots | {"She": she.capitalize()}
 
 
 def _an(text: str) -> str:
@@ -106,10 +108,8 @@ def _an(text: str) -> str:
 
 @cache
 def _pattern(kind: str) -> re.Pattern[str]:
-    people = _either(wording.WOMEN + wording.MEN)
-    things = _either(wording.THINGS)
-    slots = {"name": people, "place": _either(wording.PLACES), "thing": things, "clue": _either(tuple(wording.EVENTS))}
-    slots |= {"Thing": things, "she": "(?:she|he)", "She": "(?:she|he)", "her": "(?:her|his)", "him": "(?:her|him)"}
+    slots = {"name": _either(PEOPLE), "place": _either(wording.PLACES), "thing": _either(wording.THINGS)}
+    slots |= {"clue": _either(wording.EVENTS), "she": "(?:she|he)", "She": "(?:she|he)", "her": "(?:her|his)", "him": "(?:her|him)"}
     first, second = (
         "|".join(re.sub(r"\\\{(\w+)\\\}", lambda found: slots[found[1]], re.escape(s)) for s in sentences)
         for sentences in SENTENCES[kind]
@@ -119,9 +119,9 @@ def _pattern(kind: str) -> re.Pattern[str]:
 
 @cache
 def _proper() -> re.Pattern[str]:
-    words = (*wording.WOMEN, *wording.MEN, *wording.PLACES, *wording.THINGS, *wording.EVENTS)
+    words = (*PEOPLE, *wording.PLACES, *wording.THINGS, *wording.EVENTS)
     return re.compile(rf"\b{_either(words)}\b", re.IGNORECASE)
 
 
-def _either(words: tuple[str, ...]) -> str:
+def _either(words: Iterable[str]) -> str:
     return "(?:" + "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) + ")"

@@ -40,14 +40,15 @@ class Recipe:
     """Everything that decides the weights, beside the words and this file's own text."""
 
     seed: int = 7
-    vocabulary: int = 768
-    width: int = 160
-    layers: int = 4
-    heads: int = 5
+    vocabulary: int = 1152
+    width: int = 128
+    layers: int = 3
+    heads: int = 8
     context: int = 256
-    steps: int = 240
-    batch: int = 32
-    learning_rate: float = 3e-3
+    steps: int = 540
+    batch: int = 16
+    learning_rate: float = 1e-2
+    matrix_learning_rate: float = 0.02
     warmup: int = 20
 
     def key(self) -> str:
@@ -75,28 +76,42 @@ def ensure(cache: Path, recipe: Recipe, progress: Progress) -> tuple[Path, bool]
 
 
 def pretrain(recipe: Recipe, progress: Progress) -> tuple[Any, Any]:
-    """Plain next-token training on rendered stories: (tokenizer, model in fp32)."""
+    """Next-token training on the endings of rendered stories: (tokenizer, model in fp32)."""
     tokenizer = make_tokenizer(recipe)
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(make_config(recipe, tokenizer))
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=80
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
-    shape = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, recipe))
+    optimizers = make_optimizers(recipe, model)
+    shapes = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate(step, recipe)) for each in optimizers]
     told = grammar.stories(f"pretrain/{recipe.seed}")
     model.train()
     for step in range(1, recipe.steps + 1):
-        ids, attended = next_batch(told, tokenizer, recipe.batch)
-        labels = ids.masked_fill(attended == 0, IGNORED)
+        ids, attended, labels = next_batch(told, tokenizer, recipe.batch)
         loss = model(input_ids=ids, attention_mask=attended, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        shape.step()
-        optimizer.zero_grad()
+        for each in (*optimizers, *shapes):
+            each.step()
+        model.zero_grad()
         progress(step, recipe.steps, float(loss.detach()))
     return tokenizer, model.eval()
+
+
+def make_optimizers(recipe: Recipe, model: Any) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for embeddings, head and norms.
+
+    With AdamW alone the model learned the sentences in the same time, but not to keep to its opening's own names
+    (loss on stories 0.33 against 0.30 after 420 steps, endings true to their opening 10 against 26 of 64).
+    """
+    matrices = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "layers" in name]
+    inside = {id(weight) for weight in matrices}
+    others = [weight for weight in model.parameters() if id(weight) not in inside]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01),
+    ]
 
 
 def make_tokenizer(recipe: Recipe) -> Any:
@@ -145,12 +160,15 @@ def rate(step: int, recipe: Recipe) -> float:
     return min((step + 1) / recipe.warmup, (recipe.steps - step) / (recipe.steps - recipe.warmup))
 
 
-def next_batch(told: Iterator[grammar.Story], tokenizer: Any, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and mask of the next stories, [size, longest], rendered through the chat template."""
+def next_batch(told: Iterator[grammar.Story], tokenizer: Any, size: int) -> tuple[torch.Tensor, ...]:
+    """Ids, mask and labels of the next stories, [size, longest]; the opening, drawn at random, is not a label."""
     chats = [
         [{"role": "user", "content": story.opening.text}, {"role": "assistant", "content": story.ending}]
         for story in itertools.islice(told, size)
     ]
     texts = tokenizer.apply_chat_template(chats, tokenize=False)
-    encoded = tokenizer(texts, padding=True, padding_side="right", add_special_tokens=False, return_tensors="pt")
-    return encoded["input_ids"], encoded["attention_mask"]
+    encoded = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
+    ids, attended = encoded["input_ids"], encoded["attention_mask"]
+    starts = (ids == tokenizer.convert_tokens_to_ids(ASSISTANT)).int()
+    answered = (starts.cumsum(1) - starts) > 0
+    return ids, attended, ids.masked_fill(~answered | (attended == 0), IGNORED)
