@@ -1,0 +1,48 @@
+"""Rows for tests that begin in the middle: a job that is queued has no need of a file's bytes."""
+
+from typing import Any
+
+from core import ids
+from core.contract.job_spec import JobSpec
+from core.contract.states import FileStatus, JobState
+from core.db.engine import Session
+from core.db.tables import File, Job, Model, Project
+
+
+def make_job(session: Session, *, state: JobState, ranks: int = 1, **values: Any) -> Job:
+    """A job of a project, model and file of its own."""
+    project = Project(id=ids.row_id(), name=ids.row_id())
+    session.add(project)
+    session.flush()
+    file = File(
+        id=ids.file_id(),
+        project_id=project.id,
+        filename="pairs.jsonl",
+        purpose="fine-tune",
+        bytes=1,
+        sha256="",
+        object_key="",
+        status=FileStatus.PROCESSED,
+        canonical_digest=ids.row_id(),
+    )
+    model = Model(id=ids.row_id(), name="base", project_id=project.id, digest="d", prefix="models/d/", manifest={})
+    session.add_all([file, model])
+    session.flush()
+    spec = JobSpec(model="base", training_file=file.id)
+    job = Job(
+        id=ids.job_id(),
+        project_id=project.id,
+        spec=spec.model_dump(),
+        seed=0,
+        model_id=model.id,
+        training_file=file.id,
+        training_digest=file.canonical_digest,
+        ranks=ranks,
+        state=state,
+        body_sha256="",
+        **values,
+    )
+    session.add(job)
+    session.flush()
+    session.refresh(job)
+    return job
