@@ -2,6 +2,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,43 @@ def test_the_child_never_imports_torch_or_a_service():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_child_dies_with_its_parent(tmp_path):
+    pipe = tmp_path / "source"
+    os.mkfifo(pipe)
+    outputs = ["--canonical", str(tmp_path / "c"), "--report", str(tmp_path / "r")]
+    command = [sys.executable, "-m", "worker.validate", "--source", str(pipe), *outputs]
+    code = f"import subprocess, time; print(subprocess.Popen({command!r}).pid, flush=True); time.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    # Opening succeeds only once the child reads, and so has bound itself to its parent.
+    writer = until(lambda: _open(pipe))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert until(lambda: not _alive(pid))
+    os.close(writer)
+
+
+def _open(pipe: Path) -> int | None:
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition, seconds: float = 20):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.01)
+    return value
