@@ -1,0 +1,107 @@
+"""The app: uvicorn --factory api.app:create_app --timeout-graceful-shutdown 20"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+from typing import Any
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+
+from api import openapi
+from api.auth import Callers
+from api.deps import Services
+from api.envelope import Envelope
+from api.errors import HANDLERS
+from api.places import Places
+from api.routes import files, health, jobs, models
+from api.waiting import Waiters
+from core import settings
+from core.db import engine
+from core.objects.store import Store
+
+STORE_THREADS = 16
+
+
+def create_app() -> FastAPI:
+    """Reads no setting before it is started."""
+    app = FastAPI(
+        title="Palate",
+        version=openapi.VERSION,
+        description=openapi.DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        exception_handlers=HANDLERS,
+        generate_unique_id_function=openapi.operation_id,
+    )
+    app.add_middleware(Envelope)
+    app.include_router(health.router)
+    for routes in (files, jobs, models):
+        app.include_router(routes.router, prefix="/v1")
+    app.openapi = openapi.described(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    from core.queue import Bell, ring
+
+    parts, api = settings.parts(), settings.api()
+    engine.configure(
+        engine.make_engine(
+            parts.database_url.get_secret_value(),
+            pool_size=api.pool_size,
+            pool_timeout=api.pool_timeout,
+            statement_timeout_ms=api.statement_timeout_ms,
+        )
+    )
+    anyio.to_thread.current_default_thread_limiter().total_tokens = api.threads
+    store, waiters, bell = Store.from_settings(), Waiters(api.max_waiters), Bell()
+    app.state.services = Services(
+        settings=api,
+        store=store,
+        store_threads=CapacityLimiter(STORE_THREADS),
+        callers=Callers(),
+        waiters=waiters,
+        intakes=Places(api.intake_places, "places for uploads"),
+        bell=bell,
+        rings=ring,
+    )
+    waiters.start()
+    try:
+        with before_uvicorn(waiters):
+            yield
+    finally:
+        await waiters.stop()
+        bell.stop()
+        store.close()
+        engine.configure(None)
+
+
+@contextmanager
+def before_uvicorn(waiters: Waiters) -> Iterator[None]:
+    """Waits end on the signal itself: uvicorn ends this lifespan only after the last open request."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    previous = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(waiters.release)
+        then: Any = previous[signal.Signals(number)]
+        if callable(then):
+            then(number, frame)
+
+    for each in previous:
+        signal.signal(each, handle)
+    try:
+        yield
+    finally:
+        for each, handler in previous.items():
+            signal.signal(each, handler)

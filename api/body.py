@@ -1,0 +1,70 @@
+"""Reading what is sent: bodies in pieces, each within a time; JSON strictly."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+
+from core.contract.errors import BadInput, TooLarge, TooSlow
+from preferences.faults import RowFault
+from preferences.strict_json import parse
+
+DEPTH = 32
+
+
+@dataclass(frozen=True)
+class JsonBody:
+    """`sha256` is of the canonical form: key order and white space do not count."""
+
+    value: Any
+    sha256: str
+
+
+async def pieces(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
+    """The body as it comes; TooSlow when nothing comes for so long, ClientDisconnect when the client leaves."""
+    stream = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                piece = await anext(stream, None)
+        except TimeoutError:
+            raise TooSlow(f"No byte of the body came for {idle_seconds:g} seconds; send it again.") from None
+        if piece is None:
+            return
+        if piece:
+            yield piece
+
+
+def declared_bytes(request: Request) -> int | None:
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None
+
+
+async def read_json(request: Request, *, limit: int, idle_seconds: float) -> JsonBody:
+    """Raises BadInput `invalid_json` for whatever two readers could read differently, TooLarge above `limit` bytes."""
+    kind, _, _ = request.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "application/json":
+        raise _invalid(f"Send the body as application/json, not {kind.strip() or 'without a content type'}.")
+    too_large = TooLarge(f"A JSON body has at most {limit} bytes; data goes to /v1/files or /v1/uploads.")
+    if (declared_bytes(request) or 0) > limit:
+        raise too_large
+    body = bytearray()
+    async for piece in pieces(request, idle_seconds):
+        body += piece
+        if len(body) > limit:
+            raise too_large
+    try:
+        value = parse(bytes(body), DEPTH)
+    except RowFault as fault:
+        where = f" (character {fault.offset})" if fault.offset is not None else ""
+        raise _invalid(f"{fault.message}{where}") from None
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return JsonBody(value, hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _invalid(message: str) -> BadInput:
+    return BadInput(message, code="invalid_json")

@@ -1,0 +1,89 @@
+"""Around every request: an id, an answer to what nobody caught, and a refusal that the client gets to read."""
+
+import asyncio
+import logging
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import envelope
+from core import ids
+
+log = logging.getLogger(__name__)
+
+DRAIN_BYTES = 64 << 20
+DRAIN_SECONDS = 5.0
+
+
+class Envelope:
+    """ASGI middleware; streams pass through it untouched."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        try:
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                refusal = envelope(400, "A NUL character is in the address.", "invalid_value")
+                await refusal(scope, exchange.receive, exchange.send)
+            else:
+                await self.app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            log.info("%s: %s %s: the client left", exchange.id, scope["method"], scope["path"])
+        except Exception:
+            log.exception("%s: %s %s: not caught", exchange.id, scope["method"], scope["path"])
+            if exchange.started:
+                raise
+            message = f"Something went wrong here; the operator finds it in the log under {exchange.id}."
+            await envelope(500, message, "internal_error")(scope, exchange.receive, exchange.send)
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.id = ids.new("req_")
+        self.started = False
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        headers = Headers(scope=scope)
+        self._waits_for_go = headers.get("expect", "").lower() == "100-continue"
+        self._body_left = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._waits_for_go = False
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._body_left = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self.id
+            if message["status"] >= 400 and self._body_left:
+                if message["status"] != 408 and not self._waits_for_go:
+                    await self._drain()
+                if self._body_left:
+                    headers["connection"] = "close"
+            self.started = True
+        await self._send(message)
+
+    async def _drain(self) -> None:
+        """A client that still sends reads the answer only afterwards; without this it would see a reset."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        dropped = 0
+        while self._body_left and dropped < DRAIN_BYTES:
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    message = await self.receive()
+            except TimeoutError:
+                return
+            dropped += len(message.get("body", b""))

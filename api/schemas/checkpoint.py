@@ -1,0 +1,27 @@
+"""Checkpoint: a model at a step, whose name works wherever a model's does."""
+
+from typing import Any, Literal, Self
+
+from api.schemas.listing import Item
+from api.schemas.moment import unix
+from core.db import tables
+
+
+class Checkpoint(Item):
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    created_at: int
+    step_number: int
+    fine_tuned_model_checkpoint: str
+    fine_tuning_job_id: str
+    metrics: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: tables.Checkpoint, model: tables.Model) -> Self:
+        return cls(
+            id=row.id,
+            created_at=unix(row.created_at),
+            step_number=row.step,
+            fine_tuned_model_checkpoint=model.name,
+            fine_tuning_job_id=row.job_id,
+            metrics={"step": row.step, **row.metrics},
+        )

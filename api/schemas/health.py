@@ -1,0 +1,18 @@
+"""Whether this process lives, and whether it can work."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """Each dependency: `ok`, or what is wrong with it."""
+
+    ready: bool = False
+    database: str
+    store: str
+    queue: str
