@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from functools import cache
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -10,19 +11,21 @@ from core import settings
 
 log = logging.getLogger(__name__)
 WAKE = "wake"
+QUEUE = "palate"
 PRODUCER_SECONDS = 0.2
 
 
-def _configured() -> Celery:
-    made = Celery("palate")
-    made.config_from_object(
+def consumer() -> Celery:
+    """The app of a worker: nothing is prefetched, a message is gone when its task starts (Postgres has the truth)."""
+    app = Celery("palate")
+    app.config_from_object(
         {
             "broker_url": settings.parts().redis_url.get_secret_value(),
             "task_serializer": "json",
             "accept_content": ["json"],
             "task_ignore_result": True,
             "task_acks_late": False,
-            "task_default_queue": "palate",
+            "task_default_queue": QUEUE,
             "worker_prefetch_multiplier": 1,
             "worker_disable_prefetch": True,
             "worker_hijack_root_logger": False,
@@ -31,30 +34,33 @@ def _configured() -> Celery:
             "broker_transport_options": {"visibility_timeout": 86_400},
         }
     )
-    return made
+    return app
 
 
-app = _configured()
-_producers = Celery("palate-bell", set_as_current=False)
-_producers.config_from_object(
-    {
-        "broker_url": settings.parts().redis_url.get_secret_value(),
-        "task_serializer": "json",
-        "task_ignore_result": True,
-        "task_default_queue": "palate",
-        "broker_transport_options": {
-            "socket_timeout": PRODUCER_SECONDS,
-            "socket_connect_timeout": PRODUCER_SECONDS,
-            "max_retries": 0,
-        },
-    }
-)
+@cache
+def _producer() -> Celery:
+    """An app of its own for sending, with time-outs that no request notices."""
+    app = Celery("palate-bell", set_as_current=False)
+    app.config_from_object(
+        {
+            "broker_url": settings.parts().redis_url.get_secret_value(),
+            "task_serializer": "json",
+            "task_ignore_result": True,
+            "task_default_queue": QUEUE,
+            "broker_transport_options": {
+                "socket_timeout": PRODUCER_SECONDS,
+                "socket_connect_timeout": PRODUCER_SECONDS,
+                "max_retries": 0,
+            },
+        }
+    )
+    return app
 
 
 def ring(hops: int = 0) -> bool:
     """Sends one message; False, in a fraction of a second, when Redis does not answer. Never raises for that."""
     try:
-        _producers.send_task(WAKE, kwargs={"v": 1, "hops": hops}, retry=False, ignore_result=True)
+        _producer().send_task(WAKE, kwargs={"v": 1, "hops": hops}, retry=False, ignore_result=True)
     except (OperationalError, OSError) as error:
         log.warning("the bell did not ring (the sweeper will see the work): %s", error)
         return False

@@ -29,6 +29,7 @@ def make_job(session: Session, *, state: JobState, ranks: int = 1, **values: Any
     session.add_all([file, model])
     session.flush()
     spec = JobSpec(model="base", training_file=file.id)
+    values = {"training_digest": file.canonical_digest, **values}
     job = Job(
         id=ids.job_id(),
         project_id=project.id,
@@ -36,7 +37,6 @@ def make_job(session: Session, *, state: JobState, ranks: int = 1, **values: Any
         seed=0,
         model_id=model.id,
         training_file=file.id,
-        training_digest=file.canonical_digest,
         ranks=ranks,
         state=state,
         body_sha256="",

@@ -1,19 +1,18 @@
 """The Celery worker of a node: `celery -A worker.celery_app worker -P threads`. Its tasks never wait."""
 
-import logging
 from typing import Any
 
 from celery import signals
-from core.queue import app
 
 from core import log as logs
+from core.queue import WAKE, consumer
 from worker import claim, lifeline
 from worker.sweeper import Sweeper
 
-log = logging.getLogger(__name__)
+app = consumer()
 
 
-@app.task(name="wake")
+@app.task(name=WAKE)
 def wake(v: int = 1, hops: int = 0) -> int:
     """There may be work: looks in Postgres."""
     return claim.claim_all()

@@ -1,0 +1,143 @@
+"""A job from queued to its end through Celery, supervisor and store, with the scripted trainer."""
+
+import hashlib
+import os
+import signal
+import subprocess
+
+from core.contract.states import JobState
+from core.db import attempts, checkpoints, events, jobs, metrics, models, rank_logs
+from core.db.engine import transaction
+from core.db.tables import Attempt
+from core.objects.store import Store
+from core.queue import ring
+from tests.integration.worker.conftest import Submit, job_row
+from tests.waiting import until
+from worker import kill, workspace
+from worker.workspace import Workspace
+
+
+def finished(job_id: str, seconds: float = 60) -> JobState:
+    return until(lambda: (s := JobState(job_row(job_id).state)).terminal and s, f"the end of {job_id}", seconds)
+
+
+def chain(digest: str, steps: int) -> bytes:
+    """What the scripted trainer's weights must be after so many steps."""
+    state = hashlib.sha256(digest.encode()).hexdigest()
+    for step in range(1, steps + 1):
+        state = hashlib.sha256(f"{state}{step}".encode()).hexdigest()
+    return state.encode()
+
+
+def weights(store: Store, job_id: str) -> bytes:
+    job = job_row(job_id)
+    assert job.fine_tuned_model is not None
+    with transaction() as session:
+        model = models.by_name(session, job.project_id, job.fine_tuned_model)
+    return store.read(model.prefix + "model.safetensors")
+
+
+def test_a_job_runs_to_a_model_that_is_stored(worker: "subprocess.Popen[bytes]", submit: Submit, store: Store) -> None:
+    job_id = submit(steps=4)
+    assert ring()
+    assert finished(job_id) == JobState.SUCCEEDED
+    job = job_row(job_id)
+    assert weights(store, job_id) == chain(job.training_digest or "", 4)
+    assert job.progress is not None
+    assert job.progress["percent"] == 100
+    assert len(job.result_files) == 2
+    with transaction() as session:
+        said = [event.message for event in events.page(session, job_id, None, 100)[0]]
+        table = metrics.columns(session, job_id)
+        assert checkpoints.newest_resume_point(session, job_id) is None
+        assert "plt_abc_***" in rank_logs.of_newest_attempt(session, job_id)[0].tail
+    assert said[0] == "The job has successfully completed."
+    assert table["step"] == [1, 2, 3, 4]
+    assert table["train_loss"][0] == 0.7
+
+
+def test_a_killed_rank_goes_on_from_its_resume_point(
+    worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
+) -> None:
+    job_id = submit(steps=6, at={"5": "kill"})
+    ring()
+    assert finished(job_id) == JobState.SUCCEEDED
+    job = job_row(job_id)
+    assert job.epoch == 2
+    assert weights(store, job_id) == chain(job.training_digest or "", 6)
+    with transaction() as session:
+        second = session.get_one(Attempt, (job_id, 2))
+        assert second.resumed_from_step == 4
+
+
+def space_of(job_id: str, epoch: int) -> Workspace:
+    return Workspace(workspace.root() / job_id / f"a{epoch}")
+
+
+def test_a_killed_supervisor_takes_its_ranks_along_and_the_job_goes_on(
+    worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
+) -> None:
+    job_id = submit(steps=8, step_seconds=0.2)
+    ring()
+    with_resume_point(job_id)
+    space = space_of(job_id, 1)
+    supervisor, ranks = kill.read(space.supervisor), space.processes()
+    assert supervisor is not None
+    assert ranks
+    os.kill(supervisor.pid, signal.SIGKILL)
+    until(lambda: not any(process.alive() for process in ranks), "the ranks' end", 5)
+    assert finished(job_id) == JobState.SUCCEEDED
+    assert job_row(job_id).epoch == 2
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 8)
+
+
+def with_resume_point(job_id: str) -> None:
+    def look() -> bool:
+        with transaction() as session:
+            return checkpoints.newest_resume_point(session, job_id) is not None
+
+    until(look, "a resume point")
+
+
+def test_a_cancelled_job_stops_within_a_step_and_leaves_no_process(
+    worker: "subprocess.Popen[bytes]", submit: Submit
+) -> None:
+    job_id = submit(steps=1000, step_seconds=0.1)
+    ring()
+    until(lambda: (job_row(job_id).progress or {}).get("step", 0) >= 2, "two steps")
+    ranks = space_of(job_id, 1).processes()
+    with transaction() as session:
+        jobs.cancel(session, job_row(job_id).project_id, job_id)
+    assert finished(job_id, 5) == JobState.CANCELLED
+    assert ranks
+    assert not any(process.alive() for process in ranks)
+    with transaction() as session:
+        assert not attempts.open_on(session, "n1")
+
+
+def test_a_diverged_run_fails_with_its_reason_and_is_not_tried_again(
+    worker: "subprocess.Popen[bytes]", submit: Submit
+) -> None:
+    job_id = submit(steps=6, at={"3": "exit:71"})
+    ring()
+    assert finished(job_id) == JobState.FAILED
+    job = job_row(job_id)
+    assert job.epoch == 1
+    assert job.error == {"code": "scripted", "message": "The script says 71.", "param": None}
+
+
+def test_without_a_bell_the_sweeper_starts_the_job(worker: "subprocess.Popen[bytes]", submit: Submit) -> None:
+    job_id = submit(steps=2)
+    assert finished(job_id) == JobState.SUCCEEDED
+
+
+def test_a_killed_celery_worker_does_not_touch_the_training(
+    worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
+) -> None:
+    job_id = submit(steps=10, step_seconds=0.2)
+    ring()
+    until(lambda: (job_row(job_id).progress or {}).get("step", 0) >= 1, "the first step")
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+    assert finished(job_id) == JobState.SUCCEEDED
+    assert job_row(job_id).epoch == 1

@@ -1,0 +1,113 @@
+"""A trainer that speaks the contract without torch, for the worker's tests: `python -m tests.scripted_trainer --spec`.
+
+Its weights are a hash chain over the steps, so that a resumed run ends with the same bytes, or is wrong. What it shall
+do comes as JSON in the first probe prompt: {"steps": 5, "step_seconds": 0.05, "at": {"3": "exit:71"}}; an act is done
+in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (never another word).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from core.contract import manifest as manifests
+from core.contract.exits import Exit
+from core.contract.run_spec import RunSpec
+
+
+class Script:
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.wanted: dict[str, Any] = json.loads(spec.probe_prompts[0]) if spec.probe_prompts else {}
+        self.total = int(self.wanted.get("steps", 4))
+        self.start = 0
+        self.state = hashlib.sha256(spec.train_digest.encode()).hexdigest()
+
+    def say(self, event: str, **fields: Any) -> None:
+        with (self.spec.workspace / "events.jsonl").open("a") as stream:
+            stream.write(json.dumps({"v": 1, "event": event, "time": time.time(), **fields}) + "\n")
+
+    def seal(self, kind: str, step: int) -> str:
+        folder = self.spec.workspace / kind / f"step-{step}"
+        partial = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / "model.safetensors").write_text(self.state)
+        manifests.write(partial, manifests.build(partial, step=step))
+        partial.rename(folder)
+        return f"{kind}/step-{step}"
+
+    def run(self) -> Exit:
+        self.record_process()
+        if self.spec.resume_from is not None:
+            manifests.verify(self.spec.resume_from.path, manifests.read(self.spec.resume_from.path))
+            self.start = int(manifests.read(self.spec.resume_from.path).meta["step"])
+            self.state = (self.spec.resume_from.path / "model.safetensors").read_text()
+        self.say(
+            "started",
+            world_size=self.spec.world_size,
+            total_steps=self.total,
+            pairs=20,
+            dropped=0,
+            resumed_from_step=self.start,
+        )
+        self.say("phase", phase="training")
+        for step in range(self.start + 1, self.total + 1):
+            if (asked := self.asked_to_stop()) is not None:
+                if asked == "drain":
+                    self.say("resume_point_sealed", step=step - 1, path=self.seal("resume", step - 1))
+                self.say("stopped", step=step - 1, reason=asked)
+                return Exit.STOPPED
+            self.step(step)
+        self.say("checkpoint_sealed", step=self.total, path=self.seal("checkpoints", self.total), final=True)
+        self.say("finished", step=self.total, metrics={}, trained_tokens=self.total * 100)
+        return Exit.DONE
+
+    def step(self, step: int) -> None:
+        time.sleep(float(self.wanted.get("step_seconds", 0.02)))
+        self.state = hashlib.sha256(f"{self.state}{step}".encode()).hexdigest()
+        self.say(
+            "step",
+            step=step,
+            total_steps=self.total,
+            epoch=step / self.total,
+            metrics={"loss": 0.7 / step, "rewards/accuracies": 0.5},
+            pairs_per_second=10.0,
+            eta_seconds=0.1,
+            tokens=step * 100,
+        )
+        if step % 2 == 0 and step < self.total:
+            self.say("resume_point_sealed", step=step, path=self.seal("resume", step))
+        if self.spec.run_id.endswith("-a1"):
+            self.act(self.wanted.get("at", {}).get(str(step)))
+
+    def act(self, wanted: str | None) -> None:
+        if wanted is None:
+            return
+        if wanted == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if wanted == "silence":
+            signal.pause()
+        code = int(wanted.removeprefix("exit:"))
+        self.say("failed", code="scripted", message=f"The script says {code}.", step=self.start)
+        (self.spec.workspace / "ranks" / "0.exit").write_text(str(code))
+        sys.exit(code)
+
+    def asked_to_stop(self) -> str | None:
+        stop = self.spec.workspace / "stop"
+        return stop.read_text().strip() if stop.exists() else None
+
+    def record_process(self) -> None:
+        start_time = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        path = self.spec.workspace / "ranks" / "0.json"
+        path.write_text(json.dumps({"pid": os.getpid(), "start_time": start_time}))
+        (self.spec.workspace / "logs" / "rank-0.log").write_text("scripted rank 0, key plt_abc_0123456789abcdef\n")
+
+
+if __name__ == "__main__":
+    sys.exit(Script(RunSpec.model_validate_json(Path(sys.argv[sys.argv.index("--spec") + 1]).read_bytes())).run())
