@@ -42,7 +42,9 @@ def make_tiny_model(folder: Path, seed: int = 0, *, template: str | None = CHAT_
         model = LlamaForCausalLM(config)
     folder.mkdir(parents=True, exist_ok=True)
     # Not model.save_pretrained: it imports accelerate and deepspeed, four seconds for a model of 400 kB.
-    save_file({name: p.detach() for name, p in model.named_parameters()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: p.detach() for name, p in model.named_parameters()}, folder / "model.safetensors", {"format": "pt"}
+    )
     config.save_pretrained(folder)
     GenerationConfig(
         bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id

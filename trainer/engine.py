@@ -28,8 +28,10 @@ class Engine:
         hidden = int(model_folder.config(folder).get("hidden_size") or 1024)
         config = ds_config(settings, hidden, world.device.type == "cuda")
         # While this object lives, from_pretrained partitions each parameter as it is made.
-        self._keep = HfDeepSpeedConfig(config)
+        partitioning = HfDeepSpeedConfig(config)
         self.scorer = Scorer(model.load(folder, settings.precision))
+        # From here on from_pretrained is plain again: rank 0 reloads exported models on its own.
+        del partitioning
         optimizer = torch.optim.AdamW(
             self.scorer.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )

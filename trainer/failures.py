@@ -19,7 +19,7 @@ from core.contract.manifest import ManifestMismatch
 
 
 class BadRecord(BadData):
-    def __init__(self, message: str, *, code: str, line: int) -> None:
+    def __init__(self, message: str, *, code: str | None = None, line: int | None = None) -> None:
         super().__init__(message, code=code)
         self.line = line
 
@@ -27,7 +27,7 @@ class BadRecord(BadData):
 class Diverged(PalateError):
     code = "diverged"
 
-    def __init__(self, message: str, *, step: int) -> None:
+    def __init__(self, message: str, *, step: int | None = None) -> None:
         super().__init__(message)
         self.step = step
 

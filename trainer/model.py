@@ -1,4 +1,4 @@
-"""Loading a causal language model from a folder of safetensors: checked first, without dropout, without foreign code."""
+"""Loading a causal language model from safetensors: checked first, without dropout, without foreign code."""
 
 from pathlib import Path
 from typing import Any
