@@ -1,0 +1,70 @@
+"""The API and the Celery worker of an embedded stack: their commands and their environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.child import Child
+from local.dependents import VARIABLE
+
+ROOT = Path(__file__).resolve().parents[1]
+# Of another deployment, in the shell that starts us: the embedded parts are named in full.
+FOREIGN = (
+    *("S3_PUBLIC_ENDPOINT_URL", "S3_REGION", "S3_PATH_STYLE", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+)
+
+
+def environment(home: Path, parts: Mapping[str, str], node: str) -> dict[str, str]:
+    """Ours, with the parts named; the children import this very code, whatever the current folder holds."""
+    inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    return {
+        "PALATE_SLOTS": str(slots()),
+        **inherited,
+        **parts,
+        "PALATE_NODE": node,
+        "PALATE_SCRATCH": str(home / "scratch"),
+        "PALATE_CACHE": str(home / "cache"),
+        "PALATE_DOWNLOADS": "auto",
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def api(home: Path, known: Mapping[str, str], host: str, port: int) -> Child:
+    return Child(
+        name="api",
+        command=[
+            *(sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory"),
+            *("--host", host, "--port", str(port), "--timeout-graceful-shutdown", "20"),
+        ],
+        environment=known,
+        log=home / "logs" / "api.log",
+        grace=22.0,
+    )
+
+
+def celery(home: Path, known: Mapping[str, str], lifeline: str) -> Child:
+    """What it starts outlives it, but not `palate up`."""
+    return Child(
+        name="celery",
+        command=[
+            *(sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "4"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{known['PALATE_NODE']}@%h"),
+        ],
+        environment={**known, VARIABLE: lifeline},
+        log=home / "logs" / "celery.log",
+        grace=10.0,
+    )
+
+
+def slots() -> int:
+    """One a GPU; without any, one a core, and two at least, so that two ranks fit everywhere."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        gpus = sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia*"))
+    else:
+        gpus = len([each for each in visible.split(",") if each.strip() not in ("", "-1")])
+    return gpus or max(2, os.cpu_count() or 1)
