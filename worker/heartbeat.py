@@ -5,13 +5,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy.orm import Session
-
 from core.contract.errors import Fenced, Unavailable
 from core.contract.states import Desired
 from core.db import attempts
 from core.db.attempts import Lease
-from core.db.engine import make_engine, unavailable_as_such
+from core.db.engine import Session, make_engine, unavailable_as_such
 
 log = logging.getLogger(__name__)
 

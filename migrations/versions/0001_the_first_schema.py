@@ -299,9 +299,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_resume_points_job_id_jobs")),
         sa.PrimaryKeyConstraint("job_id", "step", "epoch", name=op.f("pk_resume_points")),
     )
+    op.create_foreign_key(op.f("fk_models_job_id_jobs"), "models", "jobs", ["job_id"], ["id"])
 
 
 def downgrade() -> None:
+    op.drop_constraint(op.f("fk_models_job_id_jobs"), "models", type_="foreignkey")
     op.drop_table("resume_points")
     op.drop_table("rank_logs")
     op.drop_table("metrics")
