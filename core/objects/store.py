@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import boto3
 from botocore.client import Config
@@ -65,7 +65,7 @@ class Store:
             aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
         )
 
-        def client(url: str | None, style: str) -> "S3Client":
+        def client(url: str | None, style: Literal["path", "auto"]) -> "S3Client":
             return session.client(
                 "s3",
                 endpoint_url=url,
@@ -77,7 +77,7 @@ class Store:
                     max_pool_connections=connections,
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
-                    s3={"addressing_style": style},  # type: ignore[typeddict-item]
+                    s3={"addressing_style": style},
                 ),
             )
 
