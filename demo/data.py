@@ -12,6 +12,7 @@ from demo import grammar
 
 TRAINING_PAIRS = 640
 HELD_OUT_PAIRS = 128
+SEED = "demo"
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,22 @@ def write(path: Path, told: Iterable[Pair]) -> Path:
     return path
 
 
-def write_both(folder: Path, seed: str) -> tuple[Path, Path, list[Pair]]:
-    """preferences.jsonl, heldout.jsonl, and the held-out pairs."""
+@dataclass(frozen=True)
+class Files:
+    training: Path
+    held_out: Path
+    held_out_pairs: list[Pair]
+    example: Pair
+
+
+def write_both(folder: Path, seed: str = SEED) -> Files:
+    """preferences.jsonl and heldout.jsonl in that folder."""
     folder.mkdir(parents=True, exist_ok=True)
     held_out = pairs(f"{seed}/held-out", HELD_OUT_PAIRS, unseen=True)
     training = pairs(f"{seed}/training", TRAINING_PAIRS, unseen=False)
-    return write(folder / "preferences.jsonl", training), write(folder / "heldout.jsonl", held_out), held_out
+    return Files(
+        training=write(folder / "preferences.jsonl", training),
+        held_out=write(folder / "heldout.jsonl", held_out),
+        held_out_pairs=held_out,
+        example=training[0],
+    )

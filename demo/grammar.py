@@ -109,7 +109,13 @@ def _an(text: str) -> str:
 @cache
 def _pattern(kind: str) -> re.Pattern[str]:
     slots = {"name": _either(PEOPLE), "place": _either(wording.PLACES), "thing": _either(wording.THINGS)}
-    slots |= {"clue": _either(wording.EVENTS), "she": "(?:she|he)", "She": "(?:she|he)", "her": "(?:her|his)", "him": "(?:her|him)"}
+    slots |= {
+        "clue": _either(wording.EVENTS),
+        "she": "(?:she|he)",
+        "She": "(?:she|he)",
+        "her": "(?:her|his)",
+        "him": "(?:her|him)",
+    }
     first, second = (
         "|".join(re.sub(r"\\\{(\w+)\\\}", lambda found: slots[found[1]], re.escape(s)) for s in sentences)
         for sentences in SENTENCES[kind]

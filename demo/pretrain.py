@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from demo import grammar, wording
 
@@ -66,13 +67,25 @@ def ensure(cache: Path, recipe: Recipe, progress: Progress) -> tuple[Path, bool]
         return folder, False
     partial = cache / f"{folder.name}.{os.getpid()}.tmp"
     tokenizer, model = pretrain(recipe, progress)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
+    save(model, tokenizer, partial)
     if folder.is_dir():  # another demo was quicker
         shutil.rmtree(partial)
     else:
         partial.rename(folder)
     return folder, True
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """As transformers saves it. Saving imports DeepSpeed, which says aloud what it finds unless it is told first."""
+    logging.disable_progress_bar()
+    told = os.environ.get("DS_ACCELERATOR")
+    os.environ["DS_ACCELERATOR"] = told or "cpu"
+    try:
+        model.save_pretrained(folder)
+    finally:
+        if told is None:
+            del os.environ["DS_ACCELERATOR"]
+    tokenizer.save_pretrained(folder)
 
 
 def pretrain(recipe: Recipe, progress: Progress) -> tuple[Any, Any]:

@@ -1,8 +1,6 @@
 """Scores a folder of weights with plain transformers: what it prefers, and what it writes."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +8,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from demo.data import Pair
-from demo.grammar import Kind, Opening, faithful, kind
+from demo.grammar import Opening, faithful, kind
+from demo.outcome import Ending, Score
 
 BATCH = 32
 MAX_NEW_TOKENS = 80
-
-
-@dataclass(frozen=True)
-class Ending:
-    """`own`: it names nobody and nothing but what its opening is about."""
-
-    opening: str
-    text: str
-    kind: Kind
-    own: bool
-
-
-@dataclass(frozen=True)
-class Score:
-    """`accuracy`: the share of held-out pairs with log pi(chosen) > log pi(rejected). `chosen`: mean log pi(chosen)."""
-
-    accuracy: float
-    chosen: float
-    rejected: float
-    sampled: list[Ending]
-    shown: list[Ending]
-
-    def kinds(self) -> Counter[Kind]:
-        return Counter(ending.kind for ending in self.sampled)
 
 
 def score(folder: Path, pairs: Sequence[Pair], sampled: int, shown: Sequence[Opening], seed: int = 0) -> Score:
