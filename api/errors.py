@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from api.complaints import parameter_error
+from api.ranges import Unsatisfiable
 from core.contract.errors import (
     BadInput,
     Conflict,
@@ -53,6 +54,8 @@ def response_of(error: PalateError) -> JSONResponse:
         headers["x_should_retry"] = "false"
     if isinstance(error, Unavailable):
         headers["retry_after"] = str(error.retry_after)
+    if isinstance(error, Unsatisfiable):
+        headers["content_range"] = f"bytes */{error.size}"
     if status == 401:
         headers["www_authenticate"] = "Bearer"
     return envelope(status, error.message, error.code, error.param, **headers)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from core.contract.states import JobState
@@ -30,7 +31,7 @@ def newest_attempts(session: Session, job_ids: Sequence[str]) -> dict[str, Attem
     rows = session.scalars(
         select(Attempt)
         .where(Attempt.job_id.in_(job_ids))
-        .distinct(Attempt.job_id)
+        .ext(distinct_on(Attempt.job_id))
         .order_by(Attempt.job_id, Attempt.epoch.desc())
     )
     return {row.job_id: row for row in rows}
