@@ -1,0 +1,37 @@
+"""Reading events while they are written."""
+
+from pathlib import Path
+
+from core.contract.trainer_events import Stopped, Warned
+from worker.follower import Follower
+
+STOPPED = '{"v": 1, "event": "stopped", "time": 1.0, "step": 3, "reason": "cancel", "from_the_future": true}\n'
+
+
+def test_a_torn_line_waits_for_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    follower = Follower(path)
+    assert follower.read() == []
+    path.write_text(STOPPED[:20])
+    assert follower.read() == []
+    path.write_text(STOPPED + STOPPED[:5])
+    assert follower.read() == [Stopped(time=1.0, step=3, reason="cancel")]
+    assert follower.read() == []
+
+
+def test_a_bad_line_is_one_warning_and_an_unknown_kind_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"event": "stop\n{"event": "of_tomorrow"}\n{"event": "stopped"}\n' + STOPPED)
+    torn, bad, good = Follower(path).read()
+    assert isinstance(torn, Warned)
+    assert isinstance(bad, Warned)
+    assert isinstance(good, Stopped)
+
+
+def test_long_output_comes_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(STOPPED * 20_000)
+    follower, count = Follower(path), 0
+    while events := follower.read():
+        count += len(events)
+    assert count == 20_000
