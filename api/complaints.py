@@ -32,6 +32,7 @@ BOUNDS = {
     "string_too_short": "at least {min_length} characters long",
     "finite_number": "a finite number",
 }
+LONGEST = 200
 Found = Mapping[str, Any]
 
 
@@ -90,7 +91,7 @@ def path_of(body: Any, found: Found) -> tuple[str | int, ...]:
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    return ".".join(str(part) for part in path)
+    return ".".join(str(part) for part in path)[:LONGEST]
 
 
 def nearest(model: type[BaseModel], path: Sequence[str | int]) -> str | None:
