@@ -31,9 +31,7 @@ def main() -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"{path}: not a readable run spec: {error}", file=sys.stderr)
         return 64
-    code = train(path, workspace, rank)
-    sign_out(workspace, rank, code)
-    return code
+    return train(path, workspace, rank)
 
 
 def spec_path(arguments: list[str]) -> Path:
@@ -54,7 +52,7 @@ def sign_in(workspace: Path, rank: int) -> None:
     """ranks/N.json for the one who may have to kill us; our own output goes to logs/rank-N.log."""
     for name in ("ranks", "logs", "checkpoints", "resume"):
         (workspace / name).mkdir(parents=True, exist_ok=True)
-    write_json(workspace / "ranks" / f"{rank}.json", identity())
+    write(workspace / "ranks" / f"{rank}.json", json.dumps(identity()))
     log = os.open(workspace / "logs" / f"rank-{rank}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -64,20 +62,21 @@ def sign_in(workspace: Path, rank: int) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
-def sign_out(workspace: Path, rank: int, code: int) -> None:
-    """torchrun's own exit code is 1 whatever a rank's was: the true one stands in ranks/N.json."""
-    write_json(workspace / "ranks" / f"{rank}.json", {**identity(), "exit_code": code})
-
-
 def identity() -> dict[str, int]:
     """A pid alone may be another's by tomorrow; with the start time (clock ticks since boot) it is ours."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     return {"pid": os.getpid(), "start_time": int(fields[19])}
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(value))
+def sign_out(workspace: Path, rank: int, code: int) -> int:
+    """ranks/N.exit: torchrun's own exit code is 1 whatever a rank's was."""
+    write(workspace / "ranks" / f"{rank}.exit", str(code))
+    return code
+
+
+def write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(text)
     partial.rename(path)
 
 
@@ -97,15 +96,16 @@ def train(path: Path, workspace: Path, rank: int) -> int:
         from trainer import run, world
 
         found = world.join()
-        code = run.run(spec, found, emitter)
+        code = sign_out(workspace, rank, run.run(spec, found, emitter))
         # Together: torchrun ends the ranks that are still there when one has left with a code of its own.
         found.wait()
-        return int(code)
+        return code
     # The one place where every failure becomes an exit code.
     except Exception as error:
         traceback.print_exc()
         verdict = judge(error)
-        emitter.failed(verdict)
+        if emitter.failed(verdict):
+            sign_out(workspace, rank, verdict.exit)
         return int(verdict.exit)
 
 

@@ -47,6 +47,9 @@ def save(spec: RunSpec, world: World, engine: Engine, reference: Reference, prog
     world.wait()
     save_file(seed.state(), partial / f"rank-{world.rank}.safetensors")
     engine.deepspeed.save_checkpoint(str(partial), tag=TAG, save_latest=False)
+    if world.leads:
+        for script in partial.glob("*.py"):
+            script.unlink()
     world.wait()
     files = [entry for part in world.gather(hashed(partial, world)) for entry in part]
     if world.leads:

@@ -32,12 +32,12 @@ class Emitter:
     def warn(self, code: str, message: str, **data: Any) -> None:
         self.say(Warned, code=code, message=message, data=data)
 
-    def failed(self, verdict: Verdict) -> None:
-        """From any rank, once a run: later failures are mostly echoes of the first."""
+    def failed(self, verdict: Verdict) -> bool:
+        """From any rank, once a run: later failures are mostly echoes of the first. False for an echo."""
         try:
             os.close(os.open(self.workspace / "ranks" / "failed", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            return
+            return False
         self._write(
             Failed(
                 time=time.time(),
@@ -48,6 +48,7 @@ class Emitter:
                 step=verdict.step,
             )
         )
+        return True
 
     def _write(self, event: TrainerEvent) -> None:
         # One write of an appended line: ranks cannot tear each other's, and a reader waits for the newline.

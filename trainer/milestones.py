@@ -115,11 +115,14 @@ class Milestones:
 
     def sample(self, when: str) -> None:
         course, prompts = self.course, self.course.spec.probe_prompts
+        if not prompts:
+            return
+        course.emitter.phase(Phase.SAMPLING, 0, len(prompts))
         context = folder.context_length(course.spec.model_dir)
         said = continuations(course.engine, course.world, course.tokenizer, course.end_ids, prompts, context)
-        for number, (prompt, completion) in enumerate(said, start=1):
-            course.emitter.phase(Phase.SAMPLING, number, len(prompts))
+        for prompt, completion in zip(prompts, said, strict=True):
             course.emitter.say(Sample, step=course.progress.step, when=when, prompt=prompt, completion=completion)
+        course.emitter.phase(Phase.SAMPLING, len(prompts), len(prompts))
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.course.spec.workspace).as_posix()
