@@ -36,7 +36,7 @@ def carrying(named: str) -> list[int]:
 
 
 def drain(named: str, hurry: Callable[[], bool]) -> bool:
-    """Asks each once, as soon as it listens, and waits; what stays too long is killed. True when all went by themselves.
+    """Asks each once, as soon as it listens, and waits; what stays too long is killed. True if all went by themselves.
 
     Whoever starts such processes is gone by then, so none is added.
     """

@@ -14,7 +14,7 @@ HEALTHY_SECONDS = 30.0
 
 @dataclass
 class Kept:
-    """`start` runs in the thread that calls `look`, which is the main thread: children die with the one that made them."""
+    """`start` runs in the thread that calls `look`: the main one, since children die with the thread that made them."""
 
     child: Child
     start: Callable[[], None]

@@ -38,6 +38,14 @@ class Stack:
         self.bucket = bucket
         self._arrange(ports.load(self.home / "ports.json"))
 
+    @classmethod
+    def running(cls, home: Path) -> "Stack":
+        """The one that another process runs in `home`: for its `environment`, never to be started."""
+        found = cls.__new__(cls)
+        found.home, found.database, found.bucket = home.absolute(), "palate", "palate"
+        found._arrange(ports.read(found.home / "ports.json"))
+        return found
+
     def _arrange(self, chosen: dict[str, int]) -> None:
         known = secrets.load(self.home / "secrets.json")
         self.postgres = Postgres(self.home, chosen["postgres"], known["postgres"], self.database)
