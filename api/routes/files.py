@@ -68,11 +68,12 @@ def _object(project_id: str, file_id: str) -> Object:
 
 
 @router.get("/{file_id}/report")
-def report(file_id: str, caller: CallerDep) -> dict[str, Any]:
+def report_of(file_id: str, caller: CallerDep) -> dict[str, Any]:
     """What the checks found; `status` as the file's, and all else null until they end."""
     with transaction() as session:
         file = files.get(session, caller.project_id, file_id)
-    found = file.report or dict.fromkeys(Report.model_fields) | {"object": "file.report", "file": file.filename}
+        report = file.report
+    found = report or dict.fromkeys(Report.model_fields) | {"object": "file.report", "file": file.filename}
     return {**found, "file_id": file.id, "status": file.status}
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from core.contract.errors import BadInput, Conflict, NotFound
 from core.contract.states import FileStatus, TaskKind
@@ -57,7 +57,9 @@ def live() -> ColumnElement[bool]:
 
 
 def get(session: Session, project_id: str, file_id: str) -> File:
-    file = session.scalar(select(File).where(File.id == file_id, File.project_id == project_id, live()))
+    """Without its report, which may have megabytes: that is read when it is asked for, within the transaction."""
+    query = select(File).where(File.id == file_id, File.project_id == project_id, live())
+    file = session.scalar(query.options(defer(File.report)))
     if file is None:
         raise NotFound(f"No file {file_id} here.", code="file_not_found", param="file_id")
     return file
@@ -74,7 +76,7 @@ def page(
 ) -> tuple[Sequence[File], bool]:
     """By creation; a deleted file still serves as `after`."""
     place = tuple_(File.created_at, File.id)
-    query = select(File).where(File.project_id == project_id, live()).limit(limit + 1)
+    query = select(File).where(File.project_id == project_id, live()).limit(limit + 1).options(defer(File.report))
     if purpose is not None:
         query = query.where(File.purpose == purpose)
     if after is not None:
