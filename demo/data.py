@@ -1,4 +1,4 @@
-"""The preference files of the demo, in the OpenAI preference layout: training openings, and openings never trained on."""
+"""The preference files of the demo, in the OpenAI layout: training openings, and openings never trained on."""
 
 import itertools
 import json

@@ -80,13 +80,13 @@ def kind(text: str) -> Kind:
     """The kind of an ending: `broken` unless both sentences are ones that the grammar can make, of one kind.
 
     Tolerated: case, runs of white space, and any of the grammar's own names, things and pronouns in a slot, also when
-    they are not the opening's (`faithful` asks for that). Not tolerated: another wording, a missing or further
+    they are not the opening's (`faithful` looks at that). Not tolerated: another wording, a missing or further
     sentence, a first sentence of one kind with a second of the other.
     """
     folded = " ".join(text.split())
-    for name in ("intriguing", "flat"):
+    for name in KINDS[:2]:
         if _pattern(name).fullmatch(folded):
-            return name  # type: ignore[return-value]
+            return name
     return "broken"
 
 
@@ -103,6 +103,7 @@ def _slots(name: str, place: str, thing: str, clue: str) -> dict[str, str]:
 
 
 def _an(text: str) -> str:
+    """The one role that begins with a vowel."""
     return text.replace(" a astronomer", " an astronomer")
 
 

@@ -105,8 +105,9 @@ def pretrain(recipe: Recipe, progress: Progress) -> tuple[Any, Any]:
         loss = model(input_ids=ids, attention_mask=attended, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for each in (*optimizers, *shapes):
-            each.step()
+        for optimizer, shape in zip(optimizers, shapes, strict=True):
+            optimizer.step()
+            shape.step()
         model.zero_grad()
         progress(step, recipe.steps, float(loss.detach()))
     return tokenizer, model.eval()

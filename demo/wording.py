@@ -1,8 +1,8 @@
 """The words of the storyteller: who, where, what for, and how such a story can end.
 
-Slots: {name} {place} {thing} {clue} of the opening; {when} {role} {the_place} {the_thing} {event} in the opening alone; {she} {her} {him} agree
-with the name; a capital ({She}) begins a sentence. Both kinds of ending are of one length and share their
-first words and their question marks, so that what tells them apart is the meaning and not the surface.
+Slots: {name} {place} {thing} {clue} of the opening; {when} {role} {the_place} {the_thing} {event} in the opening alone;
+{she} {her} {him} agree with the name; a capital ({She}) begins a sentence. Both kinds of ending are of one length and
+share their first words and their question marks: what tells them apart is the meaning and not the surface.
 """
 
 WOMEN = ("Mara", "Ilse", "Nora", "Tamsin", "Vera", "Odile", "Hana", "Freya", "Lucia", "Ada", "Runa", "Selma")
