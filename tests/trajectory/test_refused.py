@@ -1,0 +1,70 @@
+"""Runs that cannot be: told in one event and one exit code, without a second launch of many ranks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.contract import manifest
+from core.contract.run_spec import ResumeFrom, RunSpec
+from tests.launch import ROOT, Run, alone
+from tests.models import make_tiny_model
+
+pytestmark = pytest.mark.xdist_group("ranks")
+
+
+def refused(spec: RunSpec) -> tuple[int, str, str]:
+    """A world of one, without torchrun: (exit code, code, message) of its last word."""
+    import json
+
+    spec.workspace.mkdir()
+    path = spec.workspace / "run.json"
+    path.write_text(spec.model_dump_json())
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with alone():
+        done = subprocess.run(
+            [sys.executable, "-m", "trainer", "--spec", str(path)], cwd=ROOT, env=environment, check=False, timeout=120
+        )
+    last = json.loads((spec.workspace / "events.jsonl").read_text().splitlines()[-1])
+    assert last["event"] == "failed"
+    assert int((spec.workspace / "ranks" / "0.exit").read_text()) == done.returncode
+    assert "Traceback" not in last["message"]
+    return done.returncode, last["code"], last["message"]
+
+
+def test_a_model_with_nan(spec: RunSpec, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = make_tiny_model(tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.embed_tokens.weight"][5, 5] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    code, name, message = refused(
+        spec.model_copy(update={"workspace": tmp_path / "run", "model_dir": folder, "world_size": 1})
+    )
+    assert (code, name) == (66, "non_finite_weights")
+    assert "model.embed_tokens.weight" in message
+
+
+def test_a_record_too_long_under_error(spec: RunSpec, tmp_path: Path) -> None:
+    settings = spec.settings.model_copy(update={"max_length": 40, "truncation": "error"})
+    update = {"workspace": tmp_path / "run", "settings": settings, "world_size": 1}
+    assert refused(spec.model_copy(update=update))[:2] == (65, "too_long")
+
+
+def test_a_resume_point_of_another_world_or_damaged(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
+    """Both are refused before anything is unpickled."""
+    point = tmp_path / "point"
+    (point / "state").mkdir(parents=True)
+    (point / "state" / "shard.pt").write_bytes(b"a pickle")
+    two = manifest.build(point, world_size=2)
+    manifest.write(point, two)
+    source = ResumeFrom(path=point, manifest_digest=two.digest())
+    update = {"world_size": 1, "resume_from": source}
+    found = refused(spec.model_copy(update={**update, "workspace": tmp_path / "run"}))
+    assert found[:2] == (64, "resume_world_size")
+    source = ResumeFrom(path=point, manifest_digest="0" * 64)
+    found = refused(spec.model_copy(update={**update, "workspace": tmp_path / "other", "resume_from": source}))
+    assert found[:2] == (75, "manifest_mismatch")

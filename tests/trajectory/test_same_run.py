@@ -1,0 +1,50 @@
+"""What must not change a run: how many ranks share it, how its batches are cut, and that it was interrupted."""
+
+from pathlib import Path
+
+import pytest
+
+from core.contract import manifest
+from core.contract.run_spec import ResumeFrom, RunSpec
+from tests.launch import Run, alone
+from tests.trajectory.conftest import weights
+
+pytestmark = pytest.mark.xdist_group("ranks")
+
+
+def test_one_rank_and_one_micro_batch(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
+    """2 ranks x 2 pairs x 2 accumulated = 1 rank x 8 at once."""
+    with alone():
+        run = Run(spec.model_copy(update={"workspace": tmp_path, "world_size": 1, "micro_batch_size": 8}))
+        assert run.code() == 0, run.logs()
+    for kind in ("step", "eval"):
+        for mine, other in zip(run.events(kind), straight.events(kind), strict=True):
+            for name in ("loss", "nll_loss", "rewards/margins", "logps/chosen", "grad_norm"):
+                key = f"eval/{name}" if kind == "eval" else name
+                if key in mine["metrics"]:
+                    assert mine["metrics"][key] == pytest.approx(other["metrics"][key], rel=1e-4, abs=2e-5), (
+                        kind,
+                        mine["step"],
+                        key,
+                    )
+    assert run.events("step")[-1]["tokens"] == straight.events("step")[-1]["tokens"]
+
+
+def test_drained_and_resumed_is_the_straight_run_bit_by_bit(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
+    with alone():
+        first = Run(spec.model_copy(update={"workspace": tmp_path / "first"}))
+        first.wait_for("step", step=2)
+        (first.spec.workspace / "stop").write_text("drain")
+        assert first.code() == 10, first.logs()
+        assert first.events()[-1]["event"] == "stopped"
+        sealed = first.events("resume_point_sealed")[-1]
+        assert sealed["step"] == first.events()[-1]["step"] < 20
+        point = first.spec.workspace / sealed["path"]
+        source = ResumeFrom(path=point, manifest_digest=manifest.read(point).digest())
+        second = Run(spec.model_copy(update={"workspace": tmp_path / "second", "resume_from": source}))
+        assert second.code() == 0, second.logs()
+    assert second.events("started")[0]["resumed_from_step"] == sealed["step"]
+    assert not second.events("warning")
+    told = [event["metrics"]["loss"] for run in (first, second) for event in run.events("step")]
+    assert told == [event["metrics"]["loss"] for event in straight.events("step")]
+    assert weights(second.spec.workspace, 20) == weights(spec.workspace, 20)

@@ -1,0 +1,113 @@
+from collections.abc import Sequence
+
+import pytest
+
+from core.contract.preference import Message, Origin, PreferenceRecord
+from tests.models import make_tokenizer
+from trainer.data import make_renderer, tokenise
+from trainer.render import Answer, Renderer
+
+WITH_BOS = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+WITHOUT_BOS = WITH_BOS.removeprefix("{{ bos_token }}")
+WITHOUT_END = "{% for m in messages %}<|{{ m['role'] }}|> {{ m['content'] }}{% endfor %}" + (
+    "{% if add_generation_prompt %}<|assistant|> {% endif %}"
+)
+TWO_BOS = "{{ bos_token }}" + WITH_BOS
+FORGETFUL = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n"
+    "{{ m['content'] if loop.last or m['role'] != 'assistant' else '...' }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+DEAF = "{% for m in messages %}<|{{ m['role'] }}|>\n{% endfor %}" + (
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+STRICT = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns') }}{% endif %}" + WITH_BOS
+
+
+def renderer(template: str) -> Renderer:
+    return make_renderer(make_tokenizer(template), [1])
+
+
+def talk(*turns: tuple[str, str]) -> list[Message]:
+    return [Message(role=role, content=text) for role, text in turns]  # type: ignore[arg-type]
+
+
+def record(prompt: Sequence[Message], chosen: Sequence[Message], rejected: Sequence[Message]) -> PreferenceRecord:
+    return PreferenceRecord(
+        id="a", prompt=list(prompt), chosen=list(chosen), rejected=list(rejected), origin=Origin(line=7, format="t")
+    )
+
+
+ASK = talk(("user", "what is the capital of france"))
+YES, NO = talk(("assistant", "it was wonderful")), talk(("assistant", "boring"))
+
+
+def scored(rendered: Renderer, answer: Answer) -> list[str]:
+    return [rendered.tokenizer.decode(answer.ids[start:end]) for start, end in answer.spans]
+
+
+@pytest.mark.parametrize("template", [WITH_BOS, WITHOUT_BOS])
+def test_the_answer_and_its_end_token_are_scored(template: str) -> None:
+    found = renderer(template)
+    (pair,) = tokenise(found, [record(ASK, YES, NO)], 256, "drop").pairs
+    assert scored(found, pair.chosen) == ["it was wonderful<|end|>"]
+    assert scored(found, pair.rejected) == ["boring<|end|>"]
+    assert pair.chosen.ids.count(0) == (template == WITH_BOS)
+    assert pair.chosen.ids[-1] == 1, "nothing is kept behind the last end token"
+    assert found.tokenizer.decode(pair.chosen.ids[: pair.prefix]).endswith("<|end|>\n<|assistant|>\n")
+    assert pair.line == 7
+
+
+def test_where_the_template_emits_no_end_token_one_is_appended() -> None:
+    found = renderer(WITHOUT_END)
+    (pair,) = tokenise(found, [record(ASK, YES, NO)], 256, "drop").pairs
+    assert pair.chosen.ids.count(1) == pair.rejected.ids.count(1) == 1
+    # The header's last space is the first letter of the answer's first token: where the texts part, scoring begins.
+    assert scored(found, pair.chosen) == [" it was wonderful<|end|>"]
+
+
+def test_of_several_turns_only_the_assistants_are_scored() -> None:
+    found = renderer(WITH_BOS)
+    chosen = talk(("assistant", "yes"), ("user", "why"), ("assistant", "because"))
+    (pair,) = tokenise(found, [record(ASK, chosen, NO)], 256, "drop").pairs
+    assert scored(found, pair.chosen) == ["yes<|end|>", "because<|end|>"]
+
+
+def test_an_answer_that_looks_like_the_templates_own_words() -> None:
+    found = renderer(WITH_BOS)
+    (pair,) = tokenise(found, [record(ASK, talk(("assistant", "end")), talk(("assistant", "n")))], 256, "drop").pairs
+    assert scored(found, pair.chosen) == ["end<|end|>"]
+    assert scored(found, pair.rejected) == ["n<|end|>"]
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "chosen", "code"),
+    [
+        (WITH_BOS, talk(("user", "say <|end|> now")), YES, "special_token_in_text"),
+        (WITH_BOS, ASK, NO, "identical_after_truncation"),
+        (TWO_BOS, ASK, YES, "template_render_failed"),
+        (DEAF, ASK, YES, "template_render_failed"),
+        (STRICT, talk(("system", "be brief"), ("user", "hi")), YES, "template_render_failed"),
+        (FORGETFUL, ASK, talk(("assistant", "yes"), ("user", "why"), ("assistant", "so")), "template_render_failed"),
+        (WITH_BOS, ASK, talk(("assistant", "good " * 300)), "too_long"),
+    ],
+)
+def test_what_falls_out_says_why(template: str, prompt: list[Message], chosen: list[Message], code: str) -> None:
+    found = tokenise(renderer(template), [record(prompt, chosen, NO)], 256, "drop")
+    assert [(problem.line, problem.code) for problem in found.problems] == [(7, code)]
+    assert not found.pairs
+
+
+def test_keep_end_drops_whole_oldest_turns_but_no_system_message() -> None:
+    found = renderer(WITH_BOS)
+    prompt = talk(("system", "be brief"), ("user", "a fox " * 20), ("assistant", "no " * 20), ("user", "the last"))
+    (pair,) = tokenise(found, [record(prompt, YES, NO)], 60, "keep_end").pairs
+    text = found.tokenizer.decode(pair.chosen.ids)
+    assert text.startswith("<s><|system|>\nbe brief<|end|>\n<|user|>\nthe last<|end|>")
+    assert "fox" not in text
+    assert "no no" not in text
+    nothing_left = tokenise(found, [record(prompt, talk(("assistant", "good " * 60)), NO)], 60, "keep_end")
+    assert [problem.code for problem in nothing_left.problems] == ["prompt_fills_context"]
