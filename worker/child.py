@@ -14,9 +14,14 @@ LOOK_SECONDS = 0.5
 
 
 class ChildFailed(PalateError):
-    """The child crashed, was killed, or ran out of time or memory."""
+    """The child crashed, was killed, or ran out of time or memory; `last_line` is what it said last."""
 
     code = "child_failed"
+
+    def __init__(self, message: str, *, exit_code: int | None = None, last_line: str = "") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.last_line = last_line
 
 
 def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: Callable[[], None]) -> None:
@@ -52,4 +57,8 @@ def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: 
             process.wait()
     if process.returncode != 0:
         tail = log.read_text(errors="replace")[-2_000:]
-        raise ChildFailed(f"{module} ended with exit code {process.returncode}: {tail}")
+        raise ChildFailed(
+            f"{module} ended with exit code {process.returncode}: {tail}",
+            exit_code=process.returncode,
+            last_line=(tail.strip().splitlines() or [""])[-1],
+        )

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core import settings
+from core.contract.exits import Exit
 from core.contract.manifest import Manifest
-from core.contract.run_spec import Inspection, InspectSpec
+from core.contract.run_spec import Fatal, Inspection, InspectSpec
 from core.db import admission, models, tasks
 from core.db.engine import transaction
 from core.db.tasks import TaskClaim
 from core.objects.store import Store
 from worker import cache, child
+
+REFUSALS: dict[int | None, str | None] = {Exit.BAD_DATA: None, Exit.BAD_MODEL: "model"}
 
 
 def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], None]) -> None:
@@ -27,11 +30,23 @@ def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], No
     )
     path = folder / "inspect.json"
     path.write_text(spec.model_dump_json())
-    wall = settings.worker().task_wall_seconds
-    child.run(folder, "trainer", "inspect", "--spec", str(path), wall_seconds=wall, alive=alive)
-    result = Inspection.model_validate_json(spec.out.read_bytes())
+    result = look(folder, path, spec, alive)
     with transaction() as session:
         admission.store_inspection(session, claim.subject, result)
         tasks.finish(session, claim)
         for job_id in admission.waiting_for_inspection(session, payload):
             admission.advance(session, job_id)
+
+
+def look(folder: Path, path: Path, spec: InspectSpec, alive: Callable[[], None]) -> Inspection:
+    """Data or a model that cannot be used is a finding like any other; only a crash is tried again."""
+    wall = settings.worker().task_wall_seconds
+    try:
+        child.run(folder, "trainer", "inspect", "--spec", str(path), wall_seconds=wall, alive=alive)
+    except child.ChildFailed as failure:
+        if failure.exit_code not in REFUSALS:
+            raise
+        code, _, message = failure.last_line.partition(": ")
+        fatal = Fatal(code=code, message=message, param=REFUSALS[failure.exit_code])
+        return Inspection(records=0, usable=0, max_length=0, context_length=0, fatal=fatal)
+    return Inspection.model_validate_json(spec.out.read_bytes())

@@ -58,7 +58,13 @@ def decide(session: Session, job: Job, found: dict[str, Inspection | None]) -> b
         if inspection.fatal is not None:
             fatal = inspection.fatal
             where = f" (line {fatal.line})" if fatal.line else ""
-            jobs.fail(session, job, code=fatal.code, message=fatal.message + where, param=fatal.param or param)
+            jobs.fail(
+                session,
+                job,
+                code=fatal.code,
+                message=fatal.message + where,
+                param=param if fatal.param in (None, "training_file") else fatal.param,
+            )
             return False
         least = MIN_PAIRS if param == "training_file" else 1
         if inspection.usable < least:

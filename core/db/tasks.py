@@ -15,7 +15,7 @@ from core.db.tables import Node, Task
 
 MAX_LOSSES = 3
 
-__all__ = ["MAX_LOSSES", "TaskClaim", "TaskKind", "add", "claim", "expired", "finish", "get", "hold", "lose"]
+__all__ = ["MAX_LOSSES", "TaskClaim", "TaskKind", "add", "claim", "expired", "finish", "get", "hold", "live", "lose"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ def add(session: Session, *, kind: TaskKind, subject: str, payload: dict[str, An
 
 def get(session: Session, task_id: str) -> Task | None:
     return session.get(Task, task_id)
+
+
+def live(session: Session) -> int:
+    """How many tasks are queued or running."""
+    return session.scalar(select(func.count()).where(Task.state.in_((TaskState.QUEUED, TaskState.RUNNING)))) or 0
 
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> TaskClaim | None:
