@@ -9,29 +9,29 @@ from pathlib import Path
 from core import settings
 from core.contract.manifest import Manifest
 from core.objects import keys
-from core.objects.store import Store
+from core.objects.store import Progress, Store
 from preferences.canonical import digest_of
 
 
-def model(store: Store, digest: str, prefix: str, manifest: Manifest) -> Path:
+def model(store: Store, digest: str, prefix: str, manifest: Manifest, progress: Progress | None = None) -> Path:
     """The model's folder; it appears only when each file has the sha256 of the manifest."""
     folder = settings.worker().cache / "models" / digest
     with locked(folder):
         if not folder.is_dir():
             partial = folder.with_name(f"{digest}.part")
             shutil.rmtree(partial, ignore_errors=True)
-            store.download_folder(manifest, prefix, partial)
+            store.download_folder(manifest, prefix, partial, progress=progress)
             partial.rename(folder)
     return folder
 
 
-def canonical(store: Store, digest: str) -> Path:
+def canonical(store: Store, digest: str, progress: Progress | None = None) -> Path:
     """The canonical records; their digest is that of the uncompressed lines."""
     path = settings.worker().cache / "canonical" / f"{digest}.jsonl.zst"
     with locked(path):
         if not path.is_file():
             partial = path.with_name(path.name + ".part")
-            store.download(keys.canonical(digest), partial)
+            store.download(keys.canonical(digest), partial, progress=progress)
             found = digest_of(partial)
             if found != digest:
                 partial.unlink()

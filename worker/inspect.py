@@ -21,9 +21,10 @@ def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], No
         task = tasks.get(session, claim.id)
         payload = task.payload if task else {}
         model = models.by_id(session, payload["model_id"])
+    manifest = Manifest.model_validate(model.manifest)
     spec = InspectSpec(
-        model_dir=cache.model(store, model.digest, model.prefix, Manifest.model_validate(model.manifest)),
-        data=cache.canonical(store, payload["digest"]),
+        model_dir=cache.model(store, model.digest, model.prefix, manifest, lambda _: alive()),
+        data=cache.canonical(store, payload["digest"], lambda _: alive()),
         max_length=payload["max_length"],
         truncation=payload["truncation"],
         out=folder / "inspection.json",

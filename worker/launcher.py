@@ -65,3 +65,15 @@ def stop(space: Workspace, process: "subprocess.Popen[bytes]", grace_seconds: fl
             process.kill()
             process.wait()
     kill.kill_all(space.processes())
+
+
+def end(space: Workspace, process: "subprocess.Popen[bytes]") -> None:
+    """At once: SIGKILL to all of them, the launcher first."""
+    process.kill()
+    process.wait()
+    kill.kill_all(space.processes())
+
+
+def last_words(space: Workspace, size: int = 2_000) -> str:
+    path = space.path / "logs" / "launcher.log"
+    return path.read_text(errors="replace")[-size:] if path.exists() else ""

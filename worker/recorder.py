@@ -41,6 +41,7 @@ class Recorder:
         self._shown: dict[str, Any] = {}
         self._held: dict[str, Any] = {}
         self._phase: Phase | None = None
+        self._standing: dict[str, Any] = {}
 
     @property
     def pending(self) -> bool:
@@ -62,6 +63,7 @@ class Recorder:
                     self._say(f"{PHASE_WORDS.get(event.phase, event.phase.value)}.", data={"phase": event.phase.value})
                     self._phase = event.phase
                 self._shown["phase"] = event.phase
+                self._within(event.done, event.total)
             case Step():
                 self._step(event)
             case Evaluated():
@@ -93,13 +95,18 @@ class Recorder:
 
     def _progress(self, step: int, total: int, rate: float | None = None, eta: float | None = None) -> None:
         self._held["step"] = step
-        self._shown["progress"] = {
+        self._standing = {
             "step": step,
             "total_steps": total,
             "percent": round(100 * step / total, 2) if total else 0.0,
             "pairs_per_second": rate,
             "eta_seconds": eta,
         }
+        self._shown["progress"] = self._standing
+
+    def _within(self, done: int, total: int) -> None:
+        """How far a phase has come that is no training step: records, pairs, parameters, prompts."""
+        self._shown["progress"] = {**self._standing, "phase_done": done, "phase_total": total or None}
 
     def _say(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
         self._events.append(NewEvent(message, level=level, data=data))

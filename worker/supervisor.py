@@ -25,6 +25,7 @@ from core.contract.trainer_events import (
     Failed,
     Finished,
     ResumePointSealed,
+    Step,
     Stopped,
 )
 from core.db.attempts import Ending, Lease
@@ -43,11 +44,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.1
 WRITE_SECONDS = 0.5
 WISH_SECONDS = 1.0
-CANCEL_SECONDS = 120.0
-
-
-class Drain(Exception):
-    """SIGTERM: this node is being emptied."""
+CANCEL_SECONDS = 1.0
+DRAIN_SECONDS = 120.0
 
 
 def main(argv: list[str]) -> int:
@@ -109,6 +107,8 @@ class Supervisor:
             self.retries = plan.job.retries
             spec = prepare.prepare(plan, self.lease, self.space, self.store)
             ending = self.train(spec, plan.spec.palate.checkpoint.keep)
+        except prepare.Cancelled:
+            ending = Ending(Outcome.STOPPED)
         except Fenced:
             raise
         except (Unavailable, ManifestMismatch, OSError, subprocess.SubprocessError) as error:
@@ -134,6 +134,8 @@ class Supervisor:
         finally:
             launcher.stop(self.space, process, settings.worker().stop_grace_seconds)
         publisher.finish()
+        if not isinstance(last, Finished | Stopped):
+            log.warning("the trainer left: %r; the launcher's last words: %s", last, launcher.last_words(self.space))
         printed.look(now=True)
         printed.upload(self.store)
         rank_codes, killed = self.rank_ends(spec.world_size)
@@ -148,10 +150,12 @@ class Supervisor:
         recorder = Recorder(self.lease, self.lease_seconds)
         last: AnyEvent | None = None
         written = asked = 0.0
+        pace = Pace()
         while True:
             over = process.poll() is not None
             for event in follower.read():
                 recorder.take(event)
+                pace.take(event)
                 if isinstance(event, CheckpointSealed | ResumePointSealed):
                     publisher.take(event)
                 if isinstance(event, Finished | Stopped | Failed):
@@ -165,9 +169,13 @@ class Supervisor:
                     self.ask_to_stop("cancel" if wish == Desired.CANCEL else "drain")
             if over:
                 return last
-            if publisher.failure is not None or (asked and now - asked > CANCEL_SECONDS):
-                launcher.stop(self.space, process, settings.worker().stop_grace_seconds)
+            if publisher.failure is not None or (asked and now - asked > self.patience(pace)):
+                launcher.end(self.space, process)
             time.sleep(LOOK_SECONDS)
+
+    def patience(self, pace: "Pace") -> float:
+        """A cancelled run gets the time of one step; what is sealed stays whole when it is killed."""
+        return DRAIN_SECONDS if self.draining else CANCEL_SECONDS + pace.longest
 
     def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Desired:
         """Postgres may be away for as long as the lease lives; the training goes on meanwhile."""
@@ -199,6 +207,20 @@ class Supervisor:
                 if kill.read(self.space.path / "ranks" / f"{rank}.json") is not None:
                     silent.append(rank)
         return codes, silent
+
+
+class Pace:
+    """How long a step takes: `longest` of those seen, in seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._last: float | None = None
+
+    def take(self, event: AnyEvent) -> None:
+        if isinstance(event, Step):
+            if self._last is not None:
+                self.longest = max(self.longest, event.time - self._last)
+            self._last = event.time
 
 
 if __name__ == "__main__":

@@ -33,11 +33,15 @@ class MethodEcho(BaseModel):
 
 
 class Progress(BaseModel):
+    """`phase_done` of `phase_total` (pairs, parameters, prompts) in a phase that has no steps."""
+
     step: int | None
     total_steps: int | None
     percent: float | None
     pairs_per_second: float | None
     eta_seconds: float | None
+    phase_done: int | None
+    phase_total: int | None
 
 
 class Queue(BaseModel):
