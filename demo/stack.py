@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -72,8 +73,11 @@ class Stack:
         raise DemoFailed(f"The service was not ready after {READY_SECONDS:.0f} s.", self.log)
 
     def command(self, *words: str) -> str:
-        """Another `palate` command, run to its end: what it printed."""
-        done = subprocess.run([*PALATE, *words], capture_output=True, text=True, check=False)
+        """Another `palate` command on this home, run to its end: what it printed."""
+        # A database named in the shell would be another deployment's.
+        environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        command = [*PALATE, *words, "--home", str(self.home)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
             raise DemoFailed(f"`palate {' '.join(words[:2])}` failed: {said}", self.log)
@@ -116,7 +120,8 @@ def tail(log: Path | None, lines: int = 15) -> list[str]:
     return log.read_text(errors="replace").splitlines()[-lines:]
 
 
-def _stop_with(parent: int):  # type: ignore[no-untyped-def]
+def _stop_with(parent: int) -> Callable[[], None]:
+    """For the child, before it becomes the command: SIGTERM when the demo ends, however that happens."""
     libc = ctypes.CDLL(None)
 
     def prepare() -> None:

@@ -1,0 +1,168 @@
+"""The demo from beginning to end: base model, service, files, job, download, scores, page."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from demo import data, telling
+from demo.outcome import Columns, Outcome, Score
+from demo.page import page
+from demo.progress import Steps
+from demo.service import Job, Service
+from demo.stack import DemoFailed, Stack
+
+MODEL = "storyteller"
+SAMPLED = 128
+SHOWN = 3
+# The learning rate suits 0.9 million parameters and 40 steps; see the docstring of demo/__init__.py for what was tried.
+HYPERPARAMETERS: dict[str, Any] = {
+    "beta": 0.1,
+    "learning_rate": 1e-3,
+    "nll_weight": 2.0,
+    "batch_size": 16,
+    "n_epochs": 1,
+}
+
+
+class Demo:
+    """One run; `timings` in seconds, in the order in which things happened."""
+
+    def __init__(self, console: Console, home: Path, cache: Path, ranks: int) -> None:
+        self.console = console
+        self.work = home.absolute() / "demo"
+        self.cache = cache.absolute()
+        self.ranks = ranks
+        self.stack = Stack(home)
+        self.timings: dict[str, float] = {}
+
+    def run(self) -> None:
+        telling.hello(self.console)
+        self.stack.start()
+        base = self.base_model()
+        written = data.write_both(self.work)
+        shown = [pair.opening for pair in written.held_out_pairs[-SHOWN:]]
+        before = self.score("Base model, before", base, written)
+        telling.pair(self.console, written.example)
+        with self.timed("Service ready", "The service"):
+            url, key = self.stack.wait_until_ready()
+            telling.line(self.console, f"ready at {url} (PostgreSQL, Valkey, object store, API, worker)")
+            self.stack.command("models", "add", MODEL, str(base))
+        service = Service(url, key)
+        try:
+            with self.timed("Files checked", "Preference data"):
+                reports = [service.upload(path) for path in (written.training, written.held_out)]
+                for path, report in zip((written.training, written.held_out), reports, strict=True):
+                    telling.report(self.console, path.name, report)
+            probes = [opening.text for opening in shown]
+            job, metrics = self.train(service, reports[0]["id"], reports[1]["id"], probes)
+            with self.timed("Download and check", "The model"):
+                folder = self.work / "model" / job["id"]
+                files = service.download(job["fine_tuned_model"], folder)
+                telling.files(self.console, job["fine_tuned_model"], files)
+        finally:
+            service.close()
+        after = self.score("Tuned model, after", folder, written)
+        run = Outcome(
+            model=job["fine_tuned_model"],
+            job=job["id"],
+            ranks=self.ranks,
+            training_pairs=data.TRAINING_PAIRS,
+            held_out_pairs=len(written.held_out_pairs),
+            before=before,
+            after=after,
+            metrics=metrics,
+            files=files,
+            settings=settings(job, self.ranks),
+            timings=self.timings,
+            example=(written.example.opening.text, written.example.chosen, written.example.rejected),
+        )
+        telling.result(self.console, run)
+        picture = self.work / "report.html"
+        picture.write_text(page(run), encoding="utf-8")
+        telling.line(self.console, f"The whole picture: {picture.as_uri()}")
+        telling.line(self.console, f"The model, for transformers: {folder}")
+
+    def base_model(self) -> Path:
+        from demo.pretrain import Recipe, ensure
+
+        with self.timed("Base model", "A base model that writes both kinds"), Steps(self.console, "pretraining") as bar:
+
+            def look(step: int, steps: int, loss: float) -> None:
+                self.stack.check()
+                bar.at(step, steps, f"loss {loss:.2f}")
+
+            folder, made = ensure(self.cache, Recipe(), look)
+        telling.line(self.console, "made from scratch, from a fixed seed" if made else "found in the cache")
+        return folder
+
+    def score(self, title: str, folder: Path, written: data.Files) -> Score:
+        from demo.score import score
+
+        with self.timed(f"Scoring: {title}", title):
+            found = score(
+                folder,
+                written.held_out_pairs,
+                SAMPLED,
+                [pair.opening for pair in written.held_out_pairs[-SHOWN:]],
+            )
+        kinds = ", ".join(f"{count} {kind}" for kind, count in found.kinds().most_common())
+        telling.line(
+            self.console,
+            f"prefers the better ending in {found.accuracy:.0%} of {len(written.held_out_pairs)} unseen pairs; "
+            f"of {len(found.sampled)} sampled endings: {kinds}",
+        )
+        return found
+
+    def train(self, service: Service, training: str, held_out: str, probes: list[str]) -> tuple[Job, Columns]:
+        with self.timed("Job, from request to model", f"The job, on {self.ranks} ranks"):
+            with Steps(self.console, "DPO") as bar:
+                job = service.create(
+                    {
+                        "model": MODEL,
+                        "training_file": training,
+                        "validation_file": held_out,
+                        "suffix": "intriguing",
+                        "seed": 7,
+                        "method": {"type": "dpo", "dpo": {"hyperparameters": HYPERPARAMETERS}},
+                        "palate": {"resources": {"gpus": self.ranks}, "probe_prompts": probes},
+                    }
+                )
+
+                def look(job: Job, metrics: Columns) -> None:
+                    self.stack.check()
+                    progress = job["palate"]["progress"] or {}
+                    words = telling.step_words(metrics)
+                    phase = str(job["palate"]["phase"] or job["status"]).replace("_", " ")
+                    bar.at(progress.get("step") or 0, progress.get("total_steps") or 0, f"{phase}  {words}".strip())
+
+                job, metrics = service.follow(job, look)
+            if job["status"] != "succeeded":
+                self.explain(service, job)
+            telling.line(self.console, f"{job['id']}: {telling.step_words(metrics)}")
+        return job, metrics
+
+    def explain(self, service: Service, job: Job) -> NoReturn:
+        """Fails with the job's own reason, and what its ranks wrote last."""
+        log = self.work / "job.log"
+        log.write_text("\n".join(service.last_words(job["id"])) + "\n")
+        error = job["error"] or {}
+        said = error.get("message") or "no reason was given"
+        raise DemoFailed(f"The job ended as {job['status']}: {said}", log)
+
+    @contextmanager
+    def timed(self, name: str, title: str) -> Iterator[None]:
+        telling.heading(self.console, title)
+        began = time.monotonic()
+        yield
+        self.timings[name] = time.monotonic() - began
+
+
+def settings(job: Job, ranks: int) -> dict[str, str]:
+    """What the service echoes, `auto` resolved, as text."""
+    echoed = job["method"]["dpo"]["hyperparameters"]
+    shown = {name: "none" if value is None else str(value) for name, value in echoed.items()}
+    return {"ranks": str(ranks), "seed": str(job["seed"]), **shown}
