@@ -6,9 +6,11 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.contract.errors import PalateError
 from core.objects.store import Store
 from local.child import Child, PartFailed
 
+PROBE = ".ready"
 SERVERS = ("master", "volume", "filer", "s3", "admin")
 
 
@@ -24,6 +26,8 @@ class Seaweed:
         self.secret_key = secret_key
         self.bucket = bucket
         self._client: Store | None = None
+        # No resumed raft state: with it the volume server now and then meets a master that does not lead yet, and the
+        # first write waits 5 s for its next heartbeat. What volumes there are, their server tells at each start.
         # All ten ports: those that are not named are guessed from others, and collide between two stacks.
         listening = [
             option
@@ -36,7 +40,7 @@ class Seaweed:
                 *(_binary(), "-logtostderr=true", "mini", f"-dir={self.data}"),
                 *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={bucket}", *listening),
                 *("-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-                "-master.telemetry=false",
+                *("-master.telemetry=false", "-master.resumeState=false", "-volume.preStopSeconds=0"),
             ],
             environment={
                 **os.environ,
@@ -61,7 +65,7 @@ class Seaweed:
         self.child.start()
 
     def ready(self) -> bool:
-        """The bucket is listed: an open port comes too early."""
+        """The bucket is listed and takes an object: an open port comes too early, and so does the list alone."""
         if self._client is None:
             self._client = Store(
                 endpoint_url=f"http://127.0.0.1:{self.ports['s3']}",
@@ -74,6 +78,11 @@ class Seaweed:
             )
         if not self._client.has_bucket():
             return False
+        try:
+            self._client.put(PROBE, b"x" * 1024)
+            self._client.delete(PROBE)
+        except PalateError:
+            return False
         self._client.close()
         self._client = None
         return True
@@ -82,6 +91,7 @@ class Seaweed:
         """The sockets that it leaves in /tmp."""
         for server in SERVERS:
             Path(f"/tmp/seaweedfs-{server}-{self.ports[server]}.sock").unlink(missing_ok=True)
+            Path(f"/tmp/seaweedfs-{server}-grpc-{self.ports[server + '.grpc']}.sock").unlink(missing_ok=True)
 
 
 def _binary() -> str:
