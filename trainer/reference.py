@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from core.contract.errors import BadModel
 from trainer.data import Pair
 from trainer.engine import Engine
 from trainer.scoring import Tick, score_pairs
@@ -33,4 +35,13 @@ def reference_pass(
     total = len(train) + len(held_out)
     first = score_pairs(engine, world, train, micro_batch, lambda done, _: tick(done, total))
     second = score_pairs(engine, world, held_out, micro_batch, lambda done, _: tick(len(train) + done, total))
+    for values, pairs in ((first, train), (second, held_out)):
+        unfit = torch.nonzero(~values.isfinite().all(dim=1)).flatten().tolist()
+        if unfit:
+            raise BadModel(
+                f"The model gives no finite log-probability to the pair of line {pairs[unfit[0]].line}; "
+                f"{len(unfit)} of {len(pairs)} pairs are like that.",
+                code="non_finite_logps",
+                param="model",
+            )
     return Reference(first, second)

@@ -1,9 +1,11 @@
-"""Runs that cannot be: told in one event and one exit code, without a second launch of many ranks."""
+"""Runs that do not come to their end: told in one event and one exit code. A single rank each, without torchrun."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +17,9 @@ from tests.models import make_tiny_model
 pytestmark = pytest.mark.xdist_group("ranks")
 
 
-def refused(spec: RunSpec) -> tuple[int, str, str]:
-    """A world of one, without torchrun: (exit code, code, message) of its last word."""
-    import json
-
-    spec.workspace.mkdir()
+def ended(spec: RunSpec) -> tuple[int, dict[str, Any]]:
+    """A world of one, without torchrun: exit code and last word."""
+    spec.workspace.mkdir(exist_ok=True)
     path = spec.workspace / "run.json"
     path.write_text(spec.model_dump_json())
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -28,10 +28,16 @@ def refused(spec: RunSpec) -> tuple[int, str, str]:
             [sys.executable, "-m", "trainer", "--spec", str(path)], cwd=ROOT, env=environment, check=False, timeout=120
         )
     last = json.loads((spec.workspace / "events.jsonl").read_text().splitlines()[-1])
-    assert last["event"] == "failed"
     assert int((spec.workspace / "ranks" / "0.exit").read_text()) == done.returncode
+    return done.returncode, last
+
+
+def refused(spec: RunSpec) -> tuple[int, str, str]:
+    """(exit code, code, message) of a run that fails."""
+    code, last = ended(spec)
+    assert last["event"] == "failed"
     assert "Traceback" not in last["message"]
-    return done.returncode, last["code"], last["message"]
+    return code, last["code"], last["message"]
 
 
 def test_a_model_with_nan(spec: RunSpec, tmp_path: Path) -> None:
@@ -68,3 +74,17 @@ def test_a_resume_point_of_another_world_or_damaged(spec: RunSpec, straight: Run
     source = ResumeFrom(path=point, manifest_digest="0" * 64)
     found = refused(spec.model_copy(update={**update, "workspace": tmp_path / "other", "resume_from": source}))
     assert found[:2] == (75, "manifest_mismatch")
+
+
+def test_a_run_that_diverges_stops_before_the_update(spec: RunSpec, tmp_path: Path) -> None:
+    settings = spec.settings.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 0.0})
+    update = {"workspace": tmp_path / "run", "settings": settings, "world_size": 1}
+    code, last = ended(spec.model_copy(update=update))
+    assert (code, last["event"], last["code"], last["step"]) == (71, "failed", "diverged", 2)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == []
+
+
+def test_a_cancelled_run(spec: RunSpec, tmp_path: Path) -> None:
+    (tmp_path / "stop").write_text("cancel\n")
+    code, last = ended(spec.model_copy(update={"workspace": tmp_path, "world_size": 1}))
+    assert (code, last["event"], last["reason"]) == (11, "stopped", "cancel")

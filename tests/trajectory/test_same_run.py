@@ -1,12 +1,16 @@
 """What must not change a run: how many ranks share it, how its batches are cut, and that it was interrupted."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 
 from core.contract import manifest
-from core.contract.run_spec import ResumeFrom, RunSpec
+from core.contract.run_spec import ResumeFrom, RunSpec, Settings
 from tests.launch import Run, alone
+from tests.models import make_tiny_model
+from tests.pairs import make_records, write_records
 from tests.trajectory.conftest import weights
 
 pytestmark = pytest.mark.xdist_group("ranks")
@@ -48,3 +52,19 @@ def test_drained_and_resumed_is_the_straight_run_bit_by_bit(spec: RunSpec, strai
     told = [event["metrics"]["loss"] for run in (first, second) for event in run.events("step")]
     assert told == [event["metrics"]["loss"] for event in straight.events("step")]
     assert weights(second.spec.workspace, 20) == weights(spec.workspace, 20)
+
+
+def test_more_ranks_than_pairs_in_bf16(spec: RunSpec, tmp_path: Path) -> None:
+    """A rank with nothing to do keeps in step; untied weights; a batch of two pairs on three ranks."""
+    data, model = tmp_path / "two.zst", make_tiny_model(tmp_path / "model", tie=False)
+    digest = write_records(data, make_records(2))
+    settings = Settings(batch_size=2, n_epochs=3, learning_rate=1e-3, precision="bf16")
+    update = {"train_data": data, "train_digest": digest, "eval_data": None, "eval_digest": None, "model_dir": model}
+    update |= {"workspace": tmp_path / "run", "world_size": 3, "settings": settings, "probe_prompts": []}
+    with alone():
+        run = Run(spec.model_copy(update=update))
+        assert run.code() == 0, run.logs()
+    losses = [event["metrics"]["loss"] for event in run.events("step")]
+    assert losses[-1] < losses[0] == pytest.approx(math.log(2), abs=5e-3)
+    config = json.loads((tmp_path / "run" / "checkpoints" / "step-3" / "config.json").read_text())
+    assert config["dtype"] == "bfloat16"
