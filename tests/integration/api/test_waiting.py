@@ -88,7 +88,12 @@ def test_the_net_beneath_a_listener_that_was_cut(
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(wait, server, tenant, job, 60)
         with transaction() as session:
-            session.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
+            session.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+                )
+            )
             session.get_one(Job, job["id"]).version += 1  # without a notice
         assert waiting.result(30).status_code == 200
     until(lambda: listening() == 1)
