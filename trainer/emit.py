@@ -11,7 +11,10 @@ from trainer.failures import Verdict
 
 
 class Emitter:
-    """Rank 0 speaks; the others keep silent, but for the last word of a rank that fails first."""
+    """Rank 0 speaks; the others keep silent, but for the last word of a rank that fails first.
+
+    Each rank prints what it would say: its own log (GET /logs) tells how far it came.
+    """
 
     def __init__(self, workspace: Path, rank: int) -> None:
         self.workspace = workspace
@@ -19,8 +22,10 @@ class Emitter:
         self._told = 0.0
 
     def say(self, kind: type[TrainerEvent], **fields: Any) -> None:
+        event = kind(time=time.time(), **fields)
+        print(event.model_dump_json(exclude_none=True, exclude={"v"}))
         if self.speaks:
-            self._write(kind(time=time.time(), **fields))
+            self._write(event)
 
     def phase(self, phase: Phase, done: int = 0, total: int = 0) -> None:
         """The beginning and the end of a phase always; what lies between at most twice a second."""
