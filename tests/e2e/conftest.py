@@ -1,0 +1,102 @@
+"""One `palate up` for the whole folder; everything here runs in the one group of tests with ranks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from core.db import engine as db
+from core.db.engine import transaction
+from core.db.tables import Intake, Job
+from core.objects.store import Store
+from tests.conftest import forget
+from tests.e2e.live import Live, User, triples
+from tests.launch import alone
+from tests.models import make_tiny_model
+from tests.waiting import until
+
+MODEL = "tiny/llama"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("ranks"))
+
+
+@pytest.fixture(scope="package")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="package")
+def live(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterator[Live]:
+    """With one base model of all projects, its name with a slash as on the Hub."""
+    running = Live(tmp_path_factory.mktemp("e2e") / "home")
+    running.start()
+    try:
+        running.palate("models", "add", MODEL, str(model_folder))
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="package")
+def user(live: Live) -> User:
+    return live.user
+
+
+@pytest.fixture(scope="package")
+def stranger(live: Live) -> Iterator[User]:
+    """A user of another project."""
+    other = live.another_user("others")
+    yield other
+    other.close()
+
+
+@pytest.fixture(scope="package")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+    path.write_bytes(triples(80))
+    return path
+
+
+@pytest.fixture
+def ranks() -> Iterator[None]:
+    """No other test of this machine trains meanwhile."""
+    with alone():
+        yield
+
+
+@pytest.fixture
+def inside(live: Live, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """This process reads the service's own rows and objects."""
+    for name, value in live.parts.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    store = Store.from_settings()
+    yield store
+    store.close()
+    db.configure(None)
+    forget()
+
+
+@pytest.fixture
+def spotless(inside: Store, live: Live, user: User) -> Iterator[None]:
+    """After the test there is no job, file, intake, unfinished upload or object more than before."""
+
+    def seen() -> tuple[object, ...]:
+        with transaction() as session:
+            rows = session.query(Job).count(), session.query(Intake).count()
+        files = [file.id for file in user.sdk.files.list()]
+        objects = [sorted(each.key for each in inside.list(prefix)) for prefix in ("files/", "models/")]
+        uploads = s3.list_multipart_uploads(Bucket=inside.bucket).get("Uploads", [])
+        return rows, files, objects, [each["Key"] for each in uploads]
+
+    s3 = boto3.client("s3", endpoint_url=live.parts["S3_ENDPOINT_URL"])
+    before = seen()
+    yield
+    until(lambda: seen() == before, "what was there before the test, and nothing else", 20)
+    s3.close()
