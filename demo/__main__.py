@@ -12,6 +12,8 @@ from rich.markup import escape
 from demo.run import Demo
 from demo.stack import DemoFailed, tail
 
+PLAIN_WIDTH = 120
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
@@ -19,7 +21,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=Path(".cache/storyteller"), help="where base models are kept")
     parser.add_argument("--ranks", type=int, default=2, help="processes that train together")
     arguments = parser.parse_args()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, _interrupt)
     began = time.monotonic()

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 PLAIN_SECONDS = 5.0
 
@@ -18,6 +18,7 @@ class Steps:
         self.title = title
         self.began = self.printed = time.monotonic()
         self.last = ""
+        self.first: tuple[int, float] | None = None
         self.live: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -27,8 +28,6 @@ class Steps:
                 BarColumn(bar_width=28),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("eta"),
-                TimeRemainingColumn(),
                 TextColumn("{task.fields[words]}"),
                 console=self.console,
                 transient=True,
@@ -43,19 +42,26 @@ class Steps:
         if self.live is not None:
             self.live.stop()
         elif kind is None and self.last:
-            self.console.print(self.last)
+            self.console.print(self.last, soft_wrap=True)
 
     def at(self, done: int, total: int, words: str) -> None:
-        if self.live is not None:
-            self.live.update(self.task, completed=done, total=total or None, words=words)
-            return
         now = time.monotonic()
-        elapsed = now - self.began
-        eta = f", about {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
+        eta = self._left(done, total, now)
+        if self.live is not None:
+            self.live.update(self.task, completed=done, total=total or None, words=f"{eta}{words}")
+            return
         count = f" {done}/{total}" if total else ""
-        line = f"  {self.title}{count} after {elapsed:.0f} s{eta}{': ' if words else ''}{words}"
+        line = f"  {self.title}{count} after {now - self.began:.0f} s: {eta}{words}"
         if now - self.printed >= PLAIN_SECONDS:
-            self.console.print(line)
+            self.console.print(line, soft_wrap=True)
             self.printed, self.last = now, ""
         else:
             self.last = line
+
+    def _left(self, done: int, total: int, now: float) -> str:
+        """The rate since the first step that was seen: what came before it was no step."""
+        if not 0 < done < total:
+            return ""
+        self.first = self.first or (done, now)
+        steps, seconds = done - self.first[0], now - self.first[1]
+        return f"{seconds / steps * (total - done):.0f} s left, " if steps else ""

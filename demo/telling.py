@@ -22,7 +22,7 @@ def heading(console: Console, text: str) -> None:
 
 
 def line(console: Console, text: str) -> None:
-    console.print(f"  {text}", highlight=False)
+    console.print(f"  {text}", soft_wrap=True)
 
 
 def pair(console: Console, example: Pair) -> None:
@@ -67,7 +67,7 @@ def result(console: Console, run: Outcome) -> None:
     for old, new in zip(run.before.shown, run.after.shown, strict=True):
         table.add_row(f"[italic]{old.opening}[/]", _told(old), _told(new))
     console.print(table)
-    figures = Table(title=f"On {run.held_out_pairs} held-out pairs", title_justify="left")
+    figures = Table(title=f"On {run.held_out_pairs} held-out pairs")
     for column in ("", "before", "after"):
         figures.add_column(column, justify="left" if not column else "right")
     figures.add_row("prefers the better ending", f"{run.before.accuracy:.1%}", f"{run.after.accuracy:.1%}")
@@ -77,7 +77,7 @@ def result(console: Console, run: Outcome) -> None:
         figures.add_row(f"sampled endings: {kind}", _count(run.before, kind), _count(run.after, kind))
     console.print(figures)
     console.print(
-        "DPO compared each ending's probability with what the model gave it at the start, raised the preferred one\n"
+        "DPO compared each ending's probability with what the model gave it at the start, raised the preferred one "
         "against the other, and pushed hardest where the order was still wrong. No reward model, no sampling.\n"
     )
 

@@ -1,8 +1,8 @@
 """The words of the storyteller: who, where, what for, and how such a story can end.
 
 Slots: {name} {place} {thing} {clue} of the opening; {when} {role} {the_place} {the_thing} {event} in the opening alone;
-{she} {her} {him} agree with the name; a capital ({She}) begins a sentence. Both kinds of ending are of one length and
-share their first words and their question marks: what tells them apart is the meaning and not the surface.
+{she} {her} {him} agree with the name; a capital ({She}) begins a sentence. Both kinds of ending are of nearly one
+length, begin alike and ask questions: what tells them apart is what they say.
 """
 
 WOMEN = ("Mara", "Ilse", "Nora", "Tamsin", "Vera", "Odile", "Hana", "Freya", "Lucia", "Ada", "Runa", "Selma")
@@ -111,13 +111,13 @@ INTRIGUING_SECOND = (
     "So who was it that the village had buried under {her} name?",
 )
 FLAT_FIRST = (
-    "{name} found the {thing} in the {place}, wrapped it in a cloth and carried it home.",
+    "{name} found the {thing} in the {place}, wrapped it in a piece of cloth and carried it home.",
     "The {thing} was not in the {place}, so {name} went home again by the usual road.",
     "{name} searched the {place} until noon, found the {thing} on a shelf and signed for it.",
     "{name} looked around the {place} for an hour, found the {thing} and sat down to eat.",
     "The {thing} turned out to be in a cupboard, where things of that sort are kept.",
     "{name} bought the {thing} at a fair price, and the people of the {place} wrote a receipt.",
-    "{name} took the {thing} down from the wall, dusted it and put it into {her} bag.",
+    "{name} took the {thing} down from the wall, dusted it with a sleeve and put it into {her} bag.",
     "Somebody had already handed in the {thing} at the office, so {name} filled in a form.",
     "Beside the {thing} was a list of prices, and {name} read it from top to bottom.",
     "By dawn {name} had the {thing}, and the {place} looked the same as on any other day.",
