@@ -1,32 +1,32 @@
-"""`palate`: every command; each one's work is in a file of its own."""
+"""`palate`: errors as one sentence, never a traceback."""
 
-import argparse
 import sys
-from pathlib import Path
 
+from cli.arguments import parser
 from core.contract.errors import PalateError
+
+INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="palate")
-    commands = parser.add_subparsers(required=True)
-    up = commands.add_parser("up")
-    up.add_argument("--home", type=Path, default=Path(".palate"))
-    up.add_argument("--host", default="127.0.0.1")
-    up.add_argument("--port", type=int, default=0)
-    up.set_defaults(run=run_up)
-    arguments = parser.parse_args(argv)
+    """The exit code: 0 done, 1 said why not on stderr, 2 wrong usage (`check` has its own), 130 interrupted."""
+    arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except PalateError as error:
-        print(f"palate: {error.message}", file=sys.stderr)
-        return 1
+        say(error.message)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left: Python would complain when it flushes
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        say(f"{type(error).__name__}: {reason}")
+    return 1
 
 
-def run_up(arguments: argparse.Namespace) -> int:
-    from local.up import run
-
-    return run(arguments.home, arguments.host, arguments.port)
+def say(message: str) -> None:
+    print(f"palate: {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""`palate migrate | projects | keys`: the operator's own commands, on the database."""
+
+import argparse
+
+from cli import place
+
+
+def migrate(arguments: argparse.Namespace) -> int:
+    from core.db.engine import unavailable_as_such
+    from core.db.migrate import head, upgrade
+
+    with unavailable_as_such():
+        upgrade(place.parts(arguments.home)["DATABASE_URL"])
+    print(f"The schema is at revision {head()}.")
+    return 0
+
+
+def create_project(arguments: argparse.Namespace) -> int:
+    from core.db import projects
+
+    with place.session(arguments.home) as session:
+        project = projects.ensure(session, arguments.name)
+        print(f"{project.id}  {project.name}")
+    return 0
+
+
+def list_projects(arguments: argparse.Namespace) -> int:
+    from core.db import projects
+
+    with place.session(arguments.home) as session:
+        after, more = None, True
+        while more:
+            rows, more = projects.page(session, after)
+            for row in rows:
+                after = row.id
+                print(f"{row.id}  {row.name}  {row.created_at:%Y-%m-%d}")
+    return 0
+
+
+def create_key(arguments: argparse.Namespace) -> int:
+    """The token goes to stdout alone, so that a script can take it."""
+    from core.db import keys, projects
+
+    with place.session(arguments.home) as session:
+        project = projects.by_name(session, arguments.project)
+        token = keys.create(session, project.id, arguments.name)[1]
+    print(token)
+    return 0
+
+
+def list_keys(arguments: argparse.Namespace) -> int:
+    from core.db import keys, projects
+
+    with place.session(arguments.home) as session:
+        project_id = projects.by_name(session, arguments.project).id if arguments.project else None
+        after, more = None, True
+        while more:
+            rows, more = keys.page(session, project_id, after)
+            for row in rows:
+                after = row.id
+                state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "good"
+                print(f"{row.id}  {row.project_id}  {row.created_at:%Y-%m-%d}  {state}  {row.name or ''}".rstrip())
+    return 0
+
+
+def revoke_key(arguments: argparse.Namespace) -> int:
+    from core.db import keys
+
+    with place.session(arguments.home) as session:
+        keys.revoke(session, arguments.id.removeprefix("plt_").partition("_")[0])
+    print(f"{arguments.id} is refused within 5 seconds.")
+    return 0

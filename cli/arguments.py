@@ -1,0 +1,88 @@
+"""Every command and its flags; a command's own file is imported when it runs."""
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TypeAlias
+
+from cli.place import add_home
+from cli.settings import add_training
+
+Run = Callable[[argparse.Namespace], int]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="palate", description="Preference tuning of language models, self-hosted.")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+    _serving(commands)
+    _training(commands)
+    _operating(commands)
+    return root
+
+
+def _command(commands: Commands, name: str, run: str, help: str, *, home: bool = True) -> argparse.ArgumentParser:
+    """`run` is module:function of cli."""
+
+    def start(arguments: argparse.Namespace) -> int:
+        module, _, function = run.partition(":")
+        found: Run = getattr(import_module(f"cli.{module}"), function)
+        return found(arguments)
+
+    made = commands.add_parser(name, help=help, description=help)
+    made.set_defaults(run=start)
+    if home:
+        add_home(made)
+    return made
+
+
+def _group(commands: Commands, name: str, help: str) -> Commands:
+    return commands.add_parser(name, help=help, description=help).add_subparsers(required=True, metavar="COMMAND")
+
+
+def _serving(commands: Commands) -> None:
+    up = _command(commands, "up", "up:run", "run the whole service here, its data in one folder, until Ctrl-C")
+    up.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    up.add_argument("--port", type=_port, default=0, help="0, the default: a free one, the same at each start")
+    _command(commands, "migrate", "access:migrate", "bring the database's schema to this version")
+
+
+def _training(commands: Commands) -> None:
+    check = _command(commands, "check", "check_command:run", "check a file of preference data, offline", home=False)
+    check.add_argument("file", type=Path)
+    check.add_argument("--json", action="store_true", help="the report as JSON")
+    add_training(_command(commands, "train", "train:run", "upload a file, check it, and train a model on it"))
+    watch = _command(commands, "watch", "watch:run", "follow a job to its end")
+    watch.add_argument("job")
+    pull = _command(commands, "pull", "pull:run", "download every file of a model, verified")
+    pull.add_argument("model")
+    pull.add_argument("dir", type=Path)
+
+
+def _operating(commands: Commands) -> None:
+    models = _group(commands, "models", "base models (operator)")
+    add = _command(models, "add", "base_models:add", "check a model's folder and store it under a name")
+    add.add_argument("name")
+    add.add_argument("dir", type=Path)
+    add.add_argument("--chat-template", type=Path, metavar="FILE", help="used instead of the folder's own")
+    add.add_argument("--project", help="visible to this project only")
+    _command(models, "list", "base_models:page", "every revision of every base model")
+
+    keys = _group(commands, "keys", "API keys (operator)")
+    create = _command(keys, "create", "access:create_key", "make a key and print it, once")
+    create.add_argument("--project", default="default")
+    create.add_argument("--name", help="what it is for")
+    _command(keys, "list", "access:list_keys", "keys without their secrets").add_argument("--project")
+    _command(keys, "revoke", "access:revoke_key", "refuse a key from now on").add_argument("id")
+
+    projects = _group(commands, "projects", "projects (operator)")
+    _command(projects, "create", "access:create_project", "make a project").add_argument("name")
+    _command(projects, "list", "access:list_projects", "every project")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 16:
+        raise argparse.ArgumentTypeError("a port is from 0 to 65535")
+    return number

@@ -1,0 +1,102 @@
+"""The service over HTTP: where it is, who asks, and its errors as sentences."""
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from core.contract.errors import NotFound, PalateError, Unavailable
+
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+
+
+class Refused(PalateError):
+    """The service's own words."""
+
+
+class Service:
+    """`with Service.of(home) as service:`"""
+
+    def __init__(self, base_url: str, api_key: str) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._client = httpx.Client(
+            headers={"authorization": f"Bearer {api_key}"},
+            timeout=TIMEOUT,
+            follow_redirects=True,
+            # A proxy of the environment does not know this machine's own addresses.
+            trust_env=not is_loopback(httpx.URL(self.base_url).host),
+        )
+
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """PALATE_BASE_URL and PALATE_API_KEY, else connection.json of the home."""
+        from local.home import Home
+
+        url, key = os.environ.get("PALATE_BASE_URL"), os.environ.get("PALATE_API_KEY")
+        if url and not key:
+            raise NotFound("PALATE_BASE_URL is set, but not PALATE_API_KEY; `palate keys create` makes a key.")
+        if url and key:
+            return cls(url, key)
+        connection = Home(home).connection_of()
+        return cls(connection.base_url, key or connection.api_key.get_secret_value())
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        return self._json("GET", path, params=query)
+
+    def post(self, path: str, **request: Any) -> dict[str, Any]:
+        return self._json("POST", path, **request)
+
+    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        with self._answers():
+            answer = self._client.request(method, self.base_url + path, **request)
+        self._refuse(answer)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
+        """The body in chunks; a redirect to the store is followed without the key."""
+        with self._answers(), self._client.stream("GET", self.base_url + path) as answer:
+            if answer.is_error:
+                answer.read()
+            self._refuse(answer)
+            yield answer.iter_bytes()
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise Unavailable(
+                f"Palate does not answer at {self.base_url} ({reason}); start it with `palate up`."
+            ) from error
+
+    def _refuse(self, answer: httpx.Response) -> None:
+        if not answer.is_error:
+            return
+        try:
+            error = answer.json()["error"]
+            message, code = str(error["message"]), error["code"]
+        except (ValueError, KeyError, TypeError):
+            message, code = f"{answer.url} answered {answer.status_code} {answer.reason_phrase}.", None
+        if answer.status_code == 503:
+            raise Unavailable(message, code=code)
+        raise Refused(message, code=code)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

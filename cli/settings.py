@@ -1,0 +1,35 @@
+"""The flags of `palate train`."""
+
+import argparse
+
+FLAGS = {"n_epochs": "--epochs"}
+EXPLAINED = {
+    "n_epochs": "passes over the file",
+    "batch_size": "pairs a step, over all ranks",
+    "beta": "how far the policy may leave the reference (0.1)",
+    "nll_weight": "weight of the chosen answer's own likelihood",
+    "label_smoothing": "share of pairs whose label is taken to be wrong",
+    "max_steps": "stop after so many steps",
+    "max_length": "tokens of prompt and answer",
+}
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """What is not given stays the service's to decide."""
+    from cli.train import HYPERPARAMETERS
+
+    parser.add_argument("file", help="preference data, or the id of a file that is uploaded already")
+    parser.add_argument("--model", required=True, metavar="NAME", help="a base model, or one that a job made")
+    parser.add_argument("--validation", metavar="FILE", help="held-out pairs")
+    parser.add_argument("--watch", action="store_true", help="follow the job to its end")
+    parser.add_argument("--suffix", help="becomes a part of the new model's name")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--gpus", type=int, help="ranks (1)")
+    parser.add_argument("--probe", action="append", metavar="TEXT", help="answered before and after; up to 8 times")
+    parser.add_argument("--checkpoint-steps", type=int, metavar="N", help="a checkpoint every N steps")
+    parser.add_argument("--eval-steps", type=int, metavar="N", help="score the held-out pairs every N steps")
+    parser.add_argument("--format", help="of the file, where it is not found by itself")
+    parser.add_argument("--skip-bad-rows", action="store_true", help="train on the rows that can be used")
+    for name, kind in HYPERPARAMETERS.items():
+        flag = FLAGS.get(name, "--" + name.replace("_", "-"))
+        parser.add_argument(flag, dest=name, type=kind, metavar=kind.__name__.upper(), help=EXPLAINED.get(name))

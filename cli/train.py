@@ -1,0 +1,126 @@
+"""`palate train FILE --model NAME`: uploads, waits for the checks, creates the job."""
+
+import argparse
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cli import watch
+from cli.bar import moving
+from cli.service import Service
+from core.contract.errors import BadData, BadInput
+
+CHECK_SECONDS = 0.25
+SHOWN = 20
+# Flags that are settings of the training itself, by the name that the API gives them.
+HYPERPARAMETERS: dict[str, type] = {
+    "n_epochs": int,
+    "batch_size": int,
+    "learning_rate": float,
+    "beta": float,
+    "nll_weight": float,
+    "label_smoothing": float,
+    "max_steps": int,
+    "max_length": int,
+    "warmup_ratio": float,
+    "weight_decay": float,
+    "lr_schedule": str,
+    "truncation": str,
+    "precision": str,
+}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with Service.of(arguments.home) as service:
+        training = usable(service, arguments.file, arguments)
+        validation = usable(service, arguments.validation, arguments) if arguments.validation else None
+        body = request(arguments, training, validation)
+        job = service.post("/fine_tuning/jobs", json=body, headers={"idempotency-key": uuid.uuid4().hex})
+        print(job["id"], flush=True)
+        return watch.follow(service, job) if arguments.watch else 0
+
+
+def request(arguments: argparse.Namespace, training: str, validation: str | None) -> dict[str, Any]:
+    """The body of the job; what was not asked for stays out, and is the service's to decide."""
+    options = {
+        "resources": {"gpus": arguments.gpus} if arguments.gpus else None,
+        "probe_prompts": arguments.probe,
+        "checkpoint": {"every_steps": arguments.checkpoint_steps} if arguments.checkpoint_steps else None,
+        "eval": {"every_steps": arguments.eval_steps} if arguments.eval_steps else None,
+    }
+    asked = {name: getattr(arguments, name) for name in HYPERPARAMETERS}
+    body = {
+        "model": arguments.model,
+        "training_file": training,
+        "validation_file": validation,
+        "suffix": arguments.suffix,
+        "seed": arguments.seed,
+        "method": {"type": "dpo", "dpo": {"hyperparameters": given(asked)}},
+        "palate": given(options) or None,
+    }
+    return given(body)
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def usable(service: Service, named: str, arguments: argparse.Namespace) -> str:
+    """The id of a file whose checks it has passed: `named` is a path, or the id of a file that is there already."""
+    path = Path(named)
+    if path.is_file():
+        file = upload(service, path, arguments)
+    elif named.startswith("file-"):
+        file = service.get(f"/files/{named}")
+    else:
+        raise BadInput(f"There is no file {named}.")
+    while file["status"] == "uploaded":
+        time.sleep(CHECK_SECONDS)
+        file = service.get(f"/files/{file['id']}")
+    if file["status"] == "error":
+        raise BadData(findings(service, file))
+    print(f"{named}: {file['id']}, {file['status_details'] or 'checked'}", flush=True)
+    return str(file["id"])
+
+
+def upload(service: Service, path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    fields = {"purpose": "fine-tune"}
+    if arguments.format:
+        fields["palate[format]"] = arguments.format
+    if arguments.skip_bad_rows:
+        fields |= {"palate[on_error]": "skip", "palate[max_bad_fraction]": "1"}
+    try:
+        with path.open("rb") as stream, moving(path.name, path.stat().st_size) as moved:
+            return service.post("/files", data=fields, files={"file": (path.name, Counted(stream, moved))})
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+class Counted:
+    """A stream that tells how much of it was read; httpx reads it in pieces."""
+
+    def __init__(self, stream: BinaryIO, moved: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._moved = moved
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self._moved(len(chunk))
+        return chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def findings(service: Service, file: dict[str, Any]) -> str:
+    """What the checks say, the first bad lines with it."""
+    lines = [f"{file['filename']} was refused: {file['status_details']}"]
+    page = service.get(f"/files/{file['id']}/errors", limit=SHOWN)
+    for each in page["data"]:
+        place = f"line {each['line']}" if each["line"] is not None else "the file"
+        lines.append(f"  {place}: {each['code']}: {each['message']}")
+    if page["has_more"]:
+        lines.append(f"  … the rest: GET /v1/files/{file['id']}/errors, or `palate check`")
+    return "\n".join(lines)
