@@ -23,6 +23,7 @@ from api.waiting import Waiters
 from core import settings
 from core.db import engine
 from core.objects.store import Store
+from core.queue import Bell, ring
 
 STORE_THREADS = 16
 
@@ -49,8 +50,6 @@ def create_app() -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    from core.queue import Bell, ring
-
     parts, api = settings.parts(), settings.api()
     engine.configure(
         engine.make_engine(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from core import ids
@@ -80,7 +81,7 @@ def page(session: Session, project_id: str) -> Sequence[Model]:
     newest = (
         select(Model)
         .where(visible(project_id))
-        .distinct(Model.name)
+        .ext(distinct_on(Model.name))
         .order_by(Model.name, Model.project_id.is_(None), Model.created_at.desc())
         .subquery()
     )

@@ -3,14 +3,17 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import boto3
+import botocore.session
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.loaders import Loader
 
 from core import settings
 from core.contract.errors import NotFound, Unavailable
@@ -62,7 +65,10 @@ class Store:
     ) -> None:
         self.bucket = bucket
         session = boto3.session.Session(
-            aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            region_name=region,
+            botocore_session=_bare_session(),
         )
 
         def client(url: str | None, style: Literal["path", "auto"]) -> "S3Client":
@@ -100,11 +106,12 @@ class Store:
         self._presigner.close()
 
     def has_bucket(self) -> bool:
-        """False, never an error, while the store is away: for readiness."""
+        """False, never an error, while the store is away: for readiness. Needs no right but on the bucket itself."""
         try:
-            return any(each.get("Name") == self.bucket for each in self._client.list_buckets()["Buckets"])
+            self._client.head_bucket(Bucket=self.bucket)
         except (BotoCoreError, ClientError):
             return False
+        return True
 
     def create_bucket(self) -> None:
         with _translated(self.bucket):
@@ -136,7 +143,8 @@ class Store:
                     self.complete_multipart(key, upload, tags)
         except BaseException:
             if upload is not None:
-                self.abort_multipart(key, upload)
+                with suppress(Unavailable):  # the first error is the one to tell; the sweeper aborts what is left
+                    self.abort_multipart(key, upload)
             raise
         if progress and upload is None:
             progress(total)
@@ -298,6 +306,18 @@ class Store:
             self.download(
                 prefix + entry.path, folder / entry.path, sha256=entry.sha256, bytes=entry.bytes, progress=progress
             )
+
+
+@cache
+def _loader() -> Loader:
+    return Loader()
+
+
+def _bare_session() -> botocore.session.Session:
+    """A session with credentials of its own; the descriptions of S3 are parsed once a process, not once a Store."""
+    session = botocore.session.Session()
+    session.register_component("data_loader", _loader())
+    return session
 
 
 def _read(stream: BinaryIO) -> Iterator[bytes]:

@@ -64,8 +64,7 @@ def serve(environment: dict[str, str], log: Path) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    distinct = "ignore:Passing expression to ``distinct``"  # core/db/models.py, until it says distinct_on
-    command = [sys.executable, "-W", "error", "-W", distinct, "-m", "uvicorn", "--factory", "api.app:create_app"]
+    command = [sys.executable, "-W", "error", "-m", "uvicorn", "--factory", "api.app:create_app"]
     command += ["--port", str(port), "--timeout-graceful-shutdown", "20", "--log-level", "warning"]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     with log.open("wb") as stream:
