@@ -1,5 +1,6 @@
 """`palate up`: the whole service in the foreground, its data in one folder."""
 
+import contextlib
 import signal
 import subprocess
 import time
@@ -42,7 +43,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.count = 0
-        self.starting = True
+        self.starting = False
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, self._take)
@@ -67,18 +68,17 @@ class Service:
         self.children: list[Child] = []
 
     def run(self) -> int:
+        self.home.disconnect()  # what a killed predecessor left
+        self.stack = Stack(self.home.path)
         try:
-            self.home.disconnect()  # what a killed predecessor left
-            self.stack = Stack(self.home.path)
-            try:
+            with contextlib.suppress(Interrupted):
+                self.signals.starting = True
                 self.start()
                 self.signals.starting = False
                 self.keep()
-            finally:
-                self.signals.starting = False
-                self.stop()
-        except Interrupted:
-            pass
+        finally:
+            self.signals.starting = False
+            self.stop()
         return INTERRUPTED if self.signals.hurry() else 0
 
     def start(self) -> None:
@@ -108,11 +108,9 @@ class Service:
                 for child in self.children:
                     if not child.alive:
                         raise child.failure()
-                try:
+                with contextlib.suppress(httpx.TransportError):
                     if client.get(f"{root}/readyz").status_code == 200:
                         return
-                except httpx.TransportError:
-                    pass
                 if time.monotonic() > deadline:
                     raise self.api.failure()
                 time.sleep(LOOK_SECONDS)
