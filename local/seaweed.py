@@ -41,6 +41,8 @@ class Seaweed:
                 *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={bucket}", *listening),
                 *("-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                 *("-master.telemetry=false", "-master.resumeState=false", "-volume.preStopSeconds=0"),
+                # Else free space / 1 GiB, and each bucket takes one at least: a small disk takes few buckets.
+                "-volume.max=10000",
             ],
             environment={
                 **os.environ,

@@ -44,6 +44,7 @@ class Valkey:
             'save ""',
             "maxmemory-policy noeviction",
             f"requirepass {self.password}",
+            "set-proc-title no",  # so that the process list says whose it is
         )
         write_private(self.configuration, "\n".join(lines) + "\n")
         self.child.start()

@@ -86,7 +86,7 @@ def execute(url: str, *statements: str) -> None:
 def database_url(stack: dict[str, str], worker_id: str) -> Iterator[str]:
     """A fresh copy of the migrated database, gone after the test."""
     url, name = stack["DATABASE_URL"], f"test_{worker_id}_{os.urandom(4).hex()}"
-    execute(url, f'CREATE DATABASE "{name}" TEMPLATE "template_palate" STRATEGY FILE_COPY')
+    execute(url, f'CREATE DATABASE "{name}" TEMPLATE "template_palate" STRATEGY WAL_LOG')
     yield url.rpartition("/")[0] + f"/{name}"
     execute(url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
