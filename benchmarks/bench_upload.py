@@ -34,13 +34,13 @@ def measure(service: live.Service, path: Path, size: int) -> None:
             plain.append(live.timed(lambda: peer.upload_file(str(path), bucket, "bench/plain")))
             peer.delete_object(Bucket=bucket, Key="bench/plain")
             api.begin()
+            sent: list[str] = []
+            ours.append(live.timed(lambda sent=sent: sent.append(inputs.upload(client, path))))
             began = time.perf_counter()
-            file = inputs.upload(client, path)
-            ours.append(time.perf_counter() - began)
             grown.append(api.growth())
-            inputs.checked(client, file, tasks.look)
-            checks.append(time.perf_counter() - began - ours[-1])
-            client.delete(f"/files/{file}").raise_for_status()
+            inputs.checked(client, sent[0], tasks.look)
+            checks.append(time.perf_counter() - began)
+            client.delete(f"/files/{sent[0]}").raise_for_status()
             live.say(
                 f"round {number}: boto3 {plain[-1]:.1f} s, API {ours[-1]:.1f} s (+{grown[-1] / live.MIB:.0f} MiB), "
                 f"checks {checks[-1]:.1f} s"

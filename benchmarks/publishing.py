@@ -36,11 +36,14 @@ def main(workspace: Path, folder: str) -> None:
     store = Store.from_settings()
     store.has_bucket()
     peak = live.Peak()
-    began = time.perf_counter()
-    publisher = Publisher(lease, workspace, store, lease_seconds=LEASE_SECONDS, keep=1)
-    publisher.take(CheckpointSealed(time=time.time(), step=1, path=folder))
-    publisher.finish()
-    print(json.dumps({"seconds": time.perf_counter() - began, "growth": peak.growth(), "job": job.id, "token": token}))
+
+    def publish() -> None:
+        publisher = Publisher(lease, workspace, store, lease_seconds=LEASE_SECONDS, keep=1)
+        publisher.take(CheckpointSealed(time=time.time(), step=1, path=folder))
+        publisher.finish()
+
+    seconds = live.timed(publish)
+    print(json.dumps({"seconds": seconds, "growth": peak.growth(), "job": job.id, "token": token}))
     with transaction() as session:
         attempts.close(session, lease, attempts.Ending(attempts.Outcome.FAILED))
 
