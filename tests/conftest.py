@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,18 @@ with Stack(home) as stack:
     partial.rename(home / "environment.json")
     sys.stdin.read()
 """
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Each folder's time, summed over the pytest workers."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(report.nodeid.split("/")[:3]).partition("::")[0]] += report.duration
+    terminalreporter.section("seconds by folder")
+    for folder, total in sorted(seconds.items()):
+        terminalreporter.write_line(f"{total:8.1f}  {folder}")
 
 
 @pytest.fixture(scope="session")
