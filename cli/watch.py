@@ -14,6 +14,7 @@ WAIT_SECONDS = 20
 AWAY_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
 ENDED = {"succeeded", "failed", "cancelled"}
+Json = dict[str, Any]
 FIGURES = ("train_loss", "rewards/accuracies", "rewards/margins")
 
 
@@ -22,16 +23,16 @@ def run(arguments: argparse.Namespace) -> int:
         return follow(service, service.get(f"/fine_tuning/jobs/{arguments.job}"))
 
 
-def follow(service: Service, job: dict[str, Any]) -> int:
+def follow(service: Service, job: Json) -> int:
     """0 when it succeeded; 1, with the error's sentence, when it failed or was cancelled."""
-    figures: dict[str, float] = {}
+    figures: Json = {}
     with Bar() if sys.stdout.isatty() else Lines() as shown:
         while True:
-            figures |= patiently(lambda job=job: newest(service, job))  # type: ignore[misc]
+            figures |= patiently(newest, service, job)
             shown.show(job, figures)
             if job["status"] in ENDED:
                 break
-            job = patiently(lambda job=job: change(service, job))  # type: ignore[misc]
+            job = patiently(change, service, job)
     if job["status"] == "succeeded":
         print(f"{job['id']} succeeded: {job['fine_tuned_model']}")
         return 0
@@ -40,11 +41,11 @@ def follow(service: Service, job: dict[str, Any]) -> int:
     return 1
 
 
-def change(service: Service, job: dict[str, Any]) -> dict[str, Any]:
+def change(service: Service, job: Json) -> Json:
     return service.get(f"/fine_tuning/jobs/{job['id']}", wait=WAIT_SECONDS, since=job["palate"]["version"])
 
 
-def newest(service: Service, job: dict[str, Any]) -> dict[str, float]:
+def newest(service: Service, job: Json) -> Json:
     """The last figure of each kind that the last few steps have."""
     step = (job["palate"]["progress"] or {}).get("step") or 0
     if not step:
@@ -54,12 +55,12 @@ def newest(service: Service, job: dict[str, Any]) -> dict[str, float]:
     return {name: values[0] for name, values in last.items() if values}
 
 
-def patiently(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def patiently(ask: Callable[[Service, Json], Json], service: Service, job: Json) -> Json:
     """Through a restart of the service: the job goes on meanwhile."""
     deadline = time.monotonic() + AWAY_SECONDS
     while True:
         try:
-            return ask()
+            return ask(service, job)
         except Unavailable:
             if time.monotonic() > deadline:
                 raise

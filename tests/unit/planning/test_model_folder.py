@@ -1,0 +1,207 @@
+"""Each way in which a model's folder can be unusable, planted in a copy of a real one."""
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.contract.errors import BadModel
+from planning import model_folder, weights
+from tests.models import make_tiny_model
+
+Spoil = Callable[[Path], object]
+CONFIG, TOKENIZER, TEMPLATE = "config.json", "tokenizer.json", "chat_template.jinja"
+SINGLE, INDEX = weights.SINGLE, weights.INDEX
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def folder(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "model"))
+
+
+def change(folder: Path, name: str, **fields: Any) -> None:
+    """Sets these keys of a JSON file; None removes one."""
+    known = json.loads((folder / name).read_text()) | fields
+    (folder / name).write_text(json.dumps({key: value for key, value in known.items() if value is not None}))
+
+
+def header_of(path: Path) -> tuple[dict[str, Any], bytes]:
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def write_tensors(path: Path, header: object, data: bytes) -> None:
+    told = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(told)) + told + data)
+
+
+def split(folder: Path, *, leave_out: int = 0) -> None:
+    """The single file as two and an index, which names all but `leave_out` of the tensors."""
+    header, data = header_of(folder / SINGLE)
+    header.pop("__metadata__", None)
+    names = list(header)
+    shards = {f"model-0000{n + 1}-of-00002.safetensors": names[n::2] for n in range(2)}
+    for shard, mine in shards.items():
+        told, body = {}, b""
+        for name in mine:
+            begin, end = header[name]["data_offsets"]
+            told[name] = {**header[name], "data_offsets": [len(body), len(body) + end - begin]}
+            body += data[begin:end]
+        write_tensors(folder / shard, told, body)
+    (folder / SINGLE).unlink()
+    by_name = {name: shard for shard, mine in shards.items() for name in mine}
+    kept = dict(list(by_name.items())[leave_out:])
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": kept}))
+
+
+def reheader(edit: Callable[[dict[str, Any]], object]) -> Spoil:
+    def spoil(folder: Path) -> None:
+        header, data = header_of(folder / SINGLE)
+        edit(header)
+        write_tensors(folder / SINGLE, header, data)
+
+    return spoil
+
+
+def first(header: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(value for name, value in header.items() if name != "__metadata__")
+    return found
+
+
+def cut(by: int) -> Spoil:
+    def spoil(folder: Path) -> None:
+        content = (folder / SINGLE).read_bytes()
+        (folder / SINGLE).write_bytes(content[: len(content) - by if by > 0 else -by])
+
+    return spoil
+
+
+def only_a_pickle(folder: Path) -> None:
+    (folder / SINGLE).rename(folder / "pytorch_model.bin")
+
+
+def link_out(folder: Path) -> None:
+    (folder / TOKENIZER).rename(folder.parent / "elsewhere.json")
+    (folder / TOKENIZER).symlink_to(folder.parent / "elsewhere.json")
+
+
+def no_template(folder: Path) -> None:
+    (folder / TEMPLATE).unlink()
+
+
+def deep_code(folder: Path) -> None:
+    (folder / "inner").mkdir()
+    (folder / "inner" / "modeling.py").write_text("raise SystemExit('was run')")
+
+
+SPOILED: list[tuple[str, str, Spoil]] = [
+    ("folder_missing", "gone", shutil.rmtree),
+    ("config_missing", "gone", lambda f: (f / CONFIG).unlink()),
+    ("config_invalid", "no JSON", lambda f: (f / CONFIG).write_text("{")),
+    ("config_invalid", "a list", lambda f: (f / CONFIG).write_text("[]")),
+    ("config_invalid", "no type", lambda f: change(f, CONFIG, model_type=None)),
+    ("config_invalid", "no architecture", lambda f: change(f, CONFIG, architectures=[])),
+    ("config_invalid", "no context", lambda f: change(f, CONFIG, max_position_embeddings=None)),
+    ("model_safetensors_missing", "only a pickle", only_a_pickle),
+    ("model_safetensors_missing", "a shard", lambda f: (split(f), next(f.glob("*-of-*")).unlink())),
+    ("safetensors_invalid", "index short", lambda f: split(f, leave_out=1)),
+    ("safetensors_invalid", "index no JSON", lambda f: (split(f), (f / INDEX).write_text("x"))),
+    ("safetensors_invalid", "index empty", lambda f: (split(f), (f / INDEX).write_text("{}"))),
+    (
+        "safetensors_invalid",
+        "index leaves",
+        lambda f: (split(f), change(f, INDEX, weight_map={"a": "../x.safetensors"})),
+    ),
+    ("safetensors_invalid", "both", lambda f: (f / INDEX).write_text('{"weight_map": {"a": "b.safetensors"}}')),
+    ("safetensors_invalid", "a tail", lambda f: (f / SINGLE).write_bytes((f / SINGLE).read_bytes() + b"x")),
+    ("safetensors_invalid", "huge header", lambda f: (f / SINGLE).write_bytes(b"\xff" * 64)),
+    ("safetensors_invalid", "no JSON", lambda f: write_tensors(f / SINGLE, b"\x80\x02K\x01.", b"")),
+    ("safetensors_invalid", "a list", lambda f: write_tensors(f / SINGLE, [], b"")),
+    ("safetensors_invalid", "no tensor", lambda f: write_tensors(f / SINGLE, {}, b"")),
+    ("safetensors_invalid", "a name twice", lambda f: write_tensors(f / SINGLE, b'{"a": {}, "a": {}}', b"")),
+    ("safetensors_invalid", "shape", reheader(lambda h: first(h)["shape"].append(2))),
+    ("safetensors_invalid", "type", reheader(lambda h: first(h).update(dtype="F33"))),
+    ("safetensors_invalid", "negative", reheader(lambda h: first(h).update(data_offsets=[-4, 0]))),
+    ("safetensors_invalid", "a hole", reheader(lambda h: h.pop(next(n for n in h if n != "__metadata__")))),
+    ("safetensors_truncated", "the last byte", cut(1)),
+    ("safetensors_truncated", "in the header", cut(-100)),
+    ("safetensors_truncated", "four bytes", cut(-4)),
+    ("safetensors_truncated", "empty", lambda f: (f / SINGLE).write_bytes(b"")),
+    ("tokenizer_missing", "gone", lambda f: (f / TOKENIZER).unlink()),
+    ("tokenizer_missing", "no JSON", lambda f: (f / TOKENIZER).write_text("{")),
+    ("chat_template_missing", "gone", no_template),
+    ("chat_template_missing", "blank", lambda f: (f / TEMPLATE).write_text(" \n")),
+    ("remote_code_refused", "config", lambda f: change(f, CONFIG, auto_map={"AutoModel": "x.Y"})),
+    ("remote_code_refused", "tokenizer", lambda f: change(f, "tokenizer_config.json", init={"auto_map": {}})),
+    ("remote_code_refused", "other", lambda f: (f / "extra.json").write_text('[{"auto_map": null}]')),
+    ("remote_code_refused", "file", deep_code),
+    ("symlink_refused", "link", link_out),
+]
+
+
+@pytest.mark.parametrize(("code", "spoil"), [pytest.param(c, s, id=f"{c}-{name}") for c, name, s in SPOILED])
+def test_an_unusable_folder_is_refused_with_its_place(folder: Path, code: str, spoil: Spoil) -> None:
+    spoil(folder)
+    with pytest.raises(BadModel) as refusal:
+        model_folder.check(folder)
+    assert refusal.value.code == code
+    assert str(folder) in refusal.value.message
+    assert refusal.value.message.endswith(".")
+
+
+def test_the_facts_of_a_whole_folder(folder: Path) -> None:
+    header, _ = header_of(folder / SINGLE)
+    size = sum((e["data_offsets"][1] - e["data_offsets"][0]) // 4 for n, e in header.items() if n != "__metadata__")
+    assert model_folder.check(folder).model_dump() == {
+        "parameters": size,
+        "dtype": "float32",
+        "architecture": "LlamaForCausalLM",
+        "context_length": 256,
+        "vocab_size": 320,
+        "hidden_size": 64,
+        "layers": 2,
+    }
+
+
+def test_a_split_model_has_the_facts_of_the_whole_one(folder: Path) -> None:
+    whole = model_folder.check(folder)
+    split(folder)
+    assert model_folder.check(folder) == whole
+
+
+@pytest.mark.parametrize("where", ["given", "configuration", "named default"])
+def test_the_template_may_stand_elsewhere(folder: Path, where: str) -> None:
+    template = (folder / TEMPLATE).read_text()
+    no_template(folder)
+    if where == "configuration":
+        change(folder, "tokenizer_config.json", chat_template=template)
+    if where == "named default":
+        named = [{"name": "tool_use", "template": "x"}, {"name": "default", "template": template}]
+        change(folder, "tokenizer_config.json", chat_template=named)
+    assert model_folder.check(folder, chat_template=where == "given").layers == 2
+
+
+def test_a_tokenizer_may_be_a_configuration_and_its_vocabulary(folder: Path) -> None:
+    (folder / TOKENIZER).unlink()
+    (folder / "vocab.json").write_text('{"auto_map": 1}')  # a token, not a setting
+    (folder / "merges.txt").write_text("")
+    assert model_folder.check(folder).vocab_size == 320
+
+
+def test_only_what_belongs_to_the_model_is_taken(folder: Path) -> None:
+    for name in ("pytorch_model.bin", ".hidden.json", "other.safetensors"):
+        (folder / name).write_bytes(b"x")
+    (folder / "README.md").write_text("of the model")
+    assert {path.as_posix() for path in model_folder.files(folder)} == {
+        *(CONFIG, TOKENIZER, TEMPLATE, SINGLE, "README.md", "generation_config.json", "tokenizer_config.json")
+    }
