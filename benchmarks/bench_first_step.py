@@ -5,6 +5,7 @@ the same trainer on the same spec started by hand: what the service adds is the 
 """
 
 import json
+import os
 import shlex
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ MODEL = "bench/tiny"
 WARM_ROUNDS = 3
 DEADLINE_SECONDS = 180.0
 HYPERPARAMETERS = {"max_steps": 1, "batch_size": 8, "max_length": 128}
+AS_LAUNCHED = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 # A phase ends at the moment that is named first for it.
 PHASES = {
     "checked": "file checked (until the inspection begins)",
@@ -148,7 +150,9 @@ def by_hand(spec: dict[str, Any], space: Path) -> float:
     words = [each.format(python=sys.executable, ranks=spec["world_size"], spec=path) for each in shlex.split(TORCHRUN)]
     run = Run(time.time())
     with (space / "output").open("wb") as output:
-        process = subprocess.Popen(words, stdout=output, stderr=output, cwd=live.ROOT)
+        process = subprocess.Popen(
+            words, env={**os.environ, **AS_LAUNCHED}, stdout=output, stderr=output, cwd=live.ROOT
+        )
     watch(space, run)
     if process.wait() or "stepped" not in run.moments:
         raise SystemExit((space / "output").read_text())
