@@ -6,10 +6,10 @@ INDEX ?=
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet $(if $(INDEX),--index-url $(INDEX))
 STAMP = .venv/.installed
 BIN = .venv/bin
-LIGHT = -n 2 --dist loadgroup -m "not slow and not gpu"
+LIGHT = -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports up slow gpu bench openapi clean
+.PHONY: help setup demo test check lint types imports up bench openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,12 +17,12 @@ help: ## this list
 setup: $(STAMP) ## everything into .venv (once; again when pyproject.toml or constraints.txt changed)
 
 $(STAMP): pyproject.toml constraints.txt tests/e2e/openai1.txt
-	@echo "Setting up .venv (about 3 GB of wheels on a GPU machine, 0.5 GB on CPU) ..."
+	@echo "Setting up .venv (on a GPU machine: gigabytes of wheels) ..."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@start=$$(date +%s); \
 	$(PIP) torch==2.13.0 && \
 	PIP_CONSTRAINT=constraints.txt $(PIP) setuptools wheel ninja && \
-	PIP_CONSTRAINT=constraints.txt DS_BUILD_OPS=0 $(PIP) --no-build-isolation -e ".[api,worker,trainer,local,dev]" && \
+	PIP_CONSTRAINT=constraints.txt DS_BUILD_OPS=0 $(PIP) --no-build-isolation -e ".[api,trainer,local,dev]" && \
 	(test -x .venv-openai1/bin/python || $(PYTHON) -m venv .venv-openai1) && \
 	.venv-openai1/bin/python -m pip --disable-pip-version-check install --quiet $(if $(INDEX),--index-url $(INDEX)) -r tests/e2e/openai1.txt && \
 	touch $(STAMP) && echo "Set up in $$(( $$(date +%s) - start )) s."
@@ -46,12 +46,6 @@ types: setup ## mypy, strict
 
 imports: setup ## the doors between the rooms
 	@$(BIN)/lint-imports
-
-slow: setup ## the tests that make test leaves out
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests
-
-gpu: setup ## the tests that need a CUDA device
-	@$(BIN)/python -m pytest -m gpu tests
 
 bench: setup ## every benchmark, figures to the terminal (benchmarks/RESULTS.md keeps them)
 	@for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
