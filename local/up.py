@@ -83,11 +83,11 @@ class Service:
 
     def start(self) -> None:
         """Parts, schema, key, then API and worker; returns when the API can do work."""
+        memory = self.home.recall()
+        memory.port = choose_port(self.asked_port, memory.port, self.host)
         self.stack.start()
         url = self.stack.environment["DATABASE_URL"]
         upgrade(url)
-        memory = self.home.recall()
-        memory.port = choose_port(self.asked_port, memory.port, self.host)
         memory.api_key = project_key(url, memory)
         self.home.remember(memory)
         known = programs.environment(self.home.path, self.stack.environment, memory.node)

@@ -1,0 +1,172 @@
+"""The command line against a real service; the trainer is the scripted one, all else is what ships."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.e2e.live import Live, triples
+from tests.models import CHAT_TEMPLATE, make_tiny_model
+
+PALATE = (sys.executable, "-m", "cli.main")
+TRAINER = f"{{python}} {ROOT}/tests/scripted_trainer.py --spec {{spec}}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Live]:
+    made = Live(tmp_path_factory.mktemp("cli") / "home", PALATE_TRAINER_COMMAND=TRAINER)
+    made.start()
+    try:
+        made.palate("models", "add", "tiny/llama", str(folder))
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+    path.write_bytes(triples(24))
+    return path
+
+
+def test_a_folder_becomes_a_model_and_comes_back_the_same(live: Live, folder: Path, tmp_path: Path) -> None:
+    assert "tiny/llama" in live.palate("models", "list").stdout
+    assert "tiny/llama" in [model.id for model in live.user.sdk.models.list()]
+    pulled = tmp_path / "pulled"
+    assert "6 fetched" in live.palate("pull", "tiny/llama", str(pulled)).stdout
+    assert {p.name: p.read_bytes() for p in pulled.iterdir()} == {p.name: p.read_bytes() for p in folder.iterdir()}
+
+    spoiled = pulled / "model.safetensors"
+    content = spoiled.read_bytes()
+    spoiled.write_bytes(content[:-1] + b"!")
+    (pulled / "config.json.part").write_bytes(b"left by a killed pull")
+    (pulled / "config.json").unlink()
+    assert "2 fetched" in live.palate("pull", "tiny/llama", str(pulled)).stdout
+    assert spoiled.read_bytes() == content
+    assert not list(pulled.glob("*.part"))
+    assert "0 fetched" in live.palate("pull", "tiny/llama", str(pulled)).stdout
+
+
+def test_a_template_given_beside_the_folder_is_stored_with_it(live: Live, folder: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    make_tiny_model(bare, template=None)
+    refused = live.palate("models", "add", "bare", str(bare), good=False)
+    assert refused.returncode == 1
+    assert "--chat-template" in refused.stderr
+    given = tmp_path / "given.jinja"
+    given.write_text(CHAT_TEMPLATE)
+    live.palate("models", "add", "bare", str(bare), "--chat-template", str(given))
+    live.palate("pull", "bare", str(tmp_path / "pulled"))
+    assert (tmp_path / "pulled" / "chat_template.jinja").read_text() == CHAT_TEMPLATE
+    assert not (bare / "chat_template.jinja").exists()
+
+
+def test_a_model_of_a_project_is_seen_by_that_project(live: Live, folder: Path, tmp_path: Path) -> None:
+    other = live.another_user("painters")
+    live.palate("models", "add", "private", str(folder), "--project", "painters")
+    assert "private" in [model.id for model in other.sdk.models.list()]
+    assert "private" not in [model.id for model in live.user.sdk.models.list()]
+    assert "No model 'private'" in live.palate("pull", "private", str(tmp_path / "x"), good=False).stderr
+    assert "painters" in live.palate("projects", "list").stdout
+    other.close()
+
+
+def test_a_revoked_key_is_refused(live: Live) -> None:
+    token = live.palate("keys", "create", "--name", "for a test").stdout.strip()
+    key_id = token.split("_")[1]
+    assert "for a test" in live.palate("keys", "list", "--project", "default").stdout
+    live.palate("keys", "revoke", key_id)
+    listed = live.palate("keys", "list").stdout.splitlines()
+    assert "revoked" in next(line for line in listed if line.startswith(key_id))
+    environment = {**live.environment, "PALATE_BASE_URL": live.url, "PALATE_API_KEY": token}
+    refused = subprocess.run(
+        [*PALATE, "watch", "ftjob-x"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert refused.returncode == 1
+    assert "wrong or revoked" in refused.stderr
+
+
+def test_training_is_followed_to_its_end_and_its_model_pulled(live: Live, pairs: Path, tmp_path: Path) -> None:
+    probe = json.dumps({"steps": 4})
+    command = ("train", str(pairs), "--model", "tiny/llama", "--suffix", "s", "--probe", probe, "--watch")
+    done = live.palate(*command, "--validation", str(pairs))
+    lines = done.stdout.splitlines()
+    job = next(line for line in lines if line.startswith("ftjob-"))
+    assert "succeeded  step 4/4  loss" in done.stdout
+    model = live.user.job(job)["fine_tuned_model"]
+    assert lines[-1] == f"{job} succeeded: {model}"
+    live.palate("pull", model, str(tmp_path / "model"))
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert live.palate("watch", job).stdout.splitlines()[-1] == lines[-1]
+
+
+def test_a_job_that_fails_says_why(live: Live, pairs: Path) -> None:
+    probe = json.dumps({"steps": 4, "at": {"2": "exit:71"}})
+    failed = live.palate("train", str(pairs), "--model", "tiny/llama", "--probe", probe, "--watch", good=False)
+    assert failed.returncode == 1
+    job = next(line for line in failed.stdout.splitlines() if line.startswith("ftjob-"))
+    assert f"{job} failed: {live.user.job(job)['error']['message']}" in failed.stderr
+
+
+def test_a_file_that_is_uploaded_already_is_named_by_its_id(live: Live) -> None:
+    file_id = live.user.upload(triples(24, seed=1))
+    done = live.palate("train", file_id, "--model", "tiny/llama", "--probe", json.dumps({"steps": 1}))
+    assert live.user.succeeded(done.stdout.splitlines()[-1])["training_file"] == file_id
+
+
+def test_a_refused_file_is_told_line_by_line(live: Live, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(triples(20) + b'{"prompt": "p", "chosen": "c"}\n{"prompt"\n')
+    refused = live.palate("train", str(path), "--model", "tiny/llama", good=False)
+    assert refused.returncode == 1
+    assert "bad.jsonl was refused" in refused.stderr
+    assert "line 21: " in refused.stderr
+    assert "line 22: json_invalid: " in refused.stderr
+    assert "24 pairs" not in refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("train", "no-such.jsonl", "--model", "tiny/llama"), "There is no file no-such.jsonl"),
+        (("train", "file-none", "--model", "tiny/llama"), "file-none"),
+        (("watch", "ftjob-none"), "ftjob-none"),
+        (("pull", "none", "x"), "No model 'none'"),
+        (("keys", "revoke", "none"), "No key none"),
+        (("keys", "create", "--project", "none"), "No project 'none'"),
+    ],
+)
+def test_what_is_not_there_is_one_sentence(live: Live, command: tuple[str, ...], said: str) -> None:
+    refused = live.palate(*command, good=False)
+    assert refused.returncode == 1
+    assert said in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_an_operator_names_another_deployment_by_its_database(live: Live, database_url: str, tmp_path: Path) -> None:
+    def palate(*command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*PALATE, *command, "--home", str(live.home)],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": database_url},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    assert "revision" in palate("migrate").stdout
+    assert palate("projects", "list").stdout == ""
+    assert palate("projects", "create", "elsewhere").returncode == 0
+    assert "elsewhere" in palate("projects", "list").stdout
+    assert "elsewhere" not in live.palate("projects", "list").stdout
