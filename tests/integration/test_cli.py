@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 from tests.e2e.live import Live, triples
 from tests.models import CHAT_TEMPLATE, make_tiny_model
 
+pytestmark = pytest.mark.xdist_group("cli")  # one service for all of them
 PALATE = (sys.executable, "-m", "cli.main")
 TRAINER = f"{{python}} {ROOT}/tests/scripted_trainer.py --spec {{spec}}"
 
