@@ -80,8 +80,8 @@ def words(run: Outcome) -> str:
         f'<div><p class="who"><span class="chip flat">not preferred</span></p><p>{rejected}</p></div></div></article>'
         '<p class="text">Direct preference optimization needs no reward model and no reinforcement learning. It asks '
         "how probable each ending is under the model in training, compared with the model as it was at the start. "
-        "Each step makes the preferred ending a little more probable by that measure and the other one less, and it "
-        "pushes hardest where the model still has the order wrong.</p>"
+        "Each step widens the gap between the two by that measure, in favour of the preferred one, and it pushes hardest "
+        "where the model still has the order wrong.</p>"
         '<p class="text">The comparison with the start is what keeps it from forgetting how to write. A second, small '
         "term keeps the preferred endings themselves probable, so that it does not win by making both worse.</p>"
         "</section>"

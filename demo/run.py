@@ -22,7 +22,7 @@ SHOWN = 3
 HYPERPARAMETERS: dict[str, Any] = {
     "beta": 0.1,
     "learning_rate": 1e-3,
-    "nll_weight": 2.0,
+    "nll_weight": 4.0,
     "batch_size": 16,
     "n_epochs": 1,
 }
