@@ -73,16 +73,16 @@ def words(run: Outcome) -> str:
     opening, chosen, rejected = (escape(text) for text in run.example)
     return (
         "<section><h2>What happened in between</h2>"
-        '<p class="text">One of the training pairs: an opening, and two endings that are alike in length and in '
-        "punctuation. Only what they say differs.</p>"
+        '<p class="text">One of the training pairs: an opening, and two endings. The two kinds are alike in length '
+        "and both ask questions; what tells them apart is what they say.</p>"
         f'<article class="card story"><p class="opening">{opening}</p><div class="pair">'
         f'<div><p class="who"><span class="chip good">✓ preferred</span></p><p>{chosen}</p></div>'
         f'<div><p class="who"><span class="chip flat">not preferred</span></p><p>{rejected}</p></div></div></article>'
         '<p class="text">Direct preference optimization needs no reward model and no reinforcement learning. It asks '
         "how probable each ending is under the model in training, compared with the model as it was at the start. "
-        "Each step widens the gap between the two by that measure, in favour of the preferred one, and it pushes hardest "
-        "where the model still has the order wrong.</p>"
-        '<p class="text">The comparison with the start is what keeps it from forgetting how to write. A second, small '
+        "Each step widens the gap between the two by that measure, in favour of the preferred one, and it pushes "
+        "hardest where the model still has the order wrong.</p>"
+        '<p class="text">The comparison with the start is what keeps it from forgetting how to write. A second '
         "term keeps the preferred endings themselves probable, so that it does not win by making both worse.</p>"
         "</section>"
     )

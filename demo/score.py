@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from demo.data import Pair
 from demo.grammar import Opening, faithful, kind
@@ -17,6 +18,7 @@ MAX_NEW_TOKENS = 80
 
 def score(folder: Path, pairs: Sequence[Pair], sampled: int, shown: Sequence[Opening], seed: int = 0) -> Score:
     """Everything the demo says of one model: `sampled` endings at temperature 1, greedy ones for `shown`."""
+    logging.disable_progress_bar()
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     chosen = logps(model, tokenizer, [(pair.opening.text, pair.chosen) for pair in pairs])
