@@ -101,6 +101,7 @@ class _Check:
             self._format = detect((raw.line, row) for raw, row in sample)
             for raw, row in sample:
                 self._convert(raw, row, self._format)
+            self._tally.in_order()
             sample.clear()
             if ended:
                 return

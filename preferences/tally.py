@@ -36,6 +36,10 @@ class Tally:
         if len(self.errors) < self._limits.errors:
             self.errors.append(_line_error(raw, fault, self._limits.excerpt))
 
+    def in_order(self) -> None:
+        """By line: of the rows that the format is detected from, those that are no JSON were refused first."""
+        self.errors.sort(key=lambda error: error.line)
+
     def take(self, raw: RawRow, pair: Pair, draft: Draft) -> None:
         counts = self.counts
         counts.pairs += 1

@@ -13,10 +13,11 @@ from trainer import gate, stop
 from trainer.batches import Row, deal, global_batch
 from trainer.course import Course
 from trainer.failures import Diverged
-from trainer.losses import moved, negative_log_likelihood, preference, rewards, share, wins
+from trainer.losses import Moved, moved, negative_log_likelihood, preference, rewards, share, wins
 from trainer.milestones import Milestones
 from trainer.schedule import learning_rate, steps_per_epoch
 from trainer.scorer import collate
+from trainer.world import World
 
 # Sums over pairs, in this order; then four numbers that are no means.
 FIGURES = (
@@ -54,13 +55,15 @@ def train_step(course: Course, step: int, resume_due: bool) -> list[float]:
     rows = deal(batch, course.pairs.longest, world.rank, world.size, spec.micro_batch_size)
     sums = torch.zeros(RESUME + 1, dtype=torch.float64, device=world.device)
     distances: list[float] = []
+    differences: list[float] = []
     for number, row in enumerate(rows, start=1):
         first = step == 1 and number == 1
-        figures, per_token = run_row(course, row, len(batch), last=number == len(rows), compare=first)
+        figures, h, per_token = run_row(course, row, len(batch), last=number == len(rows), compare=first)
         if row.weight:
             sums[: len(figures)] += figures
             if step == 1:
                 distances += per_token.flatten().tolist()
+                differences += h.difference.tolist()
     sums[GRADIENT] = engine.squared_gradient_norm()
     sums[STOP] = stop.wanted(spec.workspace, world.rank)
     sums[RESUME] = resume_due and world.leads
@@ -69,17 +72,20 @@ def train_step(course: Course, step: int, resume_due: bool) -> list[float]:
         what = "gradient" if math.isfinite(totals[0]) else "loss"
         raise Diverged(f"The {what} is not a finite number at step {step}: try a lower learning rate.", step=step)
     if step == 1:
-        everyone = torch.tensor([h for part in world.gather(distances) for h in part])
-        gate.same_reference(everyone, spec.settings)
-        gate.right_loss(totals[PREFERENCE] / len(batch), spec.settings)
+        gate.same_reference(from_all(world, distances), spec.settings)
+        gate.right_loss(totals[PREFERENCE] / len(batch), from_all(world, differences), spec.settings)
     engine.update(learning_rate(step, course.total, spec.settings))
     course.progress.step = step
     course.progress.tokens += int(totals[TOKENS])
     return [*totals, float(len(batch))]
 
 
-def run_row(course: Course, row: Row, batch_pairs: int, last: bool, compare: bool) -> tuple[Tensor, Tensor]:
-    """Forward and backward of a micro-batch. Returns sums over its pairs (FIGURES, preference, tokens), h a token."""
+def from_all(world: World, numbers: list[float]) -> Tensor:
+    return torch.tensor([number for part in world.gather(numbers) for number in part])
+
+
+def run_row(course: Course, row: Row, batch_pairs: int, last: bool, compare: bool) -> tuple[Tensor, Moved, Tensor]:
+    """Forward and backward of a micro-batch. Sums over its pairs (FIGURES, preference, tokens); h; h a token."""
     world, engine, settings = course.world, course.engine, course.spec.settings
     batch = collate([course.pairs.train[i] for i in row.pairs], world.device)
     reference = course.reference.train[list(row.pairs)].to(world.device)
@@ -99,7 +105,8 @@ def run_row(course: Course, row: Row, batch_pairs: int, last: bool, compare: boo
         columns = (loss, chosen, rejected, chosen - rejected, accurate, policy[:, 0], policy[:, 1], nll, preferred)
         figures = [column.detach().double().sum() for column in columns]
         tokens = torch.tensor(float(batch.tokens), dtype=torch.float64, device=world.device)
-        return torch.stack([*figures, tokens]), (policy.detach() - reference) / lengths
+        still = moved(policy.detach(), reference)
+        return torch.stack([*figures, tokens]), still, torch.stack(still, dim=1) / lengths
 
 
 def tell(course: Course, totals: list[float], durations: deque[float]) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import botocore.session
@@ -18,11 +18,11 @@ from botocore.loaders import Loader
 from core import settings
 from core.contract.errors import NotFound, Unavailable
 from core.contract.manifest import Manifest, ManifestMismatch
+from core.objects.parts import PART_BYTES, by_parts, read_parts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PART_BYTES = 8 << 20
 READ_BYTES = 1 << 20
 PRESIGNED_SECONDS = 3_600
 DELETE_BATCH = 1_000
@@ -126,7 +126,7 @@ class Store:
         upload: str | None = None
         tags: list[str] = []
         try:
-            for part in _by_parts(chunks):
+            for part in by_parts(chunks):
                 digest.update(part)
                 total += len(part)
                 if upload is None and len(part) < PART_BYTES:
@@ -152,7 +152,7 @@ class Store:
 
     def put_file(self, key: str, path: Path, *, progress: Progress | None = None) -> Stored:
         with path.open("rb") as stream:
-            return self.put_stream(key, _read(stream), progress=progress)
+            return self.put_stream(key, read_parts(stream), progress=progress)
 
     def put(self, key: str, body: bytes) -> Stored:
         """A small object, in one request."""
@@ -318,26 +318,6 @@ def _bare_session() -> botocore.session.Session:
     session = botocore.session.Session()
     session.register_component("data_loader", _loader())
     return session
-
-
-def _read(stream: BinaryIO) -> Iterator[bytes]:
-    while chunk := stream.read(PART_BYTES):
-        yield chunk
-
-
-def _by_parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of exactly PART_BYTES, but the last."""
-    buffer = bytearray()
-    for chunk in chunks:
-        if not buffer and len(chunk) == PART_BYTES:
-            yield chunk
-            continue
-        buffer += chunk
-        while len(buffer) >= PART_BYTES:
-            yield bytes(buffer[:PART_BYTES])
-            del buffer[:PART_BYTES]
-    if buffer:
-        yield bytes(buffer)
 
 
 @contextmanager

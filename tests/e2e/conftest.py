@@ -95,7 +95,7 @@ def spotless(inside: Store, live: Live, user: User) -> Iterator[None]:
         uploads = s3.list_multipart_uploads(Bucket=inside.bucket).get("Uploads", [])
         return rows, files, objects, [each["Key"] for each in uploads]
 
-    s3 = boto3.client("s3", endpoint_url=live.parts["S3_ENDPOINT_URL"])
+    s3 = boto3.session.Session().client("s3", endpoint_url=live.parts["S3_ENDPOINT_URL"])
     before = seen()
     yield
     until(lambda: seen() == before, "what was there before the test, and nothing else", 20)

@@ -112,6 +112,11 @@ class User:
         return {entry["path"]: entry["sha256"] for entry in listed["data"]}
 
 
+def interruptible() -> None:
+    """In the child: a shell starts what runs in the background with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Live:
     """One home. `start` returns when the service is ready, `stop` when every process of it is gone."""
 
@@ -131,6 +136,7 @@ class Live:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=interruptible,
             )
         connection = self.home / "connection.json"
 

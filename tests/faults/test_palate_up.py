@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.live import Live, processes_of, triples
+from tests.e2e.live import Live, interruptible, processes_of, triples
 from tests.waiting import until
 
 GONE_SECONDS = 5.0
@@ -152,6 +152,7 @@ def test_a_signal_while_it_starts_leaves_nothing(number: signal.Signals, tmp_pat
             env=made.environment,
             stdout=log,
             stderr=log,
+            preexec_fn=interruptible,
         )
     until(lambda: (made.home / "postgres.new").exists() or child(made.home, "/weed "), "the parts being started")
     process.send_signal(number)

@@ -180,7 +180,7 @@ def base_model(tenant: Tenant, store: Store) -> str:
 @pytest.fixture
 def spotless(store: Store, environment: dict[str, str]) -> Iterator[None]:
     """After the test neither an intake nor an unfinished upload nor an object of it is left."""
-    s3 = boto3.client("s3", endpoint_url=environment["S3_ENDPOINT_URL"])
+    s3 = boto3.session.Session().client("s3", endpoint_url=environment["S3_ENDPOINT_URL"])
     before = {each.key for each in store.list("files/")}
 
     def clean() -> bool:

@@ -230,3 +230,12 @@ def test_half_of_the_rows_broken_is_still_told_by_line():
 def test_every_code_of_a_row_has_a_case():
     told = {code for _, code, _ in CASES.values()} | {code for _, _, code, _ in OTHER}
     assert told | {"json_invalid", "utf8_invalid", "line_too_long"} == set(HINTS)
+
+
+def test_errors_stand_in_the_order_of_the_file():
+    rows = [json.dumps(triple(n)).encode() for n in range(12)]
+    rows[2] = b'{"prompt": "x", "chosen": 3, "rejected": "y"}'
+    rows[4] = b"{"
+    report = check(b"\n".join(rows), format=None)
+    assert [(error.line, error.code) for error in report.errors] == [(3, "field_type"), (5, "json_invalid")]
+    assert "the first on line 3 (field_type)" in report.error.message

@@ -1,0 +1,99 @@
+"""Whoever runs a job may be killed: it goes on by itself and ends with the undisturbed run's weights, bit for bit."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.live import Live, processes_of, triples
+from tests.launch import alone
+from tests.models import make_tiny_model
+from tests.waiting import until
+
+pytestmark = pytest.mark.xdist_group("ranks")
+STEPS = 60
+SETTINGS = {"batch_size": 8, "n_epochs": 50, "max_steps": STEPS, "learning_rate": 1e-4}
+GONE_SECONDS = 5.0
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    """A resume point every five steps."""
+    made = Live(tmp_path / "home", PALATE_RESUME_STEPS="5")
+    with alone():
+        made.start()
+        made.palate("models", "add", "tiny", str(make_tiny_model(tmp_path / "model")))
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def test_a_job_survives_the_death_of_each_that_runs_it(live: Live) -> None:
+    file = live.user.upload(triples(80))
+    live.user.judged(file)
+    undisturbed = live.user.create("tiny", file, 2, **SETTINGS)
+    live.user.succeeded(undisturbed)
+
+    job = live.user.create("tiny", file, 2, **SETTINGS)
+    ranks = after_resume_point(live, job, attempt=1)
+    os.kill(next(pid for pid, command in ranks.items() if "torch.distributed.run" not in command), signal.SIGKILL)
+    all_gone(ranks)
+
+    ranks = after_resume_point(live, job, attempt=2)
+    os.kill(process(live, "worker.supervisor"), signal.SIGKILL)
+    all_gone(ranks)
+
+    after_resume_point(live, job, attempt=3)
+    os.kill(process(live, "celery -A worker"), signal.SIGKILL)  # training untouched, and `palate up` starts it again
+
+    step = live.user.step(job)
+    until(lambda: live.user.step(job) > step or live.user.job(job)["status"] != "running", "training to go on", 30)
+    live.user.close()
+    live.process.kill()
+    live.process.wait()
+    until(lambda: not processes_of(live.home), "the end of every process of this home", GONE_SECONDS)
+
+    live.start()
+    done = live.user.succeeded(job)
+    assert done["palate"]["attempt"]["number"] == 4, live.user.messages(job)
+    assert done["palate"]["attempt"]["resumed_from_step"] >= 5
+    assert live.user.weights(job) == live.user.weights(undisturbed)
+    said = live.user.messages(job)
+    assert sum("was interrupted" in message for message in said) == 3, said
+    shown = live.user.http.get(f"/fine_tuning/jobs/{job}/metrics").json()["step"]
+    assert shown == list(range(1, STEPS + 1)), "each step once, without a gap"
+
+
+def after_resume_point(live: Live, job: str, attempt: int) -> dict[int, str]:
+    """The trainer's processes (pid, command), once this attempt has left a resume point and trains on."""
+
+    def look() -> bool:
+        shown = live.user.job(job)["palate"]
+        if not shown["attempt"] or shown["attempt"]["number"] != attempt:
+            return False
+        began = shown["attempt"]["resumed_from_step"]
+        return began is not None and shown["progress"]["step"] >= began + 7
+
+    until(look, f"a resume point of attempt {attempt}", 90)
+    assert live.user.step(job) < STEPS, "too quick to be killed in the middle"
+    found = {pid: command for pid, command in processes_of(live.home).items() if "-m trainer" in command}
+    assert len(found) == 3, found
+    return found
+
+
+def process(live: Live, words: str) -> int:
+    return next(pid for pid, command in processes_of(live.home).items() if words in command)
+
+
+def all_gone(pids: dict[int, str]) -> None:
+    until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and alive(pid) for pid in pids), "ranks", 10)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
