@@ -31,6 +31,7 @@ def run(path: Path, host: str, port: int) -> int:
     """Until a signal ends it. From the main thread: every child dies with the thread that made it."""
     home = Home(path)
     with home.locked():
+        home.disconnect()  # a killed one leaves its own behind
         return Service(home, host, port).run()
 
 

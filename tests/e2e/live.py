@@ -127,6 +127,7 @@ class Live:
         self.environment |= QUICK | settings
 
     def start(self) -> None:
+        (self.home / "connection.json").unlink(missing_ok=True)  # left by one that was killed
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", "up", "--home", str(self.home)],

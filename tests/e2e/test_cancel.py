@@ -13,6 +13,7 @@ from tests.waiting import until
 
 VISIBLE_SECONDS = 2.0
 CANCEL_SECONDS = 2.0
+LEAVE_SECONDS = 2.0  # for two interpreters with torch and their launcher to end
 
 
 @pytest.mark.usefixtures("ranks")
@@ -30,8 +31,9 @@ def test_a_running_job_is_seen_and_stopped(live: Live, user: User) -> None:
     job = user.http.post("/fine_tuning/jobs", json=body).json()["id"]
     waits = user.create(MODEL, file, ranks=2)
     delays = seen_steps(live, user, job, 20)
+    print("DELAYS", max(delays.values()))
     assert max(delays.values()) < VISIBLE_SECONDS, delays
-    in_use(user, file, job)
+    in_use(user, file)
     until(lambda: len(user.http.get(f"/fine_tuning/jobs/{job}/checkpoints").json()["data"]) == 2, "two checkpoints")
     assert [each["rank"] for each in user.logs(job)["data"]] == [0, 1]
 
@@ -43,15 +45,13 @@ def test_a_running_job_is_seen_and_stopped(live: Live, user: User) -> None:
     ranks = {pid for pid, command in processes_of(live.home).items() if "-m trainer" in command}
     assert len(ranks) == 3  # the launcher too
     before = user.step(job)
-    asked = time.monotonic()
     answer = user.sdk.fine_tuning.jobs.cancel(job)
     assert (answer.status, answer.to_dict()["palate"]["phase"]) == ("running", "cancelling")
     again = user.sdk.fine_tuning.jobs.cancel(job)
     assert again.status in ("running", "cancelled")
-    stopped(live, user, job, asked, ranks)
+    stopped(live, user, job, ranks)
     assert user.job(job)["palate"]["attempt"]["number"] == 1
     assert user.step(job) >= before
-    assert not ranks & set(processes_of(live.home))
     kept(user, job)
     user.sdk.files.delete(file)
 
@@ -86,21 +86,23 @@ def time_of(events: Path, step: int) -> float:
     raise AssertionError(f"step {step} is shown, and the trainer never told of it")
 
 
-def in_use(user: User, file: str, job: str) -> None:
+def in_use(user: User, file: str) -> None:
     with pytest.raises(openai.ConflictError) as refused:
         user.sdk.files.delete(file)
     assert (refused.value.code, refused.value.response.headers["x-should-retry"]) == ("in_use", "false")
-    assert job in refused.value.message or "ftjob-" in refused.value.message
+    assert "ftjob-" in refused.value.message
 
 
-def stopped(live: Live, user: User, job: str, asked: float, ranks: set[int]) -> None:
-    """Within two seconds and a step the trainer is told; its ranks need a moment to leave."""
-    until(lambda: not ranks & set(processes_of(live.home)), "ranks", 15, every=0.02)
-    until(lambda: user.job(job)["status"] == "cancelled", "the cancelled job", 15)
-    took = time.monotonic() - asked
-    said = user.messages(job)
-    assert said[-1] == "Job cancelled."
-    assert took < 10, took
+def stopped(live: Live, user: User, job: str, ranks: set[int]) -> None:
+    """Nobody trains on after two seconds and a step; what is sealed is stored, then the job has ended."""
+    asked = time.monotonic()
+    until(lambda: not ranks & set(processes_of(live.home)), "the end of the ranks", 15, every=0.02)
+    gone = time.monotonic() - asked
+    print("GONE", gone)
+    assert gone < CANCEL_SECONDS + LEAVE_SECONDS
+    until(lambda: user.job(job)["status"] == "cancelled", "the cancelled job", 10)
+    print("CANCELLED", time.monotonic() - asked)
+    assert user.messages(job)[-1] == "Job cancelled."
 
 
 def kept(user: User, job: str) -> None:

@@ -111,3 +111,14 @@ def test_a_service_that_is_away_is_one_sentence() -> None:
 
     with pytest.raises(DemoFailed, match="did not answer GET"):
         service(away).metrics("ftjob-1")
+
+
+def test_a_cancel_is_asked_for_and_never_fails() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(f"{request.method} {request.url.path}")
+        raise httpx.ReadTimeout("slow", request=request)
+
+    service(answer).cancel("ftjob-1")
+    assert seen == ["POST /v1/fine_tuning/jobs/ftjob-1/cancel"]
