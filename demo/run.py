@@ -139,7 +139,11 @@ class Demo:
                     phase = str(job["palate"]["phase"] or job["status"]).replace("_", " ")
                     bar.at(progress.get("step") or 0, progress.get("total_steps") or 0, f"{phase}  {words}".strip())
 
-                job, metrics = service.follow(job, look)
+                try:
+                    job, metrics = service.follow(job, look)
+                except BaseException:
+                    service.cancel(job["id"])
+                    raise
             if job["status"] != "succeeded":
                 self.explain(service, job)
             telling.line(self.console, f"{job['id']}: {telling.step_words(metrics)}")
