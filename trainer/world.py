@@ -42,10 +42,6 @@ class World:
             dist.all_gather_object(things, thing, group=self.control)
         return things
 
-    def broadcast(self, thing: T) -> T:
-        """Rank 0's."""
-        return self.gather(thing)[0]
-
     def agree(self, error: Exception | None) -> None:
         """Raises the first rank's error on all ranks, so that none waits for one that gave up."""
         for found in self.gather(error):

@@ -57,18 +57,6 @@ def versions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     return {row.id: row.version for row in session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids)))}
 
 
-def queue_position(session: Session, job: Job) -> int:
-    """1 for the job that is claimed next."""
-    ahead = session.scalar(
-        select(func.count()).where(
-            Job.state == JobState.QUEUED,
-            (Job.priority > job.priority)
-            | ((Job.priority == job.priority) & (tuple_(Job.created_at, Job.id) < (job.created_at, job.id))),
-        )
-    )
-    return (ahead or 0) + 1
-
-
 def unfinished_of_file(session: Session, file_id: str) -> str | None:
     """The id of an unfinished job that uses the file."""
     return session.scalar(
