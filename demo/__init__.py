@@ -13,8 +13,8 @@ with the rates tried in a plain torch loop, 40 steps of 16 pairs, beta 0.1, thre
     learning rate 1e-3, nll_weight 2           1.00                     118 to 124 / 0 / 4 to 10
     learning rate 1e-3, nll_weight 4 (chosen)  1.00                     121 to 123 / 0 / 5 to 7
 
-Through the service, on 2 ranks: accuracy 1.00, 119 / 0 / 9, the job 27 s to 38 s and the whole demo 84 s to 93 s, other
-work going on beside it (of these the base model 42 s to 48 s; it is kept for the next time).
+Through the service, on 2 ranks: accuracy 1.00, 119 / 0 / 9, the job 27 s to 45 s and the whole demo 84 s to 118 s, other
+work going on beside it (a first run pays 42 s to 48 s of them for the base model, which is kept for the next time).
 
 Accuracy alone misleads (the third line is perfect by it): the demo shows samples and the chosen log-prob beside it.
 """

@@ -131,7 +131,11 @@ def learning(run: Outcome) -> str:
         Line("other", "flat", series(m, "rewards/rejected")),
     ]
     charts = (
-        ("Loss", curves("Loss", _ends(loss), [Line("loss", "ink", loss)]), "What each step makes smaller."),
+        (
+            "Loss",
+            curves("Loss", _ends(loss), [Line("loss", "ink", loss)]),
+            "What each step makes smaller, both terms together.",
+        ),
         (
             "Pairs in the right order",
             curves("Reward accuracy", _ends(accuracy), [Line("right", "good", accuracy)], [Mark("chance", 0.5)], True),
