@@ -39,6 +39,12 @@ def resolve(asked: DpoHyperparameters, *, pairs: int, max_length: int) -> Settin
     )
 
 
+def total_steps(settings: Settings, pairs: int) -> int:
+    """Optimizer steps of the run: an epoch's last, smaller batch is one too; `max_steps` only shortens."""
+    steps = -(-pairs // settings.batch_size) * settings.n_epochs
+    return steps if settings.max_steps is None else min(steps, settings.max_steps)
+
+
 def auto_batch(pairs: int, n_epochs: int) -> int:
     """Pairs a global batch, so that a run has about 20 steps: clamp(floor(pairs x epochs / 20), 1, 64)."""
     return max(1, min(MAX_BATCH, pairs * n_epochs // STEPS_WANTED))

@@ -15,7 +15,7 @@ from core.db.attempts import Lease
 from core.db.engine import transaction
 from core.db.tables import Job, Model, ResumePoint
 from core.objects.store import Progress, Store
-from planning.resolve import micro_batch, resolve
+from planning.resolve import micro_batch, resolve, total_steps
 from worker import cache
 from worker.workspace import Workspace
 
@@ -96,7 +96,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
     with transaction() as session:
         jobs.locked(session, lease.job_id)
         attempts.hold(session, lease, own.scaled(own.lease_seconds))
-        jobs.show(session, lease.job_id, resolved=echo(resolved, plan.spec))
+        jobs.show(session, lease.job_id, resolved=echo(resolved, plan.spec, plan.inspection.usable))
     return spec
 
 
@@ -109,8 +109,12 @@ def fetch(point: ResumePoint, space: Workspace, store: Store, progress: Progress
     return ResumeFrom(path=folder, manifest_digest=manifest.digest())
 
 
-def echo(resolved: Settings, spec: JobSpec) -> dict[str, object]:
+def echo(resolved: Settings, spec: JobSpec, pairs: int) -> dict[str, object]:
     """What the job shows as its hyperparameters once the run has started: numbers where `auto` stood."""
     multiplier = spec.dpo().learning_rate_multiplier
-    shown = json.loads(resolved.model_dump_json(exclude={"max_steps"} if resolved.max_steps is None else set()))
-    return {**shown, "learning_rate_multiplier": 1.0 if multiplier == "auto" else multiplier}
+    shown = json.loads(resolved.model_dump_json())
+    return {
+        **shown,
+        "max_steps": total_steps(resolved, pairs),
+        "learning_rate_multiplier": 1.0 if multiplier == "auto" else multiplier,
+    }

@@ -31,7 +31,6 @@ def test_a_running_job_is_seen_and_stopped(live: Live, user: User) -> None:
     job = user.http.post("/fine_tuning/jobs", json=body).json()["id"]
     waits = user.create(MODEL, file, ranks=2)
     delays = seen_steps(live, user, job, 20)
-    print("DELAYS", max(delays.values()))
     assert max(delays.values()) < VISIBLE_SECONDS, delays
     in_use(user, file)
     until(lambda: len(user.http.get(f"/fine_tuning/jobs/{job}/checkpoints").json()["data"]) == 2, "two checkpoints")
@@ -98,10 +97,8 @@ def stopped(live: Live, user: User, job: str, ranks: set[int]) -> None:
     asked = time.monotonic()
     until(lambda: not ranks & set(processes_of(live.home)), "the end of the ranks", 15, every=0.02)
     gone = time.monotonic() - asked
-    print("GONE", gone)
     assert gone < CANCEL_SECONDS + LEAVE_SECONDS
     until(lambda: user.job(job)["status"] == "cancelled", "the cancelled job", 10)
-    print("CANCELLED", time.monotonic() - asked)
     assert user.messages(job)[-1] == "Job cancelled."
 
 

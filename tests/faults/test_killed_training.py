@@ -47,10 +47,12 @@ def test_a_job_survives_the_death_of_each_that_runs_it(live: Live) -> None:
     all_gone(ranks)
 
     after_resume_point(live, job, attempt=3)
-    os.kill(process(live, "celery -A worker"), signal.SIGKILL)  # training untouched, and `palate up` starts it again
-
     step = live.user.step(job)
-    until(lambda: live.user.step(job) > step or live.user.job(job)["status"] != "running", "training to go on", 30)
+    os.kill(process(live, "celery -A worker"), signal.SIGKILL)  # `palate up` starts it again; the training goes on
+    until(lambda: live.user.step(job) > step, "training to go on", 30)
+    before = live.user.job(job)
+    assert (before["status"], before["palate"]["attempt"]["number"]) == ("running", 3)
+
     live.user.close()
     live.process.kill()
     live.process.wait()

@@ -46,6 +46,9 @@ def test_a_job_runs_to_a_model_that_is_stored(worker: "subprocess.Popen[bytes]",
     assert job.progress is not None
     assert job.progress["percent"] == 100
     assert len(job.result_files) == 2
+    assert job.resolved is not None
+    assert "auto" not in job.resolved.values()
+    assert (job.resolved["max_steps"], job.resolved["batch_size"]) == (20, 1)
     with transaction() as session:
         said = [event.message for event in events.page(session, job_id, None, 100)[0]]
         table = metrics.columns(session, job_id)

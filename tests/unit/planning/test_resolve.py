@@ -3,7 +3,7 @@
 import pytest
 
 from core.contract.job_spec import DpoHyperparameters
-from planning.resolve import auto_batch, micro_batch, resolve
+from planning.resolve import auto_batch, micro_batch, resolve, total_steps
 
 
 @pytest.mark.parametrize(("pairs", "epochs", "batch"), [(10, 1, 1), (200, 1, 10), (200, 3, 30), (100_000, 1, 64)])
@@ -28,3 +28,9 @@ def test_micro_batches_stay_within_a_rank_s_share_and_the_token_bound() -> None:
     assert micro_batch(3, 2, 128) == 2
     assert micro_batch(64, 1, 2048) == 2
     assert micro_batch(64, 1, 100_000) == 1
+
+
+@pytest.mark.parametrize(("max_steps", "steps"), [("auto", 12), (5, 5), (100, 12)])
+def test_the_last_batch_of_an_epoch_is_a_step_and_max_steps_only_shortens(max_steps: int | str, steps: int) -> None:
+    asked = DpoHyperparameters.model_validate({"batch_size": 8, "n_epochs": 3, "max_steps": max_steps})
+    assert total_steps(resolve(asked, pairs=26, max_length=64), 26) == steps
