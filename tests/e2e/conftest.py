@@ -1,6 +1,6 @@
 """One `palate up` for the whole folder; everything here runs in the one group of tests with ranks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -70,33 +70,52 @@ def ranks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="package")
+def store(live: Live) -> Iterator[Store]:
+    parts = live.parts
+    opened = Store(
+        endpoint_url=parts["S3_ENDPOINT_URL"],
+        bucket=parts["S3_BUCKET"],
+        access_key=parts["AWS_ACCESS_KEY_ID"],
+        secret_key=parts["AWS_SECRET_ACCESS_KEY"],
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="package")
+def uploads(live: Live) -> Iterator[Callable[[], list[str]]]:
+    """The keys of the store's unfinished multipart uploads."""
+    parts = live.parts
+    session = boto3.session.Session(parts["AWS_ACCESS_KEY_ID"], parts["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
+    s3 = session.client("s3", endpoint_url=parts["S3_ENDPOINT_URL"])
+    bucket = parts["S3_BUCKET"]
+    yield lambda: [each["Key"] for each in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    s3.close()
+
+
 @pytest.fixture
-def inside(live: Live, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """This process reads the service's own rows and objects."""
+def inside(live: Live, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process reads the service's own rows."""
     for name, value in live.parts.items():
         monkeypatch.setenv(name, value)
     forget()
-    store = Store.from_settings()
-    yield store
-    store.close()
+    yield
     db.configure(None)
     forget()
 
 
 @pytest.fixture
-def spotless(inside: Store, live: Live, user: User) -> Iterator[None]:
+def spotless(inside: None, store: Store, uploads: Callable[[], list[str]], user: User) -> Iterator[None]:
     """After the test there is no job, file, intake, unfinished upload or object more than before."""
 
     def seen() -> tuple[object, ...]:
         with transaction() as session:
             rows = session.query(Job).count(), session.query(Intake).count()
         files = [file.id for file in user.sdk.files.list()]
-        objects = [sorted(each.key for each in inside.list(prefix)) for prefix in ("files/", "models/")]
-        uploads = s3.list_multipart_uploads(Bucket=inside.bucket).get("Uploads", [])
-        return rows, files, objects, [each["Key"] for each in uploads]
+        objects = [sorted(each.key for each in store.list(prefix)) for prefix in ("files/", "models/")]
+        return rows, files, objects, uploads()
 
-    s3 = boto3.session.Session().client("s3", endpoint_url=live.parts["S3_ENDPOINT_URL"])
     before = seen()
     yield
     until(lambda: seen() == before, "what was there before the test, and nothing else", 20)
-    s3.close()

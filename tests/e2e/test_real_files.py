@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.live import Live, User
+from tests.launch import alone
 from tests.models import make_tiny_model
 
 DATA = ROOT.parent / "shared" / "data"
@@ -16,8 +18,8 @@ CONTEXT = 4096
 
 # name -> (records, pairs that the checks leave out, max_length in tokens of a tokenizer that knows few words)
 FILES = {
-    "orca-dpo.openai.jsonl": (284, 0, 1536),
-    "hh-helpful.train.jsonl.gz": (3000, 19, 256),
+    "orca-dpo.openai.jsonl": (284, 0, 1280),
+    "hh-helpful.train.jsonl.gz": (3000, 19, 192),
 }
 
 
@@ -31,26 +33,32 @@ def roomy(live: Live, tmp_path_factory: pytest.TempPathFactory) -> str:
     return ROOMY
 
 
+@pytest.fixture(scope="module")
+def jobs(user: User, roomy: str) -> Iterator[dict[str, str]]:
+    """A job on each file that is there, one rank each, side by side."""
+    with alone():
+        files = {name: user.upload(DATA / name, name) for name in FILES if (DATA / name).exists()}
+        settings = {"batch_size": 4, "max_steps": 2, "truncation": "drop"}
+        yield {name: user.create(roomy, file, max_length=FILES[name][2], **settings) for name, file in files.items()}
+
+
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.usefixtures("ranks")
-def test_a_real_file_becomes_a_model(user: User, roomy: str, name: str) -> None:
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    records, left_out, max_length = FILES[name]
-    file = user.judged(user.upload(path, name))
+def test_a_real_file_becomes_a_model(user: User, jobs: dict[str, str], name: str) -> None:
+    if name not in jobs:
+        pytest.skip(f"{DATA / name} is not there")
+    records, left_out, _ = FILES[name]
+    file = user.judged(user.job(jobs[name])["training_file"])
     assert file["status"] == "processed", file["status_details"]
     report = user.http.get(f"/files/{file['id']}/report").json()
     assert (report["counts"]["records"], report["counts"]["usable"]) == (records, records - left_out)
-    assert same_bytes(user, file["id"], path)
+    assert same_bytes(user, file["id"], DATA / name)
 
-    job = user.create(roomy, file["id"], batch_size=4, max_steps=2, max_length=max_length, truncation="drop")
-    done = user.succeeded(job)
+    done = user.succeeded(jobs[name])
     data = done["palate"]["data"]
     assert data["pairs"] + data["dropped"] == records - left_out
     assert 10 <= data["pairs"] < records - left_out
     assert done["palate"]["progress"]["step"] == done["palate"]["progress"]["total_steps"] == 2
-    assert len(user.weights(job)["model.safetensors"]) == 64
+    assert len(user.weights(jobs[name])["model.safetensors"]) == 64
 
 
 def same_bytes(user: User, file_id: str, path: Path) -> bool:
