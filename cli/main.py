@@ -3,7 +3,7 @@
 import sys
 
 from cli.arguments import parser
-from core.contract.errors import PalateError
+from core.contract.errors import BadInput, PalateError
 
 INTERRUPTED = 130
 
@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except PalateError as error:
-        say(error.message)
+        say(f"{error.message} ({error.code})" if isinstance(error, BadInput) else error.message)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left: Python would complain when it flushes
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """`palate models add` on a folder that cannot be used: one sentence, and nothing of it is stored."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_a_folder_that_cannot_be_used(live: Live, user: User, model_folder: Path
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("palate: ")
     assert words in lines[0]
+    assert re.search(r" \([a-z]+(_[a-z]+)+\)$", lines[0]), "the documented code stands last"
     assert "tiny/spoiled" not in [model.id for model in user.sdk.models.list()]
 
 
