@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.complaints import body_error
+from core.contract import choice
 from core.contract.errors import BadInput
 from core.contract.job_spec import JobSpec
 
@@ -17,9 +18,16 @@ def job_spec(body: Any) -> JobSpec:
     refuse_other_methods(body.get("method"))
     refuse_more_nodes(body.get("palate"))
     try:
-        return JobSpec.model_validate(body)
+        spec = JobSpec.model_validate(body)
     except ValidationError as error:
         raise body_error(JobSpec, body, error.errors(include_url=False, include_input=False)) from None
+    asked = spec.dpo()
+    choice.check_settings(asked, None if asked.loss == "auto" else asked.loss)
+    if "adapter" in spec.palate.export and asked.lora is None:
+        raise BadInput(
+            f"Only a LoRA run has an adapter; set `{choice.AT}.lora`, or leave `export` out.", param="palate.export"
+        )
+    return spec
 
 
 def refuse_other_methods(method: Any) -> None:

@@ -1,16 +1,33 @@
 """What planning knows of a model: read from its configuration and the headers of its weights."""
 
+import re
 from collections import Counter
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from planning.tensors import Tensor
 
 CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 HIDDEN = ("hidden_size", "n_embd", "d_model")
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
+INNER = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
+HEADS = ("num_attention_heads", "n_head", "num_heads")
+NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+class Matrix(BaseModel):
+    """The weights of `count` layers of one kind: `name` of the module, layer numbers as `*`; elements of one."""
+
+    name: str
+    rows: int
+    columns: int
+    count: int
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.columns
 
 
 class ModelFacts(BaseModel):
@@ -23,6 +40,17 @@ class ModelFacts(BaseModel):
     vocab_size: int | None
     hidden_size: int | None
     layers: int | None
+    intermediate_size: int | None = None
+    heads: int | None = None
+    matrices: list[Matrix] = []
+
+
+def known(stored: dict[str, Any]) -> ModelFacts | None:
+    """Of a model's row; None where it was stored without them."""
+    try:
+        return ModelFacts.model_validate(stored)
+    except ValidationError:
+        return None
 
 
 def facts(config: dict[str, Any], found: list[Tensor]) -> ModelFacts | None:
@@ -48,4 +76,20 @@ def facts(config: dict[str, Any], found: list[Tensor]) -> ModelFacts | None:
         vocab_size=first("vocab_size"),
         hidden_size=first(*HIDDEN),
         layers=first(*LAYERS),
+        intermediate_size=first(*INNER),
+        heads=first(*HEADS),
+        matrices=matrices(found),
     )
+
+
+def matrices(found: list[Tensor]) -> list[Matrix]:
+    """Every two-dimensional weight, those of like layers together; what is no linear layer has two dimensions too."""
+    counts = Counter(
+        (NUMBER.sub("*", tensor.name.removesuffix(".weight")), tensor.shape)
+        for tensor in found
+        if len(tensor.shape) == 2 and tensor.name.endswith(".weight")
+    )
+    return [
+        Matrix(name=name, rows=shape[0], columns=shape[1], count=count)
+        for (name, shape), count in sorted(counts.items())
+    ]

@@ -2,30 +2,30 @@
 
 from typing import TypeVar
 
-from core.contract.job_spec import Auto, DpoHyperparameters
-from core.contract.run_spec import Settings
+from core.contract.bands import rate_of
+from core.contract.job_spec import Auto, DpoHyperparameters, LoraOptions
+from core.contract.losses import LOSSES, LossName
+from core.contract.run_spec import Lora, Settings
 
 T = TypeVar("T", int, float)
 
-BASE_LEARNING_RATE = 1e-6
 MAX_BATCH = 64
 STEPS_WANTED = 20
+# Tokens that one forward of a rank is fed on a CPU: more is no faster there.
+CPU_ROW_TOKENS = 8_192
+# How often the row budget may be halved after a GPU ran out of memory.
+MAX_HALVINGS = 3
 
 
-def resolve(asked: DpoHyperparameters, *, pairs: int, max_length: int) -> Settings:
-    """`pairs` are those that can be used; `max_length` in tokens is the inspection's."""
-
-    def given(value: T | Auto, auto: T) -> T:
-        return auto if isinstance(value, str) else value
-
+def resolve(asked: DpoHyperparameters, *, pairs: int, max_length: int, loss: LossName = "sigmoid") -> Settings:
+    """`pairs` are the examples that can be used; `max_length` in tokens is the inspection's; `loss` as chosen
+    (core.contract.choice), which decides what its own settings are where nothing was asked."""
     n_epochs = given(asked.n_epochs, 1)
-    rate = BASE_LEARNING_RATE * given(asked.learning_rate_multiplier, 1.0)
+    own = {name: given(getattr(asked, name), auto) for name, auto in LOSSES[loss].auto.items()}
     return Settings(
-        loss="sigmoid",
-        beta=given(asked.beta, 0.1),
-        label_smoothing=given(asked.label_smoothing, 0.0),
-        nll_weight=given(asked.nll_weight, 0.0),
-        learning_rate=given(asked.learning_rate, rate),
+        loss=loss,
+        lora=None if asked.lora is None else resolve_lora(asked.lora),
+        learning_rate=rate_of(asked),
         lr_schedule="linear" if asked.lr_schedule == "auto" else asked.lr_schedule,
         warmup_ratio=given(asked.warmup_ratio, 0.1),
         weight_decay=given(asked.weight_decay, 0.0),
@@ -36,7 +36,18 @@ def resolve(asked: DpoHyperparameters, *, pairs: int, max_length: int) -> Settin
         max_length=max_length,
         truncation="drop" if asked.truncation == "auto" else asked.truncation,
         precision="fp32" if asked.precision == "auto" else asked.precision,
+        **own,
     )
+
+
+def resolve_lora(asked: LoraOptions) -> Lora:
+    r = given(asked.r, 16)
+    modules = None if asked.target_modules == "auto" else list(asked.target_modules)
+    return Lora(r=r, alpha=given(asked.alpha, 2.0 * r), dropout=given(asked.dropout, 0.0), target_modules=modules)
+
+
+def given(value: T | Auto, auto: T) -> T:
+    return auto if isinstance(value, str) else value
 
 
 def total_steps(settings: Settings, pairs: int) -> int:
@@ -50,7 +61,6 @@ def auto_batch(pairs: int, n_epochs: int) -> int:
     return max(1, min(MAX_BATCH, pairs * n_epochs // STEPS_WANTED))
 
 
-def micro_batch(batch_size: int, ranks: int, max_length: int) -> int:
-    """Pairs a rank and forward: a rank's share of the batch, at most about 8,192 padded tokens of both answers."""
-    share = -(-batch_size // ranks)
-    return max(1, min(share, 8, 8_192 // (2 * max_length) or 1))
+def halved(row_tokens: int, halvings: int) -> int:
+    """The row budget after `halvings` times out of GPU memory."""
+    return max(1, row_tokens >> halvings)

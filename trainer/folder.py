@@ -7,9 +7,7 @@ from typing import Any
 from core.contract.errors import BadModel
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-# What travels unchanged from the base model into every checkpoint, where it exists.
-COMPANIONS = (
-    "generation_config.json",
+TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -20,6 +18,8 @@ COMPANIONS = (
     "vocab.txt",
     "merges.txt",
 )
+# What travels unchanged from the base model into every checkpoint, where it exists.
+COMPANIONS = ("generation_config.json", *TOKENIZER)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -49,6 +49,14 @@ def context_length(folder: Path) -> int:
             if isinstance(holder.get(key), int):
                 return int(holder[key])
     raise BadModel("config.json of the model names no context length.", param="model")
+
+
+def vocabulary(folder: Path) -> int | None:
+    """Rows of the table of tokens, where config.json says it."""
+    found = config(folder)
+    inner = found.get("text_config")
+    rows = found.get("vocab_size", inner.get("vocab_size") if isinstance(inner, dict) else None)
+    return rows if isinstance(rows, int) else None
 
 
 def end_tokens(folder: Path) -> list[int]:

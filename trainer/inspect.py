@@ -5,11 +5,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from core.contract.errors import BadModel
-from core.contract.run_spec import Fatal, Inspection, InspectSpec, Lengths
+from core.contract.run_spec import Fatal, Fed, Inspection, InspectSpec, Lengths
 from trainer import folder, records
-from trainer.data import Pair, Tokenised, make_renderer, tokenise
+from trainer.data import Example, Tokenised, make_renderer, tokenise
 from trainer.render import Answer, Renderer
 
 PROBLEMS, PREVIEWS = 1000, 20
@@ -30,24 +31,60 @@ def inspect(spec: InspectSpec) -> Inspection:
         if bad.code not in FATAL_MODELS:
             raise
         return result.model_copy(update={"fatal": Fatal(code=bad.code, message=bad.message, param="model")})
-    found = tokenise(renderer, records.read(spec.data), limit, spec.truncation)
+    found = tokenise(renderer, records.read(spec.data), limit, spec.truncation, spec.loss)
     return describe(found, renderer, spec, context, limit)
 
 
 def describe(found: Tokenised, renderer: Renderer, spec: InspectSpec, context: int, limit: int) -> Inspection:
+    answers = [answer for example in found.examples for answer in example.answers]
     return Inspection(
-        records=len(found.pairs) + len(found.problems),
-        usable=len(found.pairs),
+        records=len({example.line for example in found.examples}) + len(found.problems),
+        usable=len(found.examples),
         max_length=limit,
         context_length=context,
         problems=found.problems[:PROBLEMS],
         problem_counts=dict(Counter(problem.code for problem in found.problems)),
-        lengths=lengths(found.pairs),
-        histogram=histogram([pair.longest for pair in found.pairs]),
-        tokens=sum(pair.tokens for pair in found.pairs),
-        previews=[preview(pair, renderer) for pair in found.pairs[:PREVIEWS]],
-        fatal=verdict(found, spec),
+        lengths=lengths(found.examples),
+        histogram=histogram([pair.longest for pair in found.examples]),
+        tokens=sum(pair.tokens for pair in found.examples),
+        fed=fed(found.examples),
+        scored_tokens=sum(end - start for answer in answers for start, end in answer.spans),
+        answers=len(answers),
+        squares=sum(len(answer.ids) ** 2 for answer in answers),
+        previews=[preview(example, renderer) for example in found.examples[:PREVIEWS]],
+        fatal=mismatch(found, folder.vocabulary(spec.model_dir)) or verdict(found, spec),
     )
+
+
+def mismatch(found: Tokenised, rows: int | None) -> Fatal | None:
+    """A token that the model's table of `rows` does not hold: the tokenizer is another model's."""
+    if rows is None:
+        return None
+    for example in found.examples:
+        most = max(max(answer.ids) for answer in example.answers)
+        if most >= rows:
+            message = (
+                f"The tokenizer makes token {most}, but the model knows {rows} tokens: they do not belong together. "
+                "Add the model again with the tokenizer that it was trained with."
+            )
+            return Fatal(code="tokenizer_mismatch", message=message, param="model", line=example.line)
+    return None
+
+
+def fed(examples: Sequence[Example]) -> dict[Literal["shared", "packed", "padded"], Fed]:
+    """The last token of an answer is never fed; a shared prompt is fed once (trainer.layouts)."""
+    if not examples:
+        return {}
+    packed = [example.tokens - len(example.answers) for example in examples]
+    shared = [
+        tokens - example.prefix * (len(example.answers) - 1) for tokens, example in zip(packed, examples, strict=True)
+    ]
+    padded = [(example.longest - 1) * len(example.answers) for example in examples]
+    return {
+        "shared": Fed(tokens=sum(shared), largest=max(shared)),
+        "packed": Fed(tokens=sum(packed), largest=max(packed)),
+        "padded": Fed(tokens=sum(padded), largest=max(padded)),
+    }
 
 
 def verdict(found: Tokenised, spec: InspectSpec) -> Fatal | None:
@@ -56,7 +93,7 @@ def verdict(found: Tokenised, spec: InspectSpec) -> Fatal | None:
         for problem in found.problems:
             if problem.code == "too_long":
                 return Fatal(code="too_long", message=problem.message, param="training_file", line=problem.line)
-    if not found.pairs:
+    if not found.examples:
         first = found.problems[0] if found.problems else None
         reason = f" The first reason: {first.message}" if first else ""
         return Fatal(
@@ -68,14 +105,14 @@ def verdict(found: Tokenised, spec: InspectSpec) -> Fatal | None:
     return None
 
 
-def lengths(pairs: Sequence[Pair]) -> dict[str, Lengths]:
+def lengths(pairs: Sequence[Example]) -> dict[str, Lengths]:
     """Tokens of prompt, answers, and pair (prompt + longer answer)."""
     if not pairs:
         return {}
     return {
         "prompt": spread([pair.prefix for pair in pairs]),
-        "chosen": spread([len(pair.chosen.ids) - pair.prefix for pair in pairs]),
-        "rejected": spread([len(pair.rejected.ids) - pair.prefix for pair in pairs]),
+        "chosen": spread([len(pair.answers[0].ids) - pair.prefix for pair in pairs]),
+        "rejected": spread([len(pair.answers[-1].ids) - pair.prefix for pair in pairs]),
         "pair": spread([pair.longest for pair in pairs]),
     }
 
@@ -98,13 +135,16 @@ def histogram(longest: list[int]) -> list[tuple[int, int]]:
     return sorted(counts.items())
 
 
-def preview(pair: Pair, renderer: Renderer) -> dict[str, object]:
-    return {
-        "line": pair.line,
-        "prompt": renderer.tokenizer.decode(pair.chosen.ids[: pair.prefix]),
-        "chosen": preview_answer(pair.chosen, pair.prefix, renderer),
-        "rejected": preview_answer(pair.rejected, pair.prefix, renderer),
-    }
+def preview(example: Example, renderer: Renderer) -> dict[str, object]:
+    """Pairs and single answers by the names of their fields, a list as `answers`, the preferred one first."""
+    shown = [preview_answer(answer, example.prefix, renderer) for answer in example.answers]
+    named: dict[str, object] = {"answers": shown}
+    if len(shown) == 1:
+        named = {"completion": shown[0], "label": example.label}
+    if len(shown) == 2:
+        named = {"chosen": shown[0], "rejected": shown[1]}
+    prompt = renderer.tokenizer.decode(example.answers[0].ids[: example.prefix])
+    return {"line": example.line, "prompt": prompt, **named}
 
 
 def preview_answer(answer: Answer, prefix: int, renderer: Renderer) -> dict[str, object]:

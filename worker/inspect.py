@@ -27,6 +27,7 @@ def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], No
         data=cache.canonical(store, payload["digest"], lambda _: alive()),
         max_length=payload["max_length"],
         truncation=payload["truncation"],
+        loss=payload.get("loss", "sigmoid"),
         out=folder / "inspection.json",
     )
     path = folder / "inspect.json"

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from core.contract.losses import LossName
+
 Auto = Literal["auto"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -14,12 +16,30 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+ModuleName = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")
+]
+
+
+class LoraOptions(Strict):
+    """Low-rank adaptation (Hu et al. 2021). auto: r 16, alpha 2 r, dropout 0, all linear layers but the head.
+
+    target_modules: names of linear layers, or the ends of their names (`q_proj`).
+    """
+
+    r: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
+    alpha: Annotated[float, Field(gt=0, le=4096)] | Auto = "auto"
+    dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
+    target_modules: Annotated[list[ModuleName], Field(min_length=1, max_length=64)] | Auto = "auto"
+
+
 class DpoHyperparameters(Strict):
     """Settings of the training itself. `auto` is resolved and echoed as a number when the run starts.
 
     beta, learning_rate, weight_decay: as in Rafailov et al. 2023; label_smoothing: the share of flipped labels
     (cDPO, Mitchell 2023); nll_weight: weight of the chosen answer's mean negative log-likelihood (RPO, Pang et al.
-    2024); batch_size: preference pairs a global batch; max_length: tokens of prompt + answer.
+    2024); batch_size: preference pairs a global batch; max_length: tokens of prompt + answer. Which of the settings a
+    loss uses, and what `auto` is for it: core.contract.losses.
     """
 
     beta: Annotated[float, Field(gt=0, le=100)] | Auto = "auto"
@@ -32,9 +52,17 @@ class DpoHyperparameters(Strict):
     weight_decay: Annotated[float, Field(ge=0, le=1)] | Auto = "auto"
     max_grad_norm: Annotated[float, Field(ge=0, le=1000)] | Auto = "auto"
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = "auto"
-    loss: Literal["sigmoid", "auto"] = "auto"
+    loss: LossName | Auto = "auto"
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] | Auto = "auto"
     nll_weight: Annotated[float, Field(ge=0, le=100)] | Auto = "auto"
+    margin_weight: Annotated[float, Field(ge=0, le=100)] | Auto = "auto"
+    simpo_gamma_ratio: Annotated[float, Field(ge=0, le=100)] | Auto = "auto"
+    ld_alpha: Annotated[float, Field(ge=0, le=1)] | Auto = "auto"
+    dpop_lambda: Annotated[float, Field(ge=0, le=1000)] | Auto = "auto"
+    orpo_lambda: Annotated[float, Field(gt=0, le=100)] | Auto = "auto"
+    desirable_weight: Annotated[float, Field(ge=0, le=1000)] | Auto = "auto"
+    undesirable_weight: Annotated[float, Field(ge=0, le=1000)] | Auto = "auto"
+    lora: LoraOptions | None = None
     max_length: Annotated[int, Field(ge=16, le=1_048_576)] | Auto = "auto"
     truncation: Literal["drop", "keep_end", "error", "auto"] = "auto"
     precision: Literal["fp32", "bf16", "auto"] = "auto"
@@ -77,12 +105,16 @@ class EvalPolicy(Strict):
 
 
 class PalateOptions(Strict):
-    """Everything about running a job that the fine-tuning API has no word for."""
+    """Everything about running a job that the fine-tuning API has no word for.
+
+    export: `model` is the whole model (an adapter merged into it), `adapter` the LoRA weights alone.
+    """
 
     resources: Resources = Resources()
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     eval: EvalPolicy = EvalPolicy()
+    export: Annotated[list[Literal["model", "adapter"]], Field(min_length=1, max_length=2)] = ["model"]
     probe_prompts: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=8192)]], Field(max_length=8)
     ] = []

@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.contract.losses import LossName
+
 
 class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -12,15 +14,40 @@ class Spec(BaseModel):
     v: Literal[1] = 1
 
 
-class Settings(BaseModel):
-    """The resolved settings of a run. Lengths in tokens, batch_size in pairs a global batch."""
+class Lora(BaseModel):
+    """Low-rank adaptation (Hu et al. 2021): W + alpha / r x B A. `target_modules` None: all linear layers but the head.
+
+    `dropout` is the only dropout of a run.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    loss: Literal["sigmoid"] = "sigmoid"
+    r: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    target_modules: list[str] | None = None
+
+
+class Settings(BaseModel):
+    """The resolved settings of a run. Lengths in tokens, batch_size in examples (mostly pairs) a global batch.
+
+    A setting that the loss does not use keeps its default (core.contract.losses says which it uses).
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    loss: LossName = "sigmoid"
     beta: float = 0.1
     label_smoothing: float = 0.0
     nll_weight: float = 0.0
+    margin_weight: float = 0.0
+    simpo_gamma_ratio: float = 0.5
+    ld_alpha: float = 0.5
+    dpop_lambda: float = 50.0
+    orpo_lambda: float = 0.1
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
+    lora: Lora | None = None
     learning_rate: float = 1e-6
     lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = 0.1
@@ -45,11 +72,16 @@ class ResumeFrom(BaseModel):
 
 
 class RunSpec(Spec):
-    """One attempt. `micro_batch_size` is pairs a rank and forward; `checkpoint_steps` and `eval_steps` are intervals.
+    """One attempt. `row_tokens`: at most so many tokens are fed in one forward of a rank (one example may need more);
+    `checkpoint_steps` and `eval_steps` are intervals.
+
+    `reference_key` names the reference (weights, dtype, scorer version); `reference_entries` are files of earlier
+    runs under that key, in which log-probabilities are looked up by the tokens they belong to.
 
     Layout of `workspace` (made by the worker, filled by the trainer):
     events.jsonl, stop (made by the worker: one word, cancel or drain), ranks/N.json {pid, start_time},
-    logs/rank-N.log, checkpoints/step-N/, resume/step-N/ (sealed = renamed from step-N.tmp, holding manifest.json).
+    logs/rank-N.log, checkpoints/step-N/, resume/step-N/, reference/new/ (sealed = renamed from NAME.tmp, holding
+    manifest.json).
     """
 
     run_id: str = Field(description="names the rendezvous, never anything exported")
@@ -63,7 +95,11 @@ class RunSpec(Spec):
     world_size: int = 1
     seed: int = 0
     settings: Settings
-    micro_batch_size: int = 4
+    row_tokens: int = 8192
+    layout: Literal["auto", "shared", "packed", "padded"] = "auto"
+    reference_key: str = ""
+    reference_entries: list[Path] = []
+    export: list[Literal["model", "adapter"]] = ["model"]
     checkpoint_steps: int | None = Field(default=None, description="None: at each epoch's end")
     eval_steps: int | None = Field(default=None, description="None: with each checkpoint")
     resume_steps: int = 50
@@ -80,6 +116,7 @@ class InspectSpec(Spec):
     data: Path
     max_length: int | None = Field(default=None, description="None: min(context of the model, 2048)")
     truncation: Literal["drop", "keep_end", "error"] = "drop"
+    loss: LossName = Field(default="sigmoid", description="decides what an example is made of")
     out: Path
 
 
@@ -99,8 +136,18 @@ class Lengths(BaseModel):
     max: int
 
 
+class Fed(BaseModel):
+    """Tokens that a layout feeds: of all usable examples once, without padding between them; of the largest one."""
+
+    tokens: int
+    largest: int
+
+
 class Inspection(BaseModel):
-    """What a run will see. `usable` pairs remain of `records`; `fatal` refuses the job: code, message, param, line."""
+    """What a run will see. `usable` examples (pairs, lists or single answers, as the loss wants) of `records`.
+
+    `fatal` refuses the job: code, message, param, line.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -113,9 +160,18 @@ class Inspection(BaseModel):
     problem_counts: dict[str, int] = {}
     lengths: dict[str, Lengths] = Field(default={}, description="prompt, chosen, rejected, pair")
     histogram: list[tuple[int, int]] = Field(default=[], description="(upper bound of prompt + longer answer, pairs)")
-    tokens: int = Field(default=0, description="of all usable pairs: prompt + chosen + prompt + rejected")
-    previews: list[dict[str, object]] = Field(default=[], description="20 pairs: text, token ids, loss mask")
+    tokens: int = Field(default=0, description="of all usable examples: each answer with its prompt")
+    fed: dict[Literal["shared", "packed", "padded"], Fed] = Field(default={}, description="what each layout feeds")
+    scored_tokens: int = Field(default=0, description="of all usable examples: those that the loss sees")
+    answers: int = Field(default=0, description="sequences of all usable examples")
+    squares: int = Field(default=0, description="sum over all answers of (tokens of prompt + answer) squared")
+    previews: list[dict[str, object]] = Field(default=[], description="20 examples: text, token ids, loss mask")
     fatal: "Fatal | None" = None
+
+    @property
+    def dropped(self) -> int:
+        """Records that fell out."""
+        return sum(self.problem_counts.values())
 
 
 class Fatal(BaseModel):

@@ -1,16 +1,21 @@
 """From validating_files to queued: first the files' checks, then the inspection of file + model + length."""
 
 import hashlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from core.contract import bands, choice
+from core.contract.errors import BadInput
 from core.contract.job_spec import DpoHyperparameters, JobSpec
+from core.contract.losses import LOSSES, LossName
+from core.contract.preference import Kind
 from core.contract.run_spec import Inspection
 from core.contract.states import FileStatus, JobState, Phase, TaskKind
-from core.db import jobs, tasks
+from core.db import events, jobs, tasks
 from core.db.events import NewEvent
 from core.db.tables import File, Job, Model
 from core.db.tables import Inspection as InspectionRow
@@ -34,6 +39,11 @@ def advance(session: Session, job_id: str) -> bool:
             return False
     if any(file.status != FileStatus.PROCESSED for file in files.values()):
         return False
+    try:
+        loss = suited(spec.dpo(), files)
+    except BadInput as refused:
+        jobs.fail(session, job, code=refused.code, message=refused.message, param=refused.param)
+        return False
     training, validation = files["training_file"], files.get("validation_file")
     if job.training_digest is None:
         session.execute(
@@ -46,8 +56,39 @@ def advance(session: Session, job_id: str) -> bool:
         )
         jobs.show(session, job.id, phase=Phase.INSPECTING)
     model = session.get_one(Model, job.model_id)
-    found = {param: inspect(session, file, model, spec.dpo()) for param, file in files.items()}
-    return decide(session, job, found)
+    found = {param: inspect(session, file, model, spec.dpo(), loss) for param, file in files.items()}
+    if not decide(session, job, found):
+        return False
+    warn(session, job, spec.dpo(), loss)
+    return True
+
+
+def suited(asked: DpoHyperparameters, files: Mapping[str, File]) -> LossName:
+    """The loss that runs on these files (by param, the training file first); BadInput where one cannot serve it.
+
+    What `auto` is, the training file decides.
+    """
+    loss = choice.loss_of(asked, kind_of(files["training_file"]))
+    for param, file in files.items():
+        fixed = asked if param == "training_file" else asked.model_copy(update={"loss": loss})
+        # Weights in held-out records change nothing that is learned.
+        columns = file.data_columns if param == "training_file" else ["margin"]
+        choice.check_data(fixed, kind_of(file), columns, param=param)
+    return loss
+
+
+def kind_of(file: File) -> Kind:
+    return cast(Kind, file.data_kind or "pair")
+
+
+def loss_of_job(session: Session, job: Job) -> LossName:
+    file = session.get_one(File, job.training_file)
+    return choice.loss_of(JobSpec.model_validate(job.spec).dpo(), kind_of(file))
+
+
+def warn(session: Session, job: Job, asked: DpoHyperparameters, loss: LossName) -> None:
+    found = bands.warnings(asked, loss)
+    events.append(session, job.id, *(NewEvent(text, level="warn", data={"param": param}) for param, text in found))
 
 
 def decide(session: Session, job: Job, found: dict[str, Inspection | None]) -> bool:
@@ -73,9 +114,9 @@ def decide(session: Session, job: Job, found: dict[str, Inspection | None]) -> b
                 session,
                 job,
                 code="too_few_pairs",
-                message=f"Only {inspection.usable} of {inspection.records} pairs can be used ({reasons}) with "
-                f"max_length {inspection.max_length}; at least {least} are needed. "
-                "Raise max_length or shorten the pairs.",
+                message=f"Only {inspection.usable} examples of {inspection.records} records can be used ({reasons}) "
+                f"with max_length {inspection.max_length}; at least {least} are needed. "
+                "Raise max_length or shorten the records.",
                 param=param,
             )
             return False
@@ -85,11 +126,11 @@ def decide(session: Session, job: Job, found: dict[str, Inspection | None]) -> b
         session,
         job,
         JobState.QUEUED,
-        NewEvent(f"Files validated: {training.usable} pairs, {training.records - training.usable} left out. Queued."),
+        NewEvent(f"Files validated: {training.usable} examples, {training.dropped} records left out. Queued."),
         phase=None,
         data={
             "pairs": training.usable,
-            "dropped": training.records - training.usable,
+            "dropped": training.dropped,
             "digest": job.training_digest,
         },
     )
@@ -115,35 +156,44 @@ def waiting_for_inspection(session: Session, payload: dict[str, Any], limit: int
     return list(session.scalars(query.order_by(Job.created_at).limit(limit)))
 
 
-def inspect(session: Session, file: File, model: Model, settings: DpoHyperparameters) -> Inspection | None:
+def inspect(session: Session, file: File, model: Model, asked: DpoHyperparameters, loss: LossName) -> Inspection | None:
     """The stored inspection; None when it is not there yet (then a task for it is)."""
-    payload = inspection_of(file.canonical_digest or "", model, settings)
-    key = inspection_key(payload)
-    row = session.get(InspectionRow, key)
-    if row is not None:
-        return Inspection.model_validate(row.result)
-    tasks.add(session, kind=TaskKind.INSPECT, subject=key, payload=payload)
-    return None
+    payload = inspection_of(file.canonical_digest or "", model, asked, loss)
+    found = known_inspection(session, payload)
+    if found is None:
+        tasks.add(session, kind=TaskKind.INSPECT, subject=inspection_key(payload), payload=payload)
+    return found
 
 
-def stored_inspection(session: Session, digest: str, model: Model, settings: DpoHyperparameters) -> Inspection:
+def stored_inspection(
+    session: Session, digest: str, model: Model, asked: DpoHyperparameters, loss: LossName = "sigmoid"
+) -> Inspection:
     """Of a queued job: it is there."""
-    row = session.get_one(InspectionRow, inspection_key(inspection_of(digest, model, settings)))
-    return Inspection.model_validate(row.result)
+    found = known_inspection(session, inspection_of(digest, model, asked, loss))
+    if found is None:
+        raise LookupError("a queued job has no inspection")
+    return found
 
 
-def inspection_of(digest: str, model: Model, settings: DpoHyperparameters) -> dict[str, Any]:
+def known_inspection(session: Session, payload: dict[str, Any]) -> Inspection | None:
+    row = session.get(InspectionRow, inspection_key(payload))
+    return None if row is None else Inspection.model_validate(row.result)
+
+
+def inspection_of(digest: str, model: Model, asked: DpoHyperparameters, loss: LossName) -> dict[str, Any]:
+    """What decides the result. All pairwise losses see the same examples."""
     return {
         "digest": digest,
         "model_id": model.id,
         "model_digest": model.digest,
-        "max_length": None if settings.max_length == "auto" else settings.max_length,
-        "truncation": "drop" if settings.truncation == "auto" else settings.truncation,
+        "max_length": None if asked.max_length == "auto" else asked.max_length,
+        "truncation": "drop" if asked.truncation == "auto" else asked.truncation,
+        "loss": "sigmoid" if LOSSES[loss].unit == "pair" else loss,
     }
 
 
 def inspection_key(payload: dict[str, Any]) -> str:
-    parts = [str(payload[name]) for name in ("digest", "model_digest", "max_length", "truncation")]
+    parts = [str(payload[name]) for name in ("digest", "model_digest", "max_length", "truncation", "loss")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -42,9 +42,7 @@ def create(
         session.refresh(earlier)
         return earlier, True
     model = known_model(session, project_id, spec.model)
-    known_file(session, project_id, spec.training_file, "training_file")
-    if spec.validation_file is not None:
-        known_file(session, project_id, spec.validation_file, "validation_file")
+    named_files(session, project_id, spec)
     gpus = spec.palate.resources.gpus
     job = Job(
         id=ids.job_id(),
@@ -130,6 +128,17 @@ def known_model(session: Session, project_id: str, name: str) -> Model:
             f"No model {name!r} here; GET /v1/models lists those you can use.", code="model_not_found", param="model"
         )
     return model
+
+
+def named_files(session: Session, project_id: str, spec: JobSpec) -> dict[str, File]:
+    """By param. BadInput for one that is not here, and where their checks are done already, for what cannot be
+    trained on them; else the same comes while the job is in validating_files."""
+    files = {"training_file": known_file(session, project_id, spec.training_file, "training_file")}
+    if spec.validation_file is not None:
+        files["validation_file"] = known_file(session, project_id, spec.validation_file, "validation_file")
+    if all(file.status == FileStatus.PROCESSED for file in files.values()):
+        admission.suited(spec.dpo(), files)
+    return files
 
 
 def known_file(session: Session, project_id: str, file_id: str, param: str) -> File:

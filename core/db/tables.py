@@ -82,6 +82,8 @@ class File(Table):
     report: Mapped[dict[str, Any] | None]
     canonical_digest: Mapped[str | None] = mapped_column(index=True)
     pairs: Mapped[int | None]
+    data_kind: Mapped[str | None]
+    data_columns: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     expires_at: Mapped[datetime | None] = mapped_column(index=True)
     deleted_at: Mapped[datetime | None]
@@ -147,6 +149,7 @@ class Job(Table):
     last_seq: Mapped[int] = mapped_column(server_default=text("0"))
     epoch: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     retries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    halvings: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     run_after: Mapped[datetime] = mapped_column(server_default=NOW)
     body_sha256: Mapped[str]
     retry_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
@@ -256,12 +259,28 @@ class ResumePoint(Table):
 
 
 class Inspection(Table):
-    """Key: file digest + model digest + max_length + truncation."""
+    """Key: file digest + model digest + max_length + truncation + loss (one for all that compare pairs)."""
 
     __tablename__ = "inspections"
     key: Mapped[str] = mapped_column(primary_key=True)
     result: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ReferenceEntry(Table):
+    """Log-probabilities under a reference: an object, found by `key` (weights, dtype, scorer version)."""
+
+    __tablename__ = "reference_entries"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    key: Mapped[str]
+    data_digest: Mapped[str]
+    object_key: Mapped[str]
+    bytes: Mapped[int]
+    sha256: Mapped[str]
+    sequences: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    __table_args__ = (Index("ix_reference_entries_found", "project_id", "key", "created_at"),)
 
 
 class Task(Table):
@@ -299,4 +318,5 @@ class Node(Table):
     name: Mapped[str] = mapped_column(primary_key=True)
     slots: Mapped[int] = mapped_column(Integer)
     task_slots: Mapped[int] = mapped_column(Integer)
+    facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -3,7 +3,9 @@
 import pytest
 
 from core.contract.job_spec import DpoHyperparameters
-from planning.resolve import auto_batch, micro_batch, resolve, total_steps
+from core.contract.losses import LOSSES, LossName
+from core.contract.run_spec import Lora
+from planning.resolve import auto_batch, halved, resolve, total_steps
 
 
 @pytest.mark.parametrize(("pairs", "epochs", "batch"), [(10, 1, 1), (200, 1, 10), (200, 3, 30), (100_000, 1, 64)])
@@ -23,11 +25,30 @@ def test_the_multiplier_scales_the_base_rate_and_a_rate_of_its_own_wins() -> Non
     assert resolve(both, pairs=40, max_length=8).learning_rate == 1e-4
 
 
-def test_micro_batches_stay_within_a_rank_s_share_and_the_token_bound() -> None:
-    assert micro_batch(16, 2, 128) == 8
-    assert micro_batch(3, 2, 128) == 2
-    assert micro_batch(64, 1, 2048) == 2
-    assert micro_batch(64, 1, 100_000) == 1
+@pytest.mark.parametrize("loss", LOSSES)
+def test_auto_is_the_losses_own(loss: LossName) -> None:
+    settings = resolve(DpoHyperparameters(), pairs=40, max_length=8, loss=loss)
+    assert settings.loss == loss
+    assert {name: getattr(settings, name) for name in LOSSES[loss].auto} == LOSSES[loss].auto
+
+
+def test_what_was_asked_wins_over_the_losses_own() -> None:
+    asked = DpoHyperparameters(loss="dpop", beta=0.7, dpop_lambda=5.0)
+    settings = resolve(asked, pairs=40, max_length=8, loss="dpop")
+    assert (settings.beta, settings.dpop_lambda, settings.nll_weight) == (0.7, 5.0, 0.0)
+
+
+def test_lora_has_a_rate_of_its_own_and_alpha_follows_the_rank() -> None:
+    settings = resolve(DpoHyperparameters.model_validate({"lora": {"r": 8}}), pairs=40, max_length=8)
+    assert settings.learning_rate == 1e-5
+    assert settings.lora is not None
+    assert (settings.lora.r, settings.lora.alpha, settings.lora.target_modules) == (8, 16.0, None)
+    assert resolve(DpoHyperparameters.model_validate({"lora": {}}), pairs=40, max_length=8).lora == Lora()
+
+
+def test_halving() -> None:
+    assert [halved(8_192, n) for n in range(4)] == [8_192, 4_096, 2_048, 1_024]
+    assert halved(1, 3) == 1
 
 
 @pytest.mark.parametrize(("max_steps", "steps"), [("auto", 12), (5, 5), (100, 12)])

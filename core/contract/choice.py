@@ -1,0 +1,91 @@
+"""Which loss a job runs, and whether its settings and its data suit that loss: one place for what is refused."""
+
+from collections.abc import Collection, Iterable
+
+from core.contract.errors import BadInput
+from core.contract.job_spec import DpoHyperparameters
+from core.contract.losses import LOSSES, OWN_SETTINGS, LossName
+from core.contract.preference import Kind
+
+AT = "method.dpo.hyperparameters"
+# What `auto` becomes for each kind of data.
+BY_KIND: dict[Kind, LossName] = {"pair": "sigmoid", "ranking": "sigmoid", "unpaired": "kto"}
+CANDIDATES = tuple(dict.fromkeys(BY_KIND.values()))
+WORDS: dict[Kind, str] = {
+    "pair": "pairs (chosen and rejected)",
+    "ranking": "rankings (answers with ranks)",
+    "unpaired": "single answers with a label",
+}
+# Fields of the data that change the loss of every record which has them.
+COLUMNS = ("weight", "confidence")
+
+
+def loss_of(asked: DpoHyperparameters, kind: Kind) -> LossName:
+    return BY_KIND[kind] if asked.loss == "auto" else asked.loss
+
+
+def check_settings(asked: DpoHyperparameters, loss: LossName | None) -> None:
+    """Raises BadInput for a setting that the loss does not use, or not with this value; None: not known yet."""
+    possible = CANDIDATES if loss is None else (loss,)
+    for name in sorted(OWN_SETTINGS):
+        if getattr(asked, name) != "auto" and not any(name in LOSSES[each].auto for each in possible):
+            users = [each for each, facts in LOSSES.items() if name in facts.auto]
+            raise BadInput(
+                f"Loss {spelled(possible)} does not use `{name}`; leave it out, or choose one that does: "
+                f"{', '.join(users)}.",
+                code="setting_not_used",
+                param=f"{AT}.{name}",
+            )
+    if loss == "exo_pair" and asked.label_smoothing == 0:
+        raise BadInput(
+            "Loss exo_pair needs a `label_smoothing` greater than 0 (auto: 0.001).",
+            code="out_of_range",
+            param=f"{AT}.label_smoothing",
+        )
+    if loss == "kto" and asked.desirable_weight == 0 and asked.undesirable_weight == 0:
+        raise BadInput(
+            "With both `desirable_weight` and `undesirable_weight` 0 nothing is learned; raise one.",
+            code="out_of_range",
+            param=f"{AT}.desirable_weight",
+        )
+
+
+def check_data(asked: DpoHyperparameters, kind: Kind, columns: Collection[str], *, param: str) -> LossName:
+    """The loss for data of this kind. Raises BadInput where it cannot be made of it; `param` names the file."""
+    loss = loss_of(asked, kind)
+    facts = LOSSES[loss]
+    where = param if asked.loss == "auto" else f"{AT}.loss"
+    if kind not in facts.data:
+        raise BadInput(
+            f"Loss {loss} needs {spelled(WORDS[each] for each in WORDS if each in facts.data)}; "
+            f"the file of `{param}` holds {WORDS[kind]}, which these losses take: {', '.join(takers(kind))}.",
+            code="loss_needs_other_data",
+            param=where,
+        )
+    check_settings(asked, loss)
+    for column in COLUMNS:
+        if column in columns and column not in facts.columns:
+            honest = [each for each in takers(kind) if column in LOSSES[each].columns]
+            others = f"use one that does ({', '.join(honest)}), or " if honest else ""
+            raise BadInput(
+                f"Records of the file of `{param}` carry `{column}`, which loss {loss} does not use: "
+                f"{others}remove that field from the data.",
+                code="loss_needs_other_data",
+                param=where,
+            )
+    if asked.margin_weight != "auto" and asked.margin_weight > 0 and "margin" not in columns:
+        raise BadInput(
+            f"`margin_weight` needs records with a margin (from scores), and the file of `{param}` has none; "
+            "leave it out.",
+            code="loss_needs_other_data",
+            param=f"{AT}.margin_weight",
+        )
+    return loss
+
+
+def takers(kind: Kind) -> list[LossName]:
+    return [name for name, facts in LOSSES.items() if kind in facts.data]
+
+
+def spelled(words: Iterable[str]) -> str:
+    return " or ".join(words)

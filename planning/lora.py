@@ -1,0 +1,62 @@
+"""LoRA against the model's own layers: which it adapts, how many weights that makes, and what cannot be adapted."""
+
+import re
+
+from core.contract.errors import BadInput
+from core.contract.run_spec import Lora
+from planning.facts import Matrix, ModelFacts
+
+PARAM = "method.dpo.hyperparameters.lora.target_modules"
+# The tables of a model, by the last part of their names; peft adapts them in ways that are not exported here.
+TABLES = frozenset(
+    "embed_tokens lm_head wte wpe embed_in embed_out word_embeddings embed_positions shared output_embeddings "
+    "tok_embeddings token_type_embeddings embeddings".split()
+)
+NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+SHOWN = 12
+
+
+def is_table(matrix: Matrix, facts: ModelFacts) -> bool:
+    return last(matrix.name) in TABLES or facts.vocab_size in (matrix.rows, matrix.columns)
+
+
+def last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def adapted(facts: ModelFacts, lora: Lora) -> list[Matrix]:
+    """The layers that get an adapter; without `target_modules` all linear layers but the head."""
+    linear = [each for each in facts.matrices if not is_table(each, facts)]
+    if lora.target_modules is None:
+        return linear
+    return [each for each in linear if any(matches(each, target) for target in lora.target_modules)]
+
+
+def matches(matrix: Matrix, target: str) -> bool:
+    """As peft does it: the module's whole name or the end of it. Layer numbers must be there."""
+    name = NUMBER.sub("*", target)
+    numbers = [int(each) for each in NUMBER.findall(target)]
+    if not (matrix.name == name or matrix.name.endswith("." + name)):
+        return False
+    return matrix.name.count("*") != 1 or all(number < matrix.count for number in numbers)
+
+
+def weights(facts: ModelFacts, lora: Lora) -> int:
+    """Trainable elements: r x (rows + columns) of each adapted layer."""
+    return sum(lora.r * (each.rows + each.columns) * each.count for each in adapted(facts, lora))
+
+
+def check(facts: ModelFacts, targets: list[str]) -> None:
+    """Raises BadInput for a target that is no layer of this model, or none that can be adapted."""
+    for number, target in enumerate(targets):
+        hit = [each for each in facts.matrices if matches(each, target)]
+        if not hit or any(is_table(each, facts) for each in hit):
+            known = sorted({last(each.name) for each in facts.matrices if not is_table(each, facts)})
+            what = (
+                f"`{target}` is a table of tokens, which LoRA does not adapt here"
+                if hit
+                else f"The model has no linear layer `{target}`"
+            )
+            raise BadInput(
+                f"{what}; it has {', '.join(known[:SHOWN])}.", code="lora_modules_unknown", param=f"{PARAM}.{number}"
+            )

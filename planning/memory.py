@@ -1,0 +1,116 @@
+"""Bytes that one rank needs, part by part, and the row budget that fits beside what does not depend on it.
+
+ZeRO-3 (Rajbhandari et al. 2020): weights, gradients and optimizer states are cut over the ranks. The activations of a
+row are kept whole for its backward: nothing is computed twice.
+"""
+
+from pydantic import BaseModel
+
+from core.contract.run_spec import Inspection, Settings
+from planning import lora
+from planning.facts import ModelFacts
+from planning.node import NodeFacts
+from planning.resolve import CPU_ROW_TOKENS, halved
+
+# Of a GPU's memory, what is left to the allocator's fragments and to the driver.
+USABLE = 0.9
+MOST_ROW_TOKENS = 65_536
+# What a process has before it loads a model (interpreter, torch, DeepSpeed; on a GPU its context): measured.
+RUNTIME_BYTES = {"cpu": 620 << 20, "cuda": 1_200 << 20}
+# The fused head (trainer.head): the tables it keeps for the backward, and the tiles at work.
+HEAD_KEPT_BYTES, HEAD_TILES_BYTES = 256 << 20, 96 << 20
+BYTES = {"fp32": 4, "bf16": 2}
+
+
+class Memory(BaseModel):
+    """Bytes of one rank. `activations` and `head` are those of a row of `row_tokens`."""
+
+    runtime: int
+    weights: int
+    gradients: int
+    optimizer: int
+    gathered: int
+    buckets: int
+    head: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.model_dump().values())
+
+
+def memory(facts: ModelFacts, settings: Settings, *, ranks: int, row_tokens: int, scored: int, device: str) -> Memory:
+    """`row_tokens` are fed at once, `scored` of them seen by the loss."""
+    width = BYTES[settings.precision]
+    trained = facts.parameters if settings.lora is None else lora.weights(facts, settings.lora)
+    hidden = facts.hidden_size or 1024
+    vocabulary = facts.vocab_size or 32_768
+    table = vocabulary * hidden
+    bucket = max(hidden * hidden, 1 << 20)
+    kept = min(HEAD_KEPT_BYTES, scored * vocabulary * width) if settings.lora is None else 0
+    tiles = min(HEAD_TILES_BYTES, 3 * scored * vocabulary * 4)
+    # The gradient of the head's weight is summed in fp32 before it joins the others.
+    head = kept + tiles + (table * 4 if settings.lora is None else 0)
+    return Memory(
+        runtime=RUNTIME_BYTES[device],
+        weights=(facts.parameters + (trained if settings.lora else 0)) * width // ranks,
+        gradients=4 * trained // ranks,
+        optimizer=12 * trained // ranks,
+        gathered=2 * largest(facts) * width if ranks > 1 else largest(facts) * width,
+        buckets=4 * bucket * 4,
+        head=head,
+        activations=row_tokens * token_bytes(facts, settings),
+    )
+
+
+def largest(facts: ModelFacts) -> int:
+    """Elements of the largest weight, which a forward gathers whole."""
+    sizes = [each.size for each in facts.matrices]
+    return max(sizes, default=(facts.vocab_size or 32_768) * (facts.hidden_size or 1024))
+
+
+def token_bytes(facts: ModelFacts, settings: Settings) -> int:
+    """Kept of one token for the backward: a layer's norms, projections and gated feed-forward, in every layer.
+
+    About 10 hidden states and 4 of the feed-forward's width (Korthikanti et al. 2022 count 17 for a plain layer whose
+    feed-forward is 4 hidden states wide, without attention scores, which are computed again).
+    """
+    hidden = facts.hidden_size or 1024
+    inner = facts.intermediate_size or 4 * hidden
+    a_layer = 10 * hidden + 4 * inner
+    return (a_layer * (facts.layers or 24) + 4 * hidden) * BYTES[settings.precision]
+
+
+def row_budget(
+    settings: Settings,
+    inspection: Inspection,
+    *,
+    ranks: int = 1,
+    facts: ModelFacts | None = None,
+    node: NodeFacts | None = None,
+    halvings: int = 0,
+) -> int:
+    """RunSpec.row_tokens: about 8,192 on a CPU, on a GPU what its memory has room for; halved after out-of-memory.
+
+    A halving starts from what a step really feeds a rank: halving a budget that nothing fills would change nothing.
+    """
+    budget = CPU_ROW_TOKENS
+    if node is not None and node.device == "cuda" and facts is not None and node.memory_bytes is not None:
+        budget = room(facts, settings, ranks=ranks, memory_bytes=node.memory_bytes)
+        budget = max(largest_example(inspection), min(budget, MOST_ROW_TOKENS))
+    if halvings:
+        share = -(-settings.batch_size // ranks) * largest_example(inspection)
+        budget = halved(min(budget, share), halvings)
+    return budget
+
+
+def room(facts: ModelFacts, settings: Settings, *, ranks: int, memory_bytes: int, device: str = "cuda") -> int:
+    """Tokens of the largest row that fits; 0 where the model alone does not."""
+    fixed = memory(facts, settings, ranks=ranks, row_tokens=0, scored=1 << 20, device=device).total
+    return max(0, int(USABLE * memory_bytes) - fixed) // token_bytes(facts, settings)
+
+
+def largest_example(inspection: Inspection) -> int:
+    """Tokens fed for the largest example, in the layout that shares least; without figures, two answers of the most."""
+    found = inspection.fed.get("packed")
+    return found.largest if found else 2 * inspection.max_length

@@ -1,0 +1,101 @@
+"""What is refused of a loss: settings that it does not use, data that cannot serve it."""
+
+from typing import Any
+
+import pytest
+
+from core.contract import bands
+from core.contract.choice import AT, check_data, check_settings, loss_of
+from core.contract.errors import BadInput
+from core.contract.job_spec import DpoHyperparameters
+from core.contract.losses import LOSSES, OWN_SETTINGS, LossName
+from core.contract.preference import Kind
+
+VALUES = dict.fromkeys(OWN_SETTINGS, 0.25)
+
+
+def asked(**settings: Any) -> DpoHyperparameters:
+    return DpoHyperparameters.model_validate(settings)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("setting", sorted(OWN_SETTINGS))
+def test_each_loss_takes_its_own_settings_and_no_other(loss: LossName, setting: str) -> None:
+    wanted = asked(loss=loss, **{setting: VALUES[setting]})
+    if setting in LOSSES[loss].auto:
+        check_settings(wanted, loss)
+        return
+    with pytest.raises(BadInput) as refused:
+        check_settings(wanted, loss)
+    assert (refused.value.code, refused.value.param) == ("setting_not_used", f"{AT}.{setting}")
+    users = [each for each, facts in LOSSES.items() if setting in facts.auto]
+    assert f"Loss {loss} " in refused.value.message
+    assert all(each in refused.value.message for each in users)
+
+
+def test_before_the_data_is_known_only_what_no_candidate_uses_is_refused() -> None:
+    check_settings(asked(desirable_weight=2.0), None)
+    check_settings(asked(label_smoothing=0.1), None)
+    with pytest.raises(BadInput, match="sigmoid or kto"):
+        check_settings(asked(ld_alpha=0.1), None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "param"),
+    [
+        ({"loss": "exo_pair", "label_smoothing": 0.0}, "label_smoothing"),
+        ({"loss": "kto", "desirable_weight": 0.0, "undesirable_weight": 0.0}, "desirable_weight"),
+    ],
+)
+def test_values_that_one_loss_cannot_have(settings: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        check_settings(asked(**settings), settings["loss"])
+    assert (refused.value.code, refused.value.param) == ("out_of_range", f"{AT}.{param}")
+
+
+@pytest.mark.parametrize(("kind", "loss"), [("pair", "sigmoid"), ("ranking", "sigmoid"), ("unpaired", "kto")])
+def test_auto_follows_the_data(kind: Kind, loss: LossName) -> None:
+    assert loss_of(asked(), kind) == loss
+    assert check_data(asked(), kind, [], param="training_file") == loss
+
+
+@pytest.mark.parametrize(("loss", "kind"), [("sigmoid", "unpaired"), ("kto", "ranking"), ("s_dpo", "unpaired")])
+def test_a_loss_that_the_data_cannot_serve(loss: LossName, kind: Kind) -> None:
+    with pytest.raises(BadInput) as refused:
+        check_data(asked(loss=loss), kind, [], param="training_file")
+    assert (refused.value.code, refused.value.param) == ("loss_needs_other_data", f"{AT}.loss")
+    assert all(name in refused.value.message for name, facts in LOSSES.items() if kind in facts.data)
+
+
+@pytest.mark.parametrize("column", ["weight", "confidence"])
+def test_columns_that_the_loss_would_ignore(column: str) -> None:
+    check_data(asked(), "pair", [column], param="training_file")
+    with pytest.raises(BadInput) as refused:
+        check_data(asked(loss="ipo"), "pair", [column], param="training_file")
+    assert refused.value.code == "loss_needs_other_data"
+    assert f"`{column}`" in refused.value.message
+    assert "sigmoid_norm" in refused.value.message
+
+
+def test_margins_are_in_nobodys_way_and_a_weight_of_them_needs_some() -> None:
+    check_data(asked(loss="ipo"), "pair", ["margin"], param="training_file")
+    check_data(asked(margin_weight=1.0), "pair", ["margin"], param="training_file")
+    with pytest.raises(BadInput, match="margin"):
+        check_data(asked(margin_weight=1.0), "pair", [], param="training_file")
+
+
+@pytest.mark.parametrize(
+    ("settings", "params"),
+    [
+        ({}, []),
+        ({"learning_rate": 5e-7}, []),
+        ({"learning_rate": 1e-3}, ["learning_rate"]),
+        ({"learning_rate": 1e-4, "lora": {}}, []),
+        ({"learning_rate_multiplier": 100.0}, ["learning_rate"]),
+        ({"beta": 50.0, "learning_rate": 1e-9}, ["learning_rate", "beta"]),
+        ({"beta": 5.0, "loss": "simpo"}, []),
+    ],
+)
+def test_what_is_warned_of(settings: dict[str, Any], params: list[str]) -> None:
+    found = bands.warnings(asked(**settings), settings.get("loss", "sigmoid"))
+    assert [param for param, _ in found] == [f"{AT}.{name}" for name in params]
