@@ -6,7 +6,9 @@ the manifest's digest is the one that the worker names, and each file's sha256 t
 """
 
 import importlib.metadata
+import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from core.contract import manifest
 from core.contract.errors import BadInput, PalateError
-from core.contract.manifest import FileEntry, Manifest, ManifestMismatch, sha256_file
-from core.contract.run_spec import ResumeFrom, RunSpec
-from trainer import seal, seed
+from core.contract.manifest import Manifest, ManifestMismatch
+from core.contract.run_spec import ResumeFrom, RunSpec, Settings
+from trainer import seal, seed, shards, universal
+from trainer.background import Background
+from trainer.emit import Emitter
 from trainer.engine import Engine
 from trainer.reference import Reference
 from trainer.world import World
@@ -24,48 +28,63 @@ from trainer.world import World
 KEEP = 2
 TAG = "state"
 # A run goes on only as the run that it was.
-SAME = ("world_size", "seed", "settings", "model_digest", "train_digest", "eval_digest")
+SAME = ("seed", "model_digest", "train_digest", "eval_digest")
 
 
-def identity(spec: RunSpec, world: World) -> dict[str, Any]:
-    """What must be equal to go on at all, and what else bitwise equality rests on."""
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "deepspeed")}
+def bitwise(spec: RunSpec, world: World, layout: str, reference: Reference) -> dict[str, Any]:
+    """What decides the bits of the rest beside the run itself; where all of it is equal, resumed equals straight."""
+    packages = ("torch", "transformers", "deepspeed", "peft")
     return {
-        **{key: spec.model_dump(mode="json")[key] for key in SAME},
-        "bitwise": {"micro_batch_size": spec.micro_batch_size, "device": world.device.type, "versions": versions},
+        "world_size": world.size,
+        "row_tokens": spec.row_tokens,
+        "layout": layout,
+        "device": world.device.type,
+        "reference_digest": reference.digest(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
     }
 
 
-def save(spec: RunSpec, world: World, engine: Engine, reference: Reference, progress: dict[str, Any]) -> Path:
-    """Sealed at resume/step-N; every rank writes and hashes, rank 0 names. `progress`: step, tokens, metrics."""
+def save(
+    spec: RunSpec,
+    world: World,
+    engine: Engine,
+    reference: Reference,
+    layout: str,
+    progress: dict[str, Any],
+    background: Background,
+    tell: Callable[[Path], None],
+) -> None:
+    """Copies what resume/step-N will hold and leaves; the background writes it, seals it, then calls `tell` (rank 0).
+
+    `progress`: step, tokens, metrics. All ranks call; no rank's thread needs another's main thread to go on.
+    """
+    background.room()
     final = spec.workspace / "resume" / f"step-{progress['step']}"
-    partial = final.with_name(final.name + ".tmp")
+    partial = seal.unfinished(final)
     if world.leads:
         seal.open_folder(final)
-        tensors = {"train": reference.train, "held_out": reference.held_out}
-        save_file(tensors, partial / "reference.safetensors")
     world.wait()
-    save_file(seed.state(), partial / f"rank-{world.rank}.safetensors")
-    engine.deepspeed.save_checkpoint(str(partial), tag=TAG, save_latest=False)
-    if world.leads:
-        for script in partial.glob("*.py"):
-            script.unlink()
-    world.wait()
-    files = [entry for part in world.gather(hashed(partial, world)) for entry in part]
-    if world.leads:
-        meta = {**identity(spec, world), "progress": progress, "reference_digest": reference.digest()}
-        seal.close_folder(partial, Manifest(files=sorted(files, key=lambda f: f.path), meta=meta))
-        prune(final.parent)
-    world.wait()
-    return final
+    taken = shards.take(engine.deepspeed, partial, TAG, exclude_frozen=spec.settings.lora is not None)
+    random = seed.state()
+    same = spec.model_dump(mode="json", include={*SAME, "settings"})
+    meta = {**same, "progress": progress, "bitwise": bitwise(spec, world, layout, reference)}
 
+    def write() -> None:
+        paths = shards.write(taken)
+        paths.append(partial / f"rank-{world.rank}.safetensors")
+        save_file(random, paths[-1])
+        if world.leads:
+            paths.append(partial / "reference.safetensors")
+            save_file(reference.parts(), paths[-1])
+        seal.write_part(partial, world.rank, paths)
+        if world.leads and seal.when_whole(partial, world.size, meta, lambda: background.abandoned):
+            prune(final.parent)
+            tell(final)
 
-def hashed(folder: Path, world: World) -> list[FileEntry]:
-    """This rank's share of the files."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())[world.rank :: world.size]
-    return [
-        FileEntry(path=p.relative_to(folder).as_posix(), bytes=p.stat().st_size, sha256=sha256_file(p)) for p in paths
-    ]
+    background.submit(write, shards.held(taken))
 
 
 def prune(folder: Path) -> None:
@@ -73,8 +92,7 @@ def prune(folder: Path) -> None:
     sealed = [path for path in folder.glob("step-*") if path.suffix != ".tmp"]
     for path in sorted(sealed, key=lambda p: int(p.name.removeprefix("step-")))[:-KEEP]:
         # Unsealed first: a half-deleted folder must not look whole.
-        doomed = path.rename(path.with_name(path.name + ".tmp"))
-        shutil.rmtree(doomed)
+        shutil.rmtree(path.rename(seal.unfinished(path)))
 
 
 def check(spec: RunSpec, world: World, source: ResumeFrom) -> Manifest:
@@ -83,16 +101,13 @@ def check(spec: RunSpec, world: World, source: ResumeFrom) -> Manifest:
     found = manifest.read(source.path)
     if found.digest() != source.manifest_digest:
         raise ManifestMismatch(f"The resume point's manifest is not {source.manifest_digest}.")
-    mine = identity(spec, world)
-    if found.meta.get("world_size") != world.size:
-        raise BadInput(
-            f"The resume point was written by {found.meta.get('world_size')} ranks and can go on with as many only; "
-            f"this run has {world.size}.",
-            code="resume_world_size",
-        )
-    for key in SAME:
-        if found.meta.get(key) != mine[key]:
-            raise BadInput(f"The resume point belongs to a run with another {key}.", code="resume_mismatch")
+    mine = spec.model_dump(mode="json", include=set(SAME))
+    other = [key for key in SAME if found.meta.get(key) != mine[key]]
+    # As settings, so that one which was added since then has its default.
+    if Settings.model_validate(found.meta.get("settings", {})) != spec.settings:
+        other.append("settings")
+    if other:
+        raise BadInput(f"The resume point belongs to a run with another {other[0]}.", code="resume_mismatch")
     try:
         manifest.verify(source.path, found.model_copy(update={"files": found.files[world.rank :: world.size]}))
     except ManifestMismatch as mismatch:
@@ -101,14 +116,53 @@ def check(spec: RunSpec, world: World, source: ResumeFrom) -> Manifest:
     return found
 
 
-def load(source: ResumeFrom, found: Manifest, world: World, engine: Engine) -> tuple[Reference, dict[str, Any]]:
-    """The reference and the progress; weights, moments and random state go where they belong."""
-    tensors = load_file(source.path / "reference.safetensors")
-    reference = Reference(tensors["train"], tensors["held_out"])
-    if reference.digest() != found.meta["reference_digest"]:
+def load(
+    spec: RunSpec, world: World, engine: Engine, layout: str, found: Manifest, emitter: Emitter
+) -> tuple[Reference, dict[str, Any]]:
+    """The reference and the progress of a resume point that was checked; weights, moments, random state go home.
+
+    Written by as many ranks: bit for bit. By another number: through DeepSpeed's universal layout, and a warning.
+    """
+    assert spec.resume_from
+    source = spec.resume_from.path
+    reference = Reference(**load_file(source / "reference.safetensors"))
+    then, now = found.meta["bitwise"], bitwise(spec, world, layout, reference)
+    if then["reference_digest"] != now["reference_digest"]:
         raise ManifestMismatch("The reference log-probabilities do not have the digest of the resume point.")
-    path, _ = engine.deepspeed.load_checkpoint(str(source.path), tag=TAG)
+    progress = dict(found.meta["progress"])
+    same_ranks = then["world_size"] == world.size
+    if not same_ranks:
+        source = universal.prepare(source / TAG, spec.workspace / "universal" / TAG, world).parent
+    engine.deepspeed.checkpoint_engine = shards.Shards()
+    with shards.distrust(), universal.layout(engine.deepspeed, enabled=not same_ranks):
+        path, _ = engine.deepspeed.load_checkpoint(
+            str(source), tag=TAG, load_module_strict=spec.settings.lora is None, load_lr_scheduler_states=False
+        )
     if path is None:
         raise ManifestMismatch("The resume point holds no state.")
-    seed.restore(load_file(source.path / f"rank-{world.rank}.safetensors"))
-    return reference, dict(found.meta["progress"])
+    if same_ranks:
+        seed.restore(load_file(source / f"rank-{world.rank}.safetensors"))
+    else:
+        seed.anew(spec.seed, progress["step"], world.rank)
+    warn(then, now, emitter)
+    return reference, progress
+
+
+def warn(then: dict[str, Any], now: dict[str, Any], emitter: Emitter) -> None:
+    """One event where the rest of the run is not promised to have the straight run's bits."""
+    changed = [name for name in now if then.get(name) != now[name]]
+    if "world_size" in changed:
+        emitter.warn(
+            "resume_other_world_size",
+            f"Interrupted on {then['world_size']} ranks, this run goes on with {now['world_size']}: its losses equal "
+            "those of an undisturbed run to 1e-5, not bit for bit.",
+            then=then["world_size"],
+            now=now["world_size"],
+        )
+    elif changed:
+        emitter.warn(
+            "resume_not_bitwise",
+            f"This run goes on with another {', '.join(changed)} than before: its losses equal those of an undisturbed "
+            "run to 1e-5, not bit for bit.",
+            changed=changed,
+        )

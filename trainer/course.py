@@ -1,46 +1,52 @@
-"""What the parts of a run share once it is assembled: the pairs, the engine, the reference, how far it is."""
+"""What the parts of a run share once it is assembled: the examples, the engine, the reference, how far it is."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from core.contract.run_spec import RunSpec
 from core.contract.states import Phase
 from trainer import stop
-from trainer.data import Pair
+from trainer.collection import Collection
 from trainer.emit import Emitter
 from trainer.engine import Engine
+from trainer.layouts import Layout
 from trainer.reference import Reference
-from trainer.scorer import lengths
 from trainer.scoring import Tick
 from trainer.world import World
 
 
 @dataclass
-class Pairs:
-    """Training and held-out pairs; lengths in scored tokens, [pairs, 2]."""
+class Data:
+    """Training and held-out examples; for `kto` the mismatched answers of both, else empty. `dropped` records."""
 
-    train: list[Pair]
-    held_out: list[Pair]
+    train: Collection
+    held_out: Collection
+    mismatched: Collection
+    held_out_mismatched: Collection
     dropped: int
 
-    def __post_init__(self) -> None:
-        self.longest = [pair.longest for pair in self.train]
-        self.train_lengths: Tensor = lengths(self.train)
-        self.held_out_lengths: Tensor = lengths(self.held_out)
+    def all(self) -> dict[str, Collection]:
+        return {
+            "train": self.train,
+            "held_out": self.held_out,
+            "mismatched": self.mismatched,
+            "held_out_mismatched": self.held_out_mismatched,
+        }
 
 
 @dataclass
 class Progress:
-    """After `step` optimizer steps; `tokens` trained; the last figures of training and evaluation."""
+    """After `step` optimizer steps; `tokens` trained; the last figures; when evaluated and exported; alarms told."""
 
     step: int = 0
     tokens: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     held_out: dict[str, float] = field(default_factory=dict)
     evaluated_at: int = -1
+    checkpoint_at: int = -1
+    alarms: list[str] = field(default_factory=list)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -54,8 +60,9 @@ class Course:
     emitter: Emitter
     tokenizer: Any
     end_ids: frozenset[int]
-    pairs: Pairs
+    data: Data
     engine: Engine
+    layout: Layout
     reference: Reference
     total: int
     progress: Progress = field(default_factory=Progress)

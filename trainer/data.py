@@ -1,80 +1,184 @@
-"""From preference records to tokenised pairs: rendering, lengths, and what falls out for which reason."""
+"""From preference records to tokenised examples: rendering, lengths, and what falls out for which reason."""
 
+import hashlib
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.contract.errors import BadModel
-from core.contract.preference import Message, PreferenceRecord
+from core.contract.losses import LOSSES, LossName
+from core.contract.preference import AnyRecord, Message, Record
 from core.contract.run_spec import RowProblem
-from trainer.render import Answer, RenderedPair, Renderer, Unfit
+from trainer.examples import Turns, answers, comparisons
+from trainer.render import Answer, Rendered, Renderer, Unfit
 
 Truncation = Literal["drop", "keep_end", "error"]
+# How many other records' answers are tried behind a prompt before a record falls out of `kto`.
+TRIES = 8
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Ids of prompt + answer each; `prefix` tokens of prompt in common; `line` of the uploaded file."""
+class Example:
+    """What the loss compares: a pair, a list, or (kto) a single answer; the preferred one first.
+
+    Each answer holds the ids of prompt + continuation; `prefix` tokens of prompt are common to all; `line` is that of
+    the uploaded file, `number` the record's place among the records. `label`: whether a single answer is wanted.
+    """
 
     id: str
     line: int
     prefix: int
-    chosen: Answer
-    rejected: Answer
+    answers: tuple[Answer, ...]
+    weight: float = 1.0
+    confidence: float = 1.0
+    margin: float = 0.0
+    label: bool = True
+    number: int = 0
 
     @property
     def longest(self) -> int:
-        return max(len(self.chosen.ids), len(self.rejected.ids))
+        return max(len(answer.ids) for answer in self.answers)
 
     @property
     def tokens(self) -> int:
-        return len(self.chosen.ids) + len(self.rejected.ids)
+        return sum(len(answer.ids) for answer in self.answers)
 
 
 class Tokenised:
-    """Pairs in the order of the file, and the records that fell out."""
+    """Examples in the order of the file, and the records that fell out.
+
+    mismatched: for `kto` only, one for each example: another record's answer behind the same prompt.
+    """
 
     def __init__(self) -> None:
-        self.pairs: list[Pair] = []
+        self.examples: list[Example] = []
+        self.mismatched: list[Example] = []
         self.problems: list[RowProblem] = []
-
-    def add(self, renderer: Renderer, record: PreferenceRecord, max_length: int, truncation: Truncation) -> None:
-        try:
-            rendered = fit(renderer, record, max_length, truncation)
-        except Unfit as unfit:
-            self.problems.append(RowProblem(line=record.origin.line, code=unfit.code, message=unfit.message))
-            return
-        self.pairs.append(Pair(record.id, record.origin.line, rendered.prefix, rendered.chosen, rendered.rejected))
 
 
 def tokenise(
-    renderer: Renderer, records: Iterable[PreferenceRecord], max_length: int, truncation: Truncation
+    renderer: Renderer,
+    records: Iterable[AnyRecord],
+    max_length: int,
+    truncation: Truncation,
+    loss: LossName = "sigmoid",
+    seed: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Tokenised:
+    """`share` (rank, ranks): every ranks-th record only. What becomes of a record depends on neither."""
     result = Tokenised()
-    for record in records:
-        result.add(renderer, record, max_length, truncation)
+    rank, ranks = share
+    if LOSSES[loss].unit == "single":
+        known = list(records)
+        others = partners(known, seed)
+        for number in range(rank, len(known), ranks):
+            strangers = [known[i] for i in others[number]]
+            take(result, renderer, known[number], number, max_length, truncation, loss, strangers)
+        return result
+    for number, record in enumerate(records):
+        if number % ranks == rank:
+            take(result, renderer, record, number, max_length, truncation, loss, [])
     return result
 
 
-def fit(renderer: Renderer, record: PreferenceRecord, max_length: int, truncation: Truncation) -> RenderedPair:
-    """A pair of at most `max_length` tokens. Raises Unfit; answers are never cut."""
+def together(parts: Sequence[Tokenised]) -> Tokenised:
+    """What several ranks made of their shares, in the file's order: a record's examples stay side by side."""
+    whole = Tokenised()
+    whole.examples = sorted((e for part in parts for e in part.examples), key=lambda e: e.number)
+    whole.mismatched = sorted((e for part in parts for e in part.mismatched), key=lambda e: e.number)
+    whole.problems = sorted((p for part in parts for p in part.problems), key=lambda p: p.line)
+    return whole
+
+
+def take(
+    result: Tokenised,
+    renderer: Renderer,
+    record: AnyRecord,
+    number: int,
+    max_length: int,
+    truncation: Truncation,
+    loss: LossName,
+    others: Sequence[AnyRecord],
+) -> None:
+    """The record's examples, or why there are none."""
+    try:
+        given = answers(record)
+        prompt, rendered = fit(renderer, record, given, max_length, truncation)
+        found: list[Example] = []
+        mismatched: list[Example] = []
+        for i, comparison in enumerate(comparisons(record, loss)):
+            compared = tuple(rendered.answers[k] for k in comparison.order)
+            if len({answer.ids for answer in compared}) < len(compared):
+                raise Unfit("identical_after_truncation", "The tokens of two answers are the same.")
+            name = record.id if i == 0 else f"{record.id}:{i}"
+            line = record.origin.line
+            about = (record.weight, comparison.confidence, comparison.margin, comparison.label, number)
+            found.append(Example(name, line, rendered.prefix, compared, *about))
+            if others:
+                other = mismatch(renderer, record, prompt, comparison.order[0], others, max_length)
+                mismatched.append(Example(name, line, other.prefix, other.answers, number=number))
+    except Unfit as unfit:
+        result.problems.append(RowProblem(line=record.origin.line, code=unfit.code, message=unfit.message))
+        return
+    result.examples += found
+    result.mismatched += mismatched
+
+
+def fit(
+    renderer: Renderer, record: Record, given: Sequence[Turns], max_length: int, truncation: Truncation
+) -> tuple[Sequence[Message], Rendered]:
+    """The prompt, or what is left of it, and all answers behind it, at most `max_length` tokens with the prompt.
+
+    Raises Unfit; answers are never cut.
+    """
     prompt: Sequence[Message] = record.prompt
-    pair = renderer.pair(record, prompt)
-    whole = pair.longest
-    while pair.longest > max_length:
+    rendered = renderer.render(record, prompt, given)
+    whole = rendered.longest
+    while rendered.longest > max_length:
         if truncation != "keep_end":
             raise Unfit("too_long", f"Prompt and answer have {whole} tokens; max_length is {max_length}.")
         shorter = without_oldest_turn(prompt)
         if shorter is None:
             raise Unfit(
                 "prompt_fills_context",
-                f"The last turn and the answer have {pair.longest} tokens; max_length is {max_length}.",
+                f"The last turn and the answer have {rendered.longest} tokens; max_length is {max_length}.",
             )
         prompt = shorter
-        pair = renderer.pair(record, prompt)
-    if pair.chosen.ids == pair.rejected.ids:
-        raise Unfit("identical_after_truncation", "The tokens of both answers are the same.")
-    return pair
+        rendered = renderer.render(record, prompt, given)
+    return prompt, rendered
+
+
+def partners(records: Sequence[AnyRecord], seed: int) -> list[list[int]]:
+    """For each record the others whose answers stand for "any answer" behind its prompt (KTO's z0), first choice first.
+
+    Fixed by the seed and the records' ids, the same on every rank and in every epoch.
+    """
+    digest = hashlib.sha256("\n".join([str(seed), *(record.id for record in records)]).encode()).digest()
+    circle = list(range(len(records)))
+    random.Random(int.from_bytes(digest, "big")).shuffle(circle)
+    tries = min(TRIES, len(circle) - 1)
+    found: list[list[int]] = [[] for _ in records]
+    for place, index in enumerate(circle):
+        found[index] = [circle[(place + step) % len(circle)] for step in range(1, tries + 1)]
+    return found
+
+
+def mismatch(
+    renderer: Renderer,
+    record: Record,
+    prompt: Sequence[Message],
+    number: int,
+    others: Sequence[AnyRecord],
+    max_length: int,
+) -> Rendered:
+    """Another record's answer behind this prompt, the first of them that fits."""
+    for other in others:
+        theirs = answers(other)
+        rendered = renderer.render(record, prompt, [theirs[min(number, len(theirs) - 1)]])
+        if rendered.longest <= max_length:
+            return rendered
+    raise Unfit("too_long", f"No other record's answer fits behind this prompt; max_length is {max_length}.")
 
 
 def without_oldest_turn(prompt: Sequence[Message]) -> Sequence[Message] | None:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ from torch import Tensor, nn
 
 from core.contract.run_spec import Settings
 from trainer import folder as model_folder
-from trainer import model
+from trainer import lora, model
 from trainer.ds_config import ds_config
-from trainer.scorer import Batch, Scorer
+from trainer.layouts import Batch
+from trainer.scorer import Scorer
 from trainer.world import World
 
 
 class Engine:
     """Parameters, gradients and optimizer states partitioned over the ranks; every method is called by all of them."""
 
-    def __init__(self, folder: Path, settings: Settings, world: World) -> None:
+    def __init__(self, folder: Path, settings: Settings, world: World, seed: int = 0) -> None:
         deepspeed = quiet_deepspeed()
         from transformers.integrations import HfDeepSpeedConfig
 
@@ -29,27 +30,51 @@ class Engine:
         config = ds_config(settings, hidden, world.device.type == "cuda")
         # While this object lives, from_pretrained partitions each parameter as it is made.
         partitioning = HfDeepSpeedConfig(config)
-        self.scorer = Scorer(model.load(folder, settings.precision))
+        causal = model.load(folder, settings.precision)
+        self.adapter = lora.inject(causal, settings.lora, seed) if settings.lora else None
+        self.scorer = Scorer(causal)
         # From here on from_pretrained is plain again: rank 0 reloads exported models on its own.
         del partitioning
+        trained = [parameter for parameter in self.scorer.parameters() if parameter.requires_grad]
+        cuda = world.device.type == "cuda"
         optimizer = torch.optim.AdamW(
-            self.scorer.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=cuda
         )
         self.deepspeed, *_ = deepspeed.initialize(model=self.scorer, optimizer=optimizer, config=config)
         self._gathered = deepspeed.zero.GatheredParameters
         self.world = world
 
     def score(self, batch: Batch) -> Tensor:
-        """[pairs, 2] with a graph."""
+        """[S, 2] with a graph (trainer.scorer)."""
         self.deepspeed.train()
         sums: Tensor = self.deepspeed(batch)
         return sums
 
     @torch.no_grad()
-    def score_only(self, batch: Batch) -> Tensor:
+    def score_only(self, batch: Batch, *, reference: bool = False) -> Tensor:
+        """[S, 2] without one. `reference`: as the model was before the first step, its adapter switched off."""
         self.deepspeed.eval()
-        sums: Tensor = self.deepspeed(batch)
+        with lora.disabled(self.model) if reference else contextlib.nullcontext():
+            sums: Tensor = self.deepspeed(batch)
         return sums
+
+    def trace(self, batch: Batch, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Sums [S, 2], and the gradient of their weighted sum at the embeddings; no parameter gets one."""
+        leaf: list[Tensor] = []
+
+        def cut(module: nn.Module, given: Any, found: Tensor) -> Tensor:
+            leaf.append(found.detach().requires_grad_())
+            return leaf[0]
+
+        hook = self.model.get_input_embeddings().register_forward_hook(cut)  # type: ignore[operator]
+        try:
+            self.deepspeed.eval()
+            sums: Tensor = self.deepspeed(batch)
+            weighted = (sums[:, 0] * torch.tensor(factors, device=sums.device)).sum()
+            (gradient,) = torch.autograd.grad(weighted, leaf[0])
+        finally:
+            hook.remove()
+        return sums.detach(), gradient
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """`last`: this row ends the global batch."""
@@ -71,22 +96,27 @@ class Engine:
             group["lr"] = learning_rate
         self.deepspeed.step()
 
+    def forget(self) -> None:
+        """After a forward that raised: what it had gathered is partitioned again."""
+        self.deepspeed.empty_partition_cache()
+
     @property
     def model(self) -> nn.Module:
-        return self.scorer.model
+        model: nn.Module = self.scorer.model
+        return model
 
     @contextlib.contextmanager
-    def whole(self, parameter: nn.Parameter) -> Iterator[Tensor]:
-        """One parameter, gathered on every rank while inside."""
-        with self._gathered([parameter]):
-            yield parameter.detach()
+    def whole(self, *tensors: Tensor) -> Iterator[list[Tensor]]:
+        """Parameters (and buffers, which are whole anyway), gathered on every rank while inside."""
+        with self._gathered([tensor for tensor in tensors if isinstance(tensor, nn.Parameter)]):
+            yield [tensor.detach() for tensor in tensors]
 
     @contextlib.contextmanager
     def sampling(self) -> Iterator[Any]:
         """The model itself, for `generate`."""
         self.deepspeed.eval()
-        with torch.no_grad():
-            yield self.model
+        with torch.no_grad(), self.scorer.plain() as model:
+            yield model
 
 
 def quiet_deepspeed() -> Any:
@@ -98,8 +128,3 @@ def quiet_deepspeed() -> Any:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     return deepspeed
-
-
-def numel(parameter: Any) -> int:
-    """Of the whole parameter; partitioned ones look empty."""
-    return int(getattr(parameter, "ds_numel", parameter.numel()))

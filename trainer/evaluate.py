@@ -1,32 +1,23 @@
-"""Held-out figures, from the log-probabilities of every held-out pair: the same numbers on any count of ranks."""
+"""Held-out figures, from the log-probabilities of every held-out example: the same numbers on any count of ranks."""
 
 from torch import Tensor
 
 from core.contract.run_spec import Settings
-from trainer.losses import moved, negative_log_likelihood, preference, rewards, wins
+from trainer import figures
+from trainer.collection import Collection, scores
+from trainer.losses import loss, preference
 
 
 def held_out(
-    policy: Tensor, reference: Tensor, lengths: Tensor, settings: Settings, moved_yet: bool
+    collection: Collection, policy: Tensor, reference: Tensor, kl: Tensor | None, settings: Settings, moved_yet: bool
 ) -> dict[str, float]:
-    """Under TRL's names. `policy`, `reference`, `lengths`: [pairs, 2] of all pairs.
+    """Under TRL's names, with eval/ before them. `policy`, `reference`: sums [S, 2] of all held-out answers.
 
     Before the first step h is 0, and which answer it favours means nothing: no eval/rewards/accuracies then.
     """
-    policy, reference, lengths = policy.double(), reference.double(), lengths.double()
-    h = moved(policy, reference)
-    chosen, rejected = rewards(h, settings.beta)
-    nll = negative_log_likelihood(policy, lengths)
-    figures = {
-        "eval/loss": preference(h, settings) + settings.nll_weight * nll,
-        "eval/nll_loss": nll,
-        "eval/logps/chosen": policy[:, 0],
-        "eval/logps/rejected": policy[:, 1],
-        "eval/logps/accuracies": (policy[:, 0] > policy[:, 1]).double(),
-        "eval/rewards/chosen": chosen,
-        "eval/rewards/rejected": rejected,
-        "eval/rewards/margins": chosen - rejected,
-    }
-    if moved_yet:
-        figures["eval/rewards/accuracies"] = wins(h.difference, lengths)
-    return {name: float(values.mean()) for name, values in figures.items()}
+    seen = scores(collection.examples, policy.double(), reference.double(), kl)
+    totals = figures.sums(seen, settings, loss(seen, settings), preference(seen, settings))
+    found = figures.shown(figures.means(totals.tolist()))
+    if not moved_yet:
+        found.pop("rewards/accuracies", None)
+    return {f"eval/{name}": value for name, value in found.items()}

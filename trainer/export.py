@@ -1,108 +1,164 @@
-"""Exporting the model as safetensors: one parameter at a time, a shard written before it would pass its limit.
+"""Exporting as safetensors: the whole model, the adapter, or both; all ranks gather, rank r writes every r-th shard.
 
-The files depend on the weights and the base model's configuration alone. Extra memory: a shard and the largest tensor.
+The files depend on the weights and the base model's configuration alone. They are written in the background, in
+portions of half a shard while the next is gathered: extra memory is one shard and the largest tensor twice.
 """
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from core.contract.run_spec import RunSpec
 from trainer import folder as model_folder
-from trainer.engine import Engine, numel
+from trainer import parts
+from trainer.engine import Engine
 from trainer.model import DTYPES
+from trainer.parts import Part
+from trainer.safetensors_file import append, header
 from trainer.world import World
 
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
-def shards(sizes: dict[str, int], limit: int) -> list[list[str]]:
-    """Names in order, cut where the next tensor would take a shard over `limit` bytes; each holds at least one."""
-    found: list[list[str]] = [[]]
+
+class Background(Protocol):
+    """One thread that runs jobs in order (trainer.background)."""
+
+    def submit(self, job: Callable[[], None]) -> None: ...
+    def drain(self) -> None: ...
+
+
+def adapter_folder(spec: RunSpec, target: Path) -> Path:
+    return target / "adapter" if "model" in spec.export else target
+
+
+def export(
+    engine: Engine,
+    world: World,
+    spec: RunSpec,
+    target: Path,
+    background: Background,
+    tick: Callable[[int, int], None],
+) -> list[Path]:
+    """Into the empty folder `target`. Returns what this rank writes: there once `background` has done its jobs."""
+    dtype = DTYPES[spec.settings.precision]
+    model = parts.of_model(engine.model, dtype) if "model" in spec.export else []
+    adapter = parts.of_adapter(engine.model, dtype) if "adapter" in spec.export else []
+    stream = Stream(engine, world, background, spec.shard_bytes, len(model) + len(adapter), tick)
+    files: list[Path] = []
+    if model:
+        plan = shards(model, spec.shard_bytes)
+        if world.leads:
+            texts = model_texts(spec.model_dir, plan, dtype)
+            files += accompany(background, target, texts, spec.model_dir, model_folder.COMPANIONS)
+        files += stream.write(plan, [target / shard_name(number, len(plan)) for number in range(1, len(plan) + 1)])
+    if adapter and engine.adapter:
+        folder = adapter_folder(spec, target)
+        if world.leads:
+            texts = {ADAPTER_CONFIG: adapter_config(engine.adapter.to_dict())}
+            files += accompany(background, folder, texts, spec.model_dir, () if model else model_folder.TOKENIZER)
+        files += stream.write([adapter], [folder / ADAPTER])
+    return files
+
+
+def shards(found: Sequence[Part], limit: int) -> list[list[Part]]:
+    """In order, cut where the next part would take a shard over `limit` bytes; each holds at least one."""
+    plan: list[list[Part]] = [[]]
     used = 0
-    for name, size in sizes.items():
-        if found[-1] and used + size > limit:
-            found.append([])
+    for part in found:
+        if plan[-1] and used + part.bytes > limit:
+            plan.append([])
             used = 0
-        found[-1].append(name)
-        used += size
-    return found
+        plan[-1].append(part)
+        used += part.bytes
+    return plan
 
 
 def shard_name(number: int, count: int) -> str:
     return model_folder.SINGLE if count == 1 else f"model-{number:05d}-of-{count:05d}.safetensors"
 
 
-def export(
-    engine: Engine,
-    world: World,
-    base: Path,
-    target: Path,
-    precision: str,
-    shard_bytes: int,
-    tick: Callable[[int, int], None],
-) -> None:
-    """Into the empty folder `target`, written by rank 0; all ranks gather. Tied weights come once."""
-    dtype = DTYPES[precision]
-    sizes = {name: count * dtype.itemsize for name, count in element_counts(engine).items()}
-    plan = shards(sizes, shard_bytes)
-    tensors = weights(engine, world, dtype)
-    done = 0
-    for number, names in enumerate(plan, start=1):
-        held: dict[str, Tensor] = {}
-        for expected in names:
-            name, tensor = next(tensors)
-            assert name == expected
-            if tensor is not None:
-                held[name] = tensor
-            done += 1
-            tick(done, len(sizes))
-        if world.leads:
-            from safetensors.torch import save_file
+class Stream:
+    """Gathers part after part on every rank; the rank that writes a shard copies them and hands them on in portions."""
 
-            save_file(held, target / shard_name(number, len(plan)), {"format": "pt"})
-    if world.leads:
-        if len(plan) > 1:
-            write_index(target, plan, sum(sizes.values()))
-        write_companions(base, target, dtype)
+    def __init__(
+        self,
+        engine: Engine,
+        world: World,
+        background: Background,
+        limit: int,
+        total: int,
+        tick: Callable[[int, int], None],
+    ) -> None:
+        self.engine, self.world, self.background, self.tick = engine, world, background, tick
+        self.room, self.done, self.total = limit // 2, 0, total
 
+    def write(self, plan: Sequence[Sequence[Part]], paths: Sequence[Path]) -> list[Path]:
+        """Returns this rank's files."""
+        for number, (shard, path) in enumerate(zip(plan, paths, strict=True)):
+            self.write_shard(shard, path, mine=number % self.world.size == self.world.rank)
+        return list(paths[self.world.rank :: self.world.size])
 
-def element_counts(engine: Engine) -> dict[str, int]:
-    counts = {name: numel(parameter) for name, parameter in engine.model.named_parameters()}
-    return {**counts, **{name: buffer.numel() for name, buffer in persistent_buffers(engine)}}
+    def write_shard(self, shard: Sequence[Part], path: Path, mine: bool) -> None:
+        portion: list[bytes | Tensor] = [header([entry for part in shard for entry in part.entries])] if mine else []
+        held = 0
+        for part in shard:
+            with self.engine.whole(*part.gathered) as tensors:
+                made = part.make(tensors) if mine else {}
+                # What was made may be a view of what is let go here.
+                portion += [made[entry.name].to("cpu", copy=True).contiguous() for entry in part.entries if mine]
+            held += part.bytes
+            if mine and held >= self.room:
+                portion, held = self.hand_on(path, portion), 0
+            self.done += 1
+            self.tick(self.done, self.total)
+        if portion:
+            self.hand_on(path, portion)
 
-
-def weights(engine: Engine, world: World, dtype: torch.dtype) -> Iterator[tuple[str, Tensor | None]]:
-    """(name, whole tensor on the CPU), None but on rank 0."""
-    for name, parameter in engine.model.named_parameters():
-        with engine.whole(parameter) as tensor:
-            copy = tensor.to("cpu", dtype, copy=True).contiguous() if world.leads else None
-        yield name, copy
-    for name, buffer in persistent_buffers(engine):
-        yield name, buffer.detach().to("cpu", copy=True).contiguous() if world.leads else None
+    def hand_on(self, path: Path, portion: list[bytes | Tensor]) -> list[bytes | Tensor]:
+        """At most one portion waits or is written at a time. Returns an empty one."""
+        self.background.drain()
+        self.background.submit(partial(append, path, portion))
+        return []
 
 
-def persistent_buffers(engine: Engine) -> Iterator[tuple[str, Tensor]]:
-    """Buffers that belong to the weights; the others are computed anew by the model's code."""
-    for prefix, module in engine.model.named_modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            if name not in module._non_persistent_buffers_set:
-                yield f"{prefix}.{name}" if prefix else name, buffer
-
-
-def write_index(target: Path, plan: list[list[str]], total: int) -> None:
-    where = {name: shard_name(i, len(plan)) for i, names in enumerate(plan, start=1) for name in names}
-    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
-    (target / model_folder.INDEX).write_text(json.dumps(index, indent=2) + "\n")
-
-
-def write_companions(base: Path, target: Path, dtype: torch.dtype) -> None:
-    """config.json is the base model's own (dropout and all) but for the dtype; the rest is copied."""
+def model_texts(base: Path, plan: list[list[Part]], dtype: torch.dtype) -> dict[str, dict[str, object]]:
+    """config.json is the base model's own (dropout and all) but for the dtype."""
     config = model_folder.config(base)
     config.pop("torch_dtype", None)
-    config["dtype"] = str(dtype).removeprefix("torch.")
-    (target / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    for name in model_folder.COMPANIONS:
-        if (base / name).is_file():
+    files: dict[str, dict[str, object]] = {"config.json": {**config, "dtype": str(dtype).removeprefix("torch.")}}
+    if len(plan) > 1:
+        entries = [(shard_name(i, len(plan)), e) for i, shard in enumerate(plan, 1) for p in shard for e in p.entries]
+        files[model_folder.INDEX] = {
+            "metadata": {"total_size": sum(entry.bytes for _, entry in entries)},
+            "weight_map": {entry.name: path for path, entry in entries},
+        }
+    return files
+
+
+def adapter_config(config: dict[str, object]) -> dict[str, object]:
+    """As PEFT writes it; without the base model's path, which is one of this machine."""
+    found = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    return {**found, "base_model_name_or_path": None, "inference_mode": True}
+
+
+def accompany(
+    background: Background, target: Path, texts: dict[str, dict[str, object]], base: Path, names: Sequence[str]
+) -> list[Path]:
+    """JSON files, and those of `names` that the base model has, unchanged."""
+    copied = [name for name in names if (base / name).is_file()]
+
+    def write() -> None:
+        target.mkdir(exist_ok=True)
+        for name, content in texts.items():
+            (target / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        for name in copied:
             shutil.copyfile(base / name, target / name)
+
+    background.submit(write)
+    return [target / name for name in (*texts, *copied)]

@@ -1,31 +1,46 @@
 """What happens between steps: evaluation, checkpoints, resume points, samples; and when."""
 
+import contextlib
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from core.contract import manifest
+import torch
+
+from core.contract.losses import LOSSES
 from core.contract.states import Phase
 from core.contract.trainer_events import CheckpointSealed, Evaluated, ResumePointSealed, Sample
-from trainer import checkpoint, folder, seal
+from trainer import checkpoint, folder, seal, stop
+from trainer.background import Background
 from trainer.course import Course, ticker
 from trainer.evaluate import held_out
 from trainer.export import export
+from trainer.losses import kl
 from trainer.sample import continuations
 from trainer.schedule import steps_per_epoch
-from trainer.scoring import score_pairs
-from trainer.verify import PAIRS, reload_check
+from trainer.scoring import Tick, score_examples
+from trainer.verify import EXAMPLES, reload_check
+
+# Parameters between two looks at the stop file.
+LOOK_EVERY = 16
 
 
 class Milestones:
+    """`stalled`: seconds that training has waited for checkpoints and resume points (the last checkpoint apart)."""
+
     def __init__(self, course: Course) -> None:
         self.course = course
         spec = course.spec
         self.checkpoint_every = spec.checkpoint_steps or steps_per_epoch(
-            len(course.pairs.train), spec.settings.batch_size
+            len(course.data.train), spec.settings.batch_size
         )
         self.eval_every = spec.eval_steps or self.checkpoint_every
         self.saved_at = course.progress.step
         self.saved_time = time.monotonic()
+        # A quarter: with what is written and what is gathered meanwhile, a shard in all.
+        self.background = Background(spec.shard_bytes // 4)
+        self.stalled = 0.0
 
     def resume_point_due(self, step: int) -> bool:
         """Rank 0's clock counts; its answer travels with the step's reduction."""
@@ -34,79 +49,116 @@ class Milestones:
         return step - self.saved_at >= spec.resume_steps or waited >= spec.resume_seconds
 
     def after_step(self, resume_point: bool) -> None:
-        """A checkpoint is told before the resume point of the same step: who goes on from there has it already."""
+        """What is due now. Of a run that was cut off in here, what it did not come to.
+
+        A checkpoint is told before the resume point of the same step: who goes on from there has it already.
+        """
         course, step = self.course, self.course.progress.step
+        self.background.look()
         ended = step == course.total
         busy = False
         if ended or step % self.eval_every == 0:
             busy = self.evaluate()
-        if not ended and step % self.checkpoint_every == 0:
-            self.write_checkpoint(final=False)
+        if not ended and step % self.checkpoint_every == 0 and course.progress.checkpoint_at != step:
+            with self.stalling():
+                self.write_checkpoint(final=False)
             busy = True
         if resume_point:
-            self.write_resume_point()
+            with self.stalling():
+                self.write_resume_point()
         if busy and not ended:
             course.emitter.phase(Phase.TRAINING, step, course.total)
 
     def evaluate(self) -> bool:
         """Held-out figures of now, once a step. At step 0 the reference pass has scored them already."""
         course, progress = self.course, self.course.progress
-        pairs, step = course.pairs.held_out, progress.step
-        if not pairs or progress.evaluated_at == step:
+        data, spec, step = course.data, course.spec, course.progress.step
+        if not len(data.held_out) or progress.evaluated_at == step:
             return False
-        policy = course.reference.held_out
-        if step > 0:
-            tick = ticker(course.spec, course.world, course.emitter, Phase.EVALUATING)
-            policy = score_pairs(course.engine, course.world, pairs, course.spec.micro_batch_size, tick)
-        lengths = course.pairs.held_out_lengths
-        progress.held_out = held_out(policy, course.reference.held_out, lengths, course.spec.settings, step > 0)
+        policy, stray = course.reference.held_out, course.reference.held_out_mismatched
+        if step > 0 or not LOSSES[spec.settings.loss].reference:
+            tick = ticker(spec, course.world, course.emitter, Phase.EVALUATING)
+            policy, stray = (
+                score_examples(course.engine, course.world, each.examples, course.layout, spec.row_tokens, tick)
+                for each in (data.held_out, data.held_out_mismatched)
+            )
+        moved = kl((stray - course.reference.held_out_mismatched)[:, 0]) if len(stray) else None
+        progress.held_out = held_out(data.held_out, policy, course.reference.held_out, moved, spec.settings, step > 0)
         progress.evaluated_at = step
         course.emitter.say(Evaluated, step=step, metrics=progress.held_out)
         return True
 
     def write_resume_point(self) -> None:
-        course, step = self.course, self.course.progress.step
-        progress = {"step": step, "tokens": course.progress.tokens, "metrics": course.progress.metrics}
-        path = checkpoint.save(course.spec, course.world, course.engine, course.reference, progress)
+        course = self.course
+        step = course.progress.step
+
+        def tell(path: Path) -> None:
+            course.emitter.say(ResumePointSealed, step=step, path=self.relative(path))
+
+        progress = asdict(course.progress)
+        checkpoint.save(
+            course.spec,
+            course.world,
+            course.engine,
+            course.reference,
+            course.layout,
+            progress,
+            self.background,
+            tell,
+        )
         self.saved_at, self.saved_time = step, time.monotonic()
-        course.emitter.say(ResumePointSealed, step=step, path=self.relative(path))
 
     def write_checkpoint(self, final: bool) -> None:
         """The model as safetensors in checkpoints/step-N; the final one is loaded again and compared before sealing."""
-        course, spec, world, step = self.course, self.course.spec, self.course.world, self.course.progress.step
+        course, spec, world, background = self.course, self.course.spec, self.course.world, self.background
+        step, figures, precision = course.progress.step, course.progress.figures, spec.settings.precision
         path = spec.workspace / "checkpoints" / f"step-{step}"
-        partial = path.with_name(path.name + ".tmp")
+        partial = seal.unfinished(path)
         if world.leads:
             seal.open_folder(path)
-        precision = spec.settings.precision
-        export(
-            course.engine,
-            world,
-            spec.model_dir,
-            partial,
-            precision,
-            spec.shard_bytes,
-            lambda done, total: course.emitter.phase(Phase.EXPORTING, done, total),
-        )
-        if final:
-            self.verify(partial)
-        if world.leads:
-            meta = {"step": step, "precision": precision, "base_model": spec.model_digest}
-            seal.close_folder(partial, manifest.build(partial, **meta))
         world.wait()
-        figures = course.progress.figures
-        course.emitter.say(CheckpointSealed, step=step, path=self.relative(path), metrics=figures, final=final)
+        files = export(course.engine, world, spec, partial, background, self.exporting(final))
+        background.submit(lambda: seal.write_part(partial, world.rank, files))
+        if final:
+            background.drain()
+            world.wait()
+            self.verify(partial)
+        meta = {"step": step, "precision": precision, "base_model": spec.model_digest}
+
+        def close() -> None:
+            if seal.when_whole(partial, world.size, meta, lambda: background.abandoned):
+                told = self.relative(path)
+                course.emitter.say(CheckpointSealed, step=step, path=told, metrics=figures, final=final)
+
+        if world.leads:
+            background.submit(close)
+        course.progress.checkpoint_at = step
+        if final:
+            background.drain()
+
+    def exporting(self, final: bool) -> Tick:
+        """A stop is heeded now and then. But a drain that cut off any other than the final one would leave it out."""
+        course, world = self.course, self.course.world
+
+        def tick(done: int, total: int) -> None:
+            course.emitter.phase(Phase.EXPORTING, done, total)
+            if done % LOOK_EVERY == 0:
+                wanted = int(world.sum(torch.tensor(stop.wanted(course.spec.workspace, world.rank))))
+                if final or wanted == stop.WORDS["cancel"]:
+                    stop.heed(wanted)
+
+        return tick
 
     def verify(self, exported: Path) -> None:
         """All ranks score with the engine, rank 0 with the folder; a difference fails the run on every rank."""
         course, spec, world = self.course, self.course.spec, self.course.world
-        pairs = (course.pairs.held_out or course.pairs.train)[:PAIRS]
+        examples = (course.data.held_out.examples or course.data.train.examples)[:EXAMPLES]
         course.emitter.phase(Phase.VERIFYING, 0, 1)
-        expected = score_pairs(course.engine, world, pairs, spec.micro_batch_size, lambda done, total: None)
+        expected = score_examples(course.engine, world, examples, course.layout, spec.row_tokens)
         error: Exception | None = None
         if world.leads:
             try:
-                reload_check(exported, pairs, expected, spec.settings.precision, spec.micro_batch_size, world.device)
+                reload_check(spec, exported, examples, expected, world.device)
             # Whatever goes wrong on rank 0 alone has to reach the ranks that wait.
             except Exception as found:
                 error = found
@@ -123,6 +175,12 @@ class Milestones:
         for prompt, completion in zip(prompts, said, strict=True):
             course.emitter.say(Sample, step=course.progress.step, when=when, prompt=prompt, completion=completion)
         course.emitter.phase(Phase.SAMPLING, len(prompts), len(prompts))
+
+    @contextlib.contextmanager
+    def stalling(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.stalled += time.monotonic() - began
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.course.spec.workspace).as_posix()

@@ -9,10 +9,10 @@ import zstandard
 from pydantic import ValidationError
 
 from core.contract.errors import BadData
-from core.contract.preference import PreferenceRecord
+from core.contract.preference import AnyRecord, parse_record
 
 
-def read(path: Path, digest: str | None = None) -> Iterator[PreferenceRecord]:
+def read(path: Path, digest: str | None = None) -> Iterator[AnyRecord]:
     """Every record in order; at the end the sha256 of the lines must be `digest`, where one is given."""
     seen = hashlib.sha256()
     number = 0
@@ -21,7 +21,7 @@ def read(path: Path, digest: str | None = None) -> Iterator[PreferenceRecord]:
             for line in io.BufferedReader(raw):
                 number += 1
                 seen.update(line)
-                yield PreferenceRecord.model_validate_json(line)
+                yield parse_record.validate_json(line)
     except FileNotFoundError as error:
         raise BadData(f"The data file {path.name} does not exist.", code="missing_data") from error
     except zstandard.ZstdError as error:

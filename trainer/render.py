@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.contract.preference import Message, PreferenceRecord
+from core.contract.preference import Message, Record
 
 # A header may begin with what an answer's first token swallows; more than this is a template that cannot be trained on.
 LOST_TOKENS = 8
@@ -36,16 +36,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class RenderedPair:
-    """`prefix`: tokens that prompt, chosen and rejected have in common, where scoring begins."""
+class Rendered:
+    """`prefix`: tokens that the prompt and all answers have in common, where scoring begins."""
 
     prefix: int
-    chosen: Answer
-    rejected: Answer
+    answers: tuple[Answer, ...]
 
     @property
     def longest(self) -> int:
-        return max(len(self.chosen.ids), len(self.rejected.ids))
+        return max(len(answer.ids) for answer in self.answers)
 
 
 class Renderer:
@@ -59,12 +58,12 @@ class Renderer:
         )
         self.special = re.compile("|".join(re.escape(text) for text in special) or r"(?!)")
 
-    def pair(self, record: PreferenceRecord, prompt: Sequence[Message]) -> RenderedPair:
-        """Raises Unfit. `prompt`: the record's, or what is left of it."""
-        head = self.tokenize(self.text(prompt, record, header=True))[0]
-        chosen = self.answer(prompt, record.chosen, record)
-        rejected = self.answer(prompt, record.rejected, record)
-        prefix = common(head, chosen.ids, rejected.ids)
+    def render(self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]]) -> Rendered:
+        """Raises Unfit. `prompt`: the record's, or what is left of it; `continuations`: one or more answers to it."""
+        header = self.text(prompt, record, header=True)
+        head = self.tokenize(header)[0]
+        answers = [self.answer(prompt, header, continuation, record) for continuation in continuations]
+        prefix = common(head, *(answer.ids for answer in answers))
         if len(head) - prefix > LOST_TOKENS:
             raise Unfit(
                 "template_render_failed",
@@ -72,9 +71,10 @@ class Renderer:
             )
         if head[:2] == [self.tokenizer.bos_token_id] * 2:
             raise Unfit("template_render_failed", "The chat template begins with two BOS tokens.")
-        return RenderedPair(prefix, from_prefix(chosen, prefix), from_prefix(rejected, prefix))
+        return Rendered(prefix, tuple(from_prefix(answer, prefix) for answer in answers))
 
-    def answer(self, prompt: Sequence[Message], continuation: Sequence[Message], record: PreferenceRecord) -> Answer:
+    def answer(self, prompt: Sequence[Message], header: str, continuation: Sequence[Message], record: Record) -> Answer:
+        """`header`: the prompt as rendered up to where the assistant begins to speak."""
         whole = self.text([*prompt, *continuation], record)
         ids, offsets = self.tokenize(whole)
         spans: list[tuple[int, int]] = []
@@ -85,7 +85,7 @@ class Renderer:
             until = whole if number == len(continuation) - 1 else self.text([*before, message], record)
             if not whole.startswith(until):
                 raise Unfit("template_render_failed", CHANGES)
-            start = self.content_start(before, until, record)
+            start = self.content_start(before, header if number == 0 else None, until, record)
             end = content_end(until, start, message)
             first = next((i for i, (_, stop) in enumerate(offsets) if stop > start), len(ids))
             last = self.turn_end(ids, offsets, end, len(until))
@@ -99,9 +99,9 @@ class Renderer:
             raise Unfit("template_render_failed", "The continuation holds no assistant message.")
         return Answer(tuple(ids[: spans[-1][1]]), tuple(spans))
 
-    def content_start(self, before: Sequence[Message], until: str, record: PreferenceRecord) -> int:
+    def content_start(self, before: Sequence[Message], header: str | None, until: str, record: Record) -> int:
         """The character where an assistant turn begins, behind its header."""
-        header = self.text(before, record, header=True)
+        header = header or self.text(before, record, header=True)
         if until.startswith(header):
             return len(header)
         shared = common(header, until)
@@ -116,7 +116,7 @@ class Renderer:
                 return i + 1
         return None
 
-    def text(self, messages: Sequence[Message], record: PreferenceRecord, header: bool = False) -> str:
+    def text(self, messages: Sequence[Message], record: Record, header: bool = False) -> str:
         """Rendered; with `header`, up to where the assistant would begin to speak."""
         turns = [self.turn(message) for message in messages]
         try:

@@ -1,23 +1,31 @@
 """One run from spec to sealed checkpoint, top to bottom."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from core.contract.errors import BadData, BadInput
 from core.contract.exits import Exit
-from core.contract.run_spec import RowProblem, RunSpec
+from core.contract.losses import LOSSES
+from core.contract.preference import AnyRecord
+from core.contract.run_spec import RunSpec
 from core.contract.states import Phase
 from core.contract.trainer_events import Finished, Started, Stopped
-from trainer import checkpoint, folder, model, records, seed
-from trainer.course import Course, Pairs, Progress, ticker
-from trainer.data import Pair, Tokenised, make_renderer
+from trainer import checkpoint, folder, gate, model, records, seed
+from trainer.collection import Collection
+from trainer.course import Course, Data, Progress, ticker
+from trainer.data import Example, Tokenised, make_renderer, together, tokenise
 from trainer.emit import Emitter
 from trainer.engine import Engine
 from trainer.failures import BadRecord
 from trainer.loop import train
 from trainer.milestones import Milestones
-from trainer.reference import reference_pass
+from trainer.probe import probe
+from trainer.reference import ReferencePass, without_reference
 from trainer.render import Renderer
 from trainer.schedule import total_steps
+from trainer.scoring import score_examples
 from trainer.stop import StopRequested
 from trainer.world import World
 
@@ -45,70 +53,119 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     resumed = checkpoint.check(spec, world, spec.resume_from) if spec.resume_from else None
     world.agree(model.find_damage(spec.model_dir, world.rank, world.size))
     renderer = make_renderer(folder.load_tokenizer(spec.model_dir), folder.end_tokens(spec.model_dir))
-    pairs = tokenised_pairs(spec, world, emitter, renderer)
-    engine = Engine(spec.model_dir, spec.settings, world)
-    total = total_steps(len(pairs.train), spec.settings)
+    data = tokenised_data(spec, world, emitter, renderer)
+    engine = Engine(spec.model_dir, spec.settings, world, spec.seed)
+    probed = probe(engine, world, spec, data.train.examples)
+    total = total_steps(len(data.train), spec.settings)
     progress = Progress()
+    reference = without_reference({name: each.examples for name, each in data.all().items()})
     if spec.resume_from and resumed:
-        reference, saved = checkpoint.load(spec.resume_from, resumed, world, engine)
+        reference, saved = checkpoint.load(spec, world, engine, probed.layout, resumed, emitter)
         progress = Progress(**saved)
-        if resumed.meta["bitwise"] != checkpoint.identity(spec, world)["bitwise"]:
-            emitter.warn("resume_not_bitwise", "This run goes on with other software or micro-batches than before.")
+    parts = {name: each.examples for name, each in data.all().items()}
+    search = None if resumed or not LOSSES[spec.settings.loss].reference else ReferencePass(spec, world, emitter, parts)
     emitter.say(
         Started,
         world_size=world.size,
         total_steps=total,
-        pairs=len(pairs.train),
-        dropped=pairs.dropped,
+        pairs=len(data.train),
+        dropped=data.dropped,
         resumed_from_step=progress.step,
-        details={"held_out_pairs": len(pairs.held_out), "device": world.device.type},
+        layout=probed.layout,
+        details={
+            "held_out_pairs": len(data.held_out),
+            "device": world.device.type,
+            "layout_errors": probed.errors,
+            "layout_reason": probed.reason,
+            "reference_cached": search.cached if search else 0,
+            "reference_forwards": search.missing if search else 0,
+        },
     )
-    if not resumed:
-        tick = ticker(spec, world, emitter, Phase.REFERENCE_PASS)
-        reference = reference_pass(engine, world, pairs.train, pairs.held_out, spec.micro_batch_size, tick)
-    return Course(spec, world, emitter, renderer.tokenizer, renderer.end_ids, pairs, engine, reference, total, progress)
+    course = Course(
+        spec,
+        world,
+        emitter,
+        renderer.tokenizer,
+        renderer.end_ids,
+        data,
+        engine,
+        probed.layout,
+        reference,
+        total,
+        progress,
+    )
+    if search:
+        take_reference(course, search)
+    return course
 
 
-def tokenised_pairs(spec: RunSpec, world: World, emitter: Emitter, renderer: Renderer) -> Pairs:
-    """The usable pairs of both files, the same on every rank. Raises BadData where a run cannot be made of them."""
-    limit = min(spec.settings.max_length, folder.context_length(spec.model_dir))
-    held_out: list[Pair] = []
-    train, problems = tokenise_together(spec, world, emitter, renderer, spec.train_data, spec.train_digest, limit)
-    if not train:
-        reason = f" The first reason: {problems[0].message}" if problems else ""
+def take_reference(course: Course, search: ReferencePass) -> None:
+    """From the cache, from a pass, or both; what another run has left serves only when the gate agrees."""
+    spec, world = course.spec, course.world
+    tick = ticker(spec, world, course.emitter, Phase.REFERENCE_PASS)
+
+    def score(examples: Sequence[Example]) -> Tensor:
+        return score_examples(course.engine, world, examples, course.layout, spec.row_tokens, tick, reference=True)
+
+    course.reference = search.complete(score)
+    if search.cached and not gate.cache_serves(course):
+        course.reference = search.again(score)
+
+
+def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Renderer) -> Data:
+    """The usable examples of both files, the same on every rank. Raises BadData where a run cannot be made of them."""
+    train = tokenise_together(spec, world, emitter, renderer, spec.train_data, spec.train_digest)
+    if not train.examples:
+        reason = f" The first reason: {train.problems[0].message}" if train.problems else ""
         raise BadData(f"No usable pair is left of the training file.{reason}", code="no_usable_pairs")
+    held_out = Tokenised()
     if spec.eval_data:
-        held_out, others = tokenise_together(spec, world, emitter, renderer, spec.eval_data, spec.eval_digest, limit)
-        if not held_out:
+        held_out = tokenise_together(spec, world, emitter, renderer, spec.eval_data, spec.eval_digest)
+        if not held_out.examples:
             raise BadData("No usable pair is left of the validation file.", code="no_usable_pairs")
-        problems += others
-    return Pairs(train, held_out, len(problems))
+    return Data(
+        Collection(train.examples),
+        Collection(held_out.examples),
+        Collection(train.mismatched),
+        Collection(held_out.mismatched),
+        dropped=len(train.problems) + len(held_out.problems),
+    )
 
 
 def tokenise_together(
-    spec: RunSpec, world: World, emitter: Emitter, renderer: Renderer, path: Path, digest: str | None, limit: int
-) -> tuple[list[Pair], list[RowProblem]]:
+    spec: RunSpec, world: World, emitter: Emitter, renderer: Renderer, path: Path, digest: str | None
+) -> Tokenised:
     """Each rank renders every size-th record; all get all, in the file's order."""
-    result = Tokenised()
+    settings = spec.settings
+    limit = min(settings.max_length, folder.context_length(spec.model_dir))
+    mine = Tokenised()
     error: Exception | None = None
     emitter.phase(Phase.TOKENIZING, 0, 0)
+
+    def told(number: int) -> None:
+        emitter.phase(Phase.TOKENIZING, number, 0)
+
     try:
-        for number, record in enumerate(records.read(path, digest)):
-            if number % world.size == world.rank:
-                result.add(renderer, record, limit, spec.settings.truncation)
-            emitter.phase(Phase.TOKENIZING, number + 1, 0)
+        found = counted(records.read(path, digest), told)
+        share = (world.rank, world.size)
+        mine = tokenise(renderer, found, limit, settings.truncation, settings.loss, spec.seed, share)
     except BadData as bad:
         error = bad
     world.agree(error)
-    parts = world.gather(result)
-    problems = sorted((p for part in parts for p in part.problems), key=lambda p: p.line)
-    if spec.settings.truncation == "error":
-        for problem in problems:
+    whole = together(world.gather(mine))
+    if settings.truncation == "error":
+        for problem in whole.problems:
             if problem.code == "too_long":
                 raise BadRecord(problem.message, code=problem.code, line=problem.line)
-    pairs = sorted((p for part in parts for p in part.pairs), key=lambda p: p.line)
-    emitter.phase(Phase.TOKENIZING, len(pairs) + len(problems), len(pairs) + len(problems))
-    return pairs, problems
+    count = len(whole.examples) + len(whole.problems)
+    emitter.phase(Phase.TOKENIZING, count, count)
+    return whole
+
+
+def counted(found: Iterable[AnyRecord], told: Callable[[int], None]) -> Iterator[AnyRecord]:
+    for number, record in enumerate(found, start=1):
+        yield record
+        told(number)
 
 
 def finish(course: Course, milestones: Milestones) -> None:
@@ -124,5 +181,7 @@ def leave(word: str, milestones: Milestones | None, emitter: Emitter) -> Exit:
     step = milestones.course.progress.step if milestones else 0
     if word == "drain" and milestones and step > milestones.saved_at:
         milestones.write_resume_point()
+    if milestones:
+        milestones.background.drain() if word == "drain" else milestones.background.abandon()
     emitter.say(Stopped, step=step, reason=word)
     return Exit.STOPPED_WITH_RESUME_POINT if word == "drain" else Exit.STOPPED

@@ -1,77 +1,66 @@
-"""Log-probabilities of answers: the model, and behind it one number a sequence."""
+"""Log-probabilities of answers: the model's body, the fused head, and two numbers a sequence."""
 
-import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainer.data import Pair
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Padded on the right to [sequences, T]; chosen and rejected of pair i are rows 2i and 2i + 1.
-
-    `scored`: whether a token's log-probability counts. `keep`: length of the tail that holds all scored tokens.
-    """
-
-    ids: Tensor
-    attention: Tensor
-    scored: Tensor
-    keep: int
-    tokens: int
-
-
-def collate(pairs: Sequence[Pair], device: torch.device) -> Batch:
-    """Padding is masked by position, never by id: id 0 may be a real token."""
-    answers = [answer for pair in pairs for answer in (pair.chosen, pair.rejected)]
-    longest = max(len(answer.ids) for answer in answers)
-    ids = torch.zeros(len(answers), longest, dtype=torch.long)
-    attention = torch.zeros_like(ids)
-    scored = torch.zeros(len(answers), longest, dtype=torch.bool)
-    for row, answer in enumerate(answers):
-        ids[row, : len(answer.ids)] = torch.tensor(answer.ids)
-        attention[row, : len(answer.ids)] = 1
-        for start, end in answer.spans:
-            scored[row, start:end] = True
-    first = min(answer.spans[0][0] for answer in answers)
-    # The logits at position t - 1 score token t.
-    keep = longest - first + 1
-    tokens = sum(len(answer.ids) for answer in answers)
-    return Batch(ids.to(device), attention.to(device), scored.to(device), keep, tokens)
-
-
-def lengths(pairs: Sequence[Pair]) -> Tensor:
-    """Scored tokens [pairs, 2], fp32."""
-    counts = [[sum(end - start for start, end in side.spans) for side in (p.chosen, p.rejected)] for p in pairs]
-    return torch.tensor(counts, dtype=torch.float32)
+from trainer import attention
+from trainer.attention import Attending, inside
+from trainer.head import Head, transform_of
+from trainer.layouts import Batch
 
 
 class Scorer(nn.Module):
-    """The module that the engine wraps, so that ZeRO-3 gathers the head where it is used."""
+    """The module that the engine wraps, so that ZeRO-3 gathers each weight where it is used.
+
+    `model` is the causal language model itself (LoRA injected in place). `fused`: body and fused head; else, where the
+    probe finds them unlike the model's own logits, the model's whole forward.
+    """
+
+    model: Any
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.cuts_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.own_attention = str(self.model.config._attn_implementation)
+        linear = self.model.get_output_embeddings()
+        self.fused = isinstance(linear, nn.Linear) and self.model.base_model is not model
+        if self.fused:
+            self.model.set_output_embeddings(Head(linear, transform_of(self.model.config.get_text_config())))
+        attention.register()
 
     def forward(self, batch: Batch) -> Tensor:
-        """log pi(y | x), fp32 [pairs, 2]: sums over the scored tokens."""
-        tail = {"logits_to_keep": batch.keep} if self.cuts_logits else {}
-        logits = self.model(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False, **tail).logits
-        return answer_sums(
-            logits[:, -batch.keep : -1], batch.ids[:, 1 - batch.keep :], batch.scored[:, 1 - batch.keep :]
-        )
+        """log pi(y | x), fp32 [S, 2]: sums over all scored tokens, and over the example's shared length."""
+        per_token = torch.cat([self.per_token(batch), torch.zeros(1, device=batch.ids.device)])
+        table = per_token[batch.place]
+        head = torch.cat([batch.head, batch.head.new_zeros(1)])[batch.place]
+        return torch.stack([table.sum(1), (table * head).sum(1)], dim=1)
 
+    def per_token(self, batch: Batch) -> Tensor:
+        """fp32 [M]"""
+        row = Attending(batch.documents) if batch.documents else None
+        self.attend(attention.NAME if row else self.own_attention)
+        given: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.attention, "use_cache": False}
+        if batch.positions is not None:
+            given["position_ids"] = batch.positions
+        with inside(row):
+            if not self.fused:
+                logits = self.model(**given).logits.flatten(0, 1)[batch.predictor].float()
+                own: Tensor = logits.gather(1, batch.targets[:, None]).squeeze(1) - logits.logsumexp(1)
+                return own
+            hidden = self.model.base_model(**given)[0]
+        found: Tensor = self.model.get_output_embeddings()(hidden.flatten(0, 1)[batch.predictor], batch.targets)
+        return found
 
-def answer_sums(logits: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
-    """`logits` [2 pairs, K, V] at the positions before `ids` [2 pairs, K]; -> [pairs, 2].
+    def attend(self, implementation: str) -> None:
+        if self.model.config._attn_implementation != implementation:
+            self.model.set_attn_implementation(implementation)
 
-    log softmax of one token is its logit minus logsumexp: the [K, V] table of all of them is never made.
-    """
-    picked = logits[scored].float()
-    chosen = picked.gather(1, ids[scored].unsqueeze(1)).squeeze(1)
-    per_token = torch.zeros(scored.shape, device=logits.device).masked_scatter(scored, chosen - picked.logsumexp(1))
-    return per_token.sum(1).view(-1, 2)
+    @contextmanager
+    def plain(self) -> Iterator[Any]:
+        """The model itself with its own attention, for `generate`."""
+        self.attend(self.own_attention)
+        yield self.model

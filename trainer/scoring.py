@@ -1,30 +1,50 @@
-"""Scoring many pairs without gradients, shared by all ranks: the reference pass, evaluation, the reload check."""
+"""Scoring many examples without gradients, shared by all ranks: the reference pass, evaluation, the reload check."""
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from trainer.batches import deal
-from trainer.data import Pair
+from trainer.collection import Collection
+from trainer.data import Example
 from trainer.engine import Engine
-from trainer.scorer import collate
+from trainer.layouts import Layout, collate
+from trainer.rows import plan
 from trainer.world import World
 
 Tick = Callable[[int, int], None]
 
 
-def score_pairs(engine: Engine, world: World, pairs: Sequence[Pair], micro_batch: int, tick: Tick) -> Tensor:
-    """log pi(y | x) of every pair, fp32 [pairs, 2] on the CPU, the same bits on every rank.
+def silent(done: int, total: int) -> None:
+    """A tick for what is too short to be told."""
 
-    `tick(done, total)` in pairs is called by all ranks after each row, and may raise on all of them.
+
+def score_examples(
+    engine: Engine,
+    world: World,
+    examples: Sequence[Example],
+    layout: Layout,
+    row_tokens: int,
+    tick: Tick = silent,
+    *,
+    reference: bool = False,
+) -> Tensor:
+    """Sums of every answer, fp32 [S, 2] on the CPU (see trainer.scorer), the same bits on every rank.
+
+    `reference`: under the model as it was before the first step, not the policy. `tick(done, total)` in examples is
+    called by all ranks after each row, and may raise on all of them.
     """
-    found = torch.zeros(len(pairs), 2, dtype=torch.float64)
-    lengths = [pair.longest for pair in pairs]
-    rows = deal(range(len(pairs)), lengths, world.rank, world.size, micro_batch)
-    for number, row in enumerate(rows, start=1):
-        sums = engine.score_only(collate([pairs[i] for i in row.pairs], world.device))
+    collection = Collection(examples)
+    found = torch.zeros(collection.sequences, 2, dtype=torch.float64)
+    if not examples:
+        return found.float()
+    rows = plan(range(len(examples)), examples, layout, world.rank, world.size, row_tokens)
+    done = 0
+    for row in rows:
+        sums = engine.score_only(collate(collection.pick(row.examples), layout, world.device), reference=reference)
         if row.weight:
-            found[list(row.pairs)] = sums.to("cpu", torch.float64)
-        tick(min(number * micro_batch * world.size, len(pairs)), len(pairs))
+            found[collection.numbers(row.examples)] = sums.to("cpu", torch.float64)
+            done += len(row.examples)
+        tick(min(done * world.size, len(examples)), len(examples))
+    tick(len(examples), len(examples))
     return world.sum(found).float()

@@ -1,5 +1,6 @@
 """One seed for everything that draws, and algorithms that give the same bits twice."""
 
+import hashlib
 import os
 import random
 
@@ -14,6 +15,11 @@ def settle(seed: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
+
+
+def anew(seed: int, step: int, rank: int) -> None:
+    """Where no state of this rank was kept: decided by where the run is."""
+    torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed}:{step}:{rank}".encode()).digest()[:8]) >> 1)
 
 
 def state() -> dict[str, torch.Tensor]:

@@ -3,9 +3,9 @@
 Stored as JSON lines, one record a line, in a zstd stream, named by the sha256 of the uncompressed lines.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -27,19 +27,48 @@ class Origin(BaseModel):
     format: str
 
 
-class PreferenceRecord(BaseModel):
-    """One pair: `chosen` is preferred over `rejected` as the continuation of `prompt`.
+class Record(BaseModel):
+    """What every kind has. `prompt` never ends with an assistant turn; `weight` multiplies the record's loss."""
 
-    `prompt` never ends with an assistant turn; `chosen` and `rejected` hold the continuation only.
-    """
-
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     id: str
-    kind: Literal["pair"] = "pair"
     prompt: list[Message] = Field(min_length=1)
-    chosen: list[Message] = Field(min_length=1)
-    rejected: list[Message] = Field(min_length=1)
     tools: list[dict[str, Any]] | None = None
+    weight: float = Field(default=1.0, ge=0)
     meta: dict[str, Any] = {}
     origin: Origin
+
+
+class PreferenceRecord(Record):
+    """One pair: `chosen` is preferred over `rejected` as the continuation of `prompt`, which they do not repeat.
+
+    confidence: P(chosen is better), a soft label; margin: how much better, from scores or ranks.
+    """
+
+    kind: Literal["pair"] = "pair"
+    chosen: list[Message] = Field(min_length=1)
+    rejected: list[Message] = Field(min_length=1)
+    confidence: float | None = Field(default=None, ge=0.5, le=1)
+    margin: float | None = Field(default=None, ge=0)
+
+
+class UnpairedRecord(Record):
+    """One answer and whether it is wanted."""
+
+    kind: Literal["unpaired"] = "unpaired"
+    completion: list[Message] = Field(min_length=1)
+    label: bool
+
+
+class RankingRecord(Record):
+    """Several answers to one prompt; `ranks[i]` is that of `completions[i]`, 1 the best, equal ones a tie."""
+
+    kind: Literal["ranking"] = "ranking"
+    completions: list[list[Message]] = Field(min_length=2)
+    ranks: list[int]
+
+
+AnyRecord = Annotated[PreferenceRecord | UnpairedRecord | RankingRecord, Field(discriminator="kind")]
+Kind = Literal["pair", "unpaired", "ranking"]
+parse_record: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

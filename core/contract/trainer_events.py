@@ -86,6 +86,19 @@ class ResumePointSealed(TrainerEvent):
     path: str
 
 
+class ReferenceSealed(TrainerEvent):
+    """Log-probabilities that no earlier run had, ready to be kept for later ones: `path` holds them and a manifest.
+
+    `data_digest`: of the records that they belong to, and go with.
+    """
+
+    event: Literal["reference_sealed"] = "reference_sealed"
+    path: str
+    key: str
+    data_digest: str
+    sequences: int
+
+
 class Warned(TrainerEvent):
     event: Literal["warning"] = "warning"
     code: str
@@ -125,6 +138,7 @@ AnyEvent = Annotated[
     | Sample
     | CheckpointSealed
     | ResumePointSealed
+    | ReferenceSealed
     | Warned
     | Stopped
     | Failed
@@ -142,6 +156,7 @@ KINDS = frozenset(
         "sample",
         "checkpoint_sealed",
         "resume_point_sealed",
+        "reference_sealed",
         "warning",
         "stopped",
         "failed",

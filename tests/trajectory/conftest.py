@@ -28,7 +28,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> RunSpec:
         settings=Settings(
             learning_rate=3e-4, batch_size=8, n_epochs=4, label_smoothing=0.1, nll_weight=0.2, weight_decay=0.01
         ),
-        micro_batch_size=2,
+        row_tokens=160,
         probe_prompts=["tell me a story", "why"],
         shard_bytes=100_000,
     )

@@ -60,17 +60,17 @@ def test_a_record_too_long_under_error(spec: RunSpec, tmp_path: Path) -> None:
     assert refused(spec.model_copy(update=update))[:2] == (65, "too_long")
 
 
-def test_a_resume_point_of_another_world_or_damaged(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
+def test_a_resume_point_of_another_run_or_damaged(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
     """Both are refused before anything is unpickled."""
     point = tmp_path / "point"
     (point / "state").mkdir(parents=True)
     (point / "state" / "shard.pt").write_bytes(b"a pickle")
-    two = manifest.build(point, world_size=2)
+    two = manifest.build(point, seed=2)
     manifest.write(point, two)
     source = ResumeFrom(path=point, manifest_digest=two.digest())
     update = {"world_size": 1, "resume_from": source}
     found = refused(spec.model_copy(update={**update, "workspace": tmp_path / "run"}))
-    assert found[:2] == (64, "resume_world_size")
+    assert found[:2] == (64, "resume_mismatch")
     source = ResumeFrom(path=point, manifest_digest="0" * 64)
     found = refused(spec.model_copy(update={**update, "workspace": tmp_path / "other", "resume_from": source}))
     assert found[:2] == (75, "manifest_mismatch")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("ranks")
 def test_one_rank_and_one_micro_batch(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
     """2 ranks x 2 pairs x 2 accumulated = 1 rank x 8 at once."""
     with alone():
-        run = Run(spec.model_copy(update={"workspace": tmp_path, "world_size": 1, "micro_batch_size": 8}))
+        run = Run(spec.model_copy(update={"workspace": tmp_path, "world_size": 1, "row_tokens": 10_000}))
         assert run.code() == 0, run.logs()
     for kind in ("step", "eval"):
         for mine, other in zip(run.events(kind), straight.events(kind), strict=True):

@@ -12,7 +12,7 @@ from tests.launch import Run
 from tests.models import make_tokenizer
 from trainer import records
 from trainer.batches import global_batch
-from trainer.data import Pair, make_renderer, tokenise
+from trainer.data import Example, make_renderer, tokenise
 
 pytestmark = pytest.mark.xdist_group("ranks")
 
@@ -22,9 +22,9 @@ def log_probability(model: torch.nn.Module, ids: tuple[int, ...], scored: list[i
     return torch.stack([table[t - 1, ids[t]] for t in scored]).sum()
 
 
-def both(model: torch.nn.Module, pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
-    tokens = [[t for start, end in answer.spans for t in range(start, end)] for answer in (pair.chosen, pair.rejected)]
-    return log_probability(model, pair.chosen.ids, tokens[0]), log_probability(model, pair.rejected.ids, tokens[1])
+def both(model: torch.nn.Module, pair: Example) -> tuple[torch.Tensor, torch.Tensor]:
+    tokens = [[t for start, end in answer.spans for t in range(start, end)] for answer in pair.answers]
+    return log_probability(model, pair.answers[0].ids, tokens[0]), log_probability(model, pair.answers[1].ids, tokens[1])
 
 
 def plain_losses(spec: RunSpec) -> list[float]:
@@ -33,7 +33,7 @@ def plain_losses(spec: RunSpec) -> list[float]:
 
     policy = AutoModelForCausalLM.from_pretrained(spec.model_dir)
     frozen = AutoModelForCausalLM.from_pretrained(spec.model_dir).requires_grad_(False)
-    pairs = tokenise(make_renderer(make_tokenizer(), [1]), records.read(spec.train_data), 256, "drop").pairs
+    pairs = tokenise(make_renderer(make_tokenizer(), [1]), records.read(spec.train_data), 256, "drop").examples
     settings, total = spec.settings, 20
     optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     losses = []
@@ -47,7 +47,7 @@ def plain_losses(spec: RunSpec) -> list[float]:
             before = both(frozen, pairs[i])
             z = settings.beta * ((chosen - before[0]) - (rejected - before[1]))
             dpo = -0.9 * torch.nn.functional.logsigmoid(z) - 0.1 * torch.nn.functional.logsigmoid(-z)
-            length = sum(end - start for start, end in pairs[i].chosen.spans)
+            length = sum(end - start for start, end in pairs[i].answers[0].spans)
             loss = loss + (dpo + settings.nll_weight * -chosen / length) / len(batch)
         optimizer.zero_grad()
         loss.backward()

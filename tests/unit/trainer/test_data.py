@@ -52,35 +52,35 @@ def scored(rendered: Renderer, answer: Answer) -> list[str]:
 @pytest.mark.parametrize("template", [WITH_BOS, WITHOUT_BOS])
 def test_the_answer_and_its_end_token_are_scored(template: str) -> None:
     found = renderer(template)
-    (pair,) = tokenise(found, [record(ASK, YES, NO)], 256, "drop").pairs
-    assert scored(found, pair.chosen) == ["it was wonderful<|end|>"]
-    assert scored(found, pair.rejected) == ["boring<|end|>"]
-    assert pair.chosen.ids.count(0) == (template == WITH_BOS)
-    assert pair.chosen.ids[-1] == 1, "nothing is kept behind the last end token"
-    assert found.tokenizer.decode(pair.chosen.ids[: pair.prefix]).endswith("<|end|>\n<|assistant|>\n")
+    (pair,) = tokenise(found, [record(ASK, YES, NO)], 256, "drop").examples
+    assert scored(found, pair.answers[0]) == ["it was wonderful<|end|>"]
+    assert scored(found, pair.answers[1]) == ["boring<|end|>"]
+    assert pair.answers[0].ids.count(0) == (template == WITH_BOS)
+    assert pair.answers[0].ids[-1] == 1, "nothing is kept behind the last end token"
+    assert found.tokenizer.decode(pair.answers[0].ids[: pair.prefix]).endswith("<|end|>\n<|assistant|>\n")
     assert pair.line == 7
 
 
 def test_where_the_template_emits_no_end_token_one_is_appended() -> None:
     found = renderer(WITHOUT_END)
-    (pair,) = tokenise(found, [record(ASK, YES, NO)], 256, "drop").pairs
-    assert pair.chosen.ids.count(1) == pair.rejected.ids.count(1) == 1
+    (pair,) = tokenise(found, [record(ASK, YES, NO)], 256, "drop").examples
+    assert pair.answers[0].ids.count(1) == pair.answers[1].ids.count(1) == 1
     # The header's last space is the first letter of the answer's first token: where the texts part, scoring begins.
-    assert scored(found, pair.chosen) == [" it was wonderful<|end|>"]
+    assert scored(found, pair.answers[0]) == [" it was wonderful<|end|>"]
 
 
 def test_of_several_turns_only_the_assistants_are_scored() -> None:
     found = renderer(WITH_BOS)
     chosen = talk(("assistant", "yes"), ("user", "why"), ("assistant", "because"))
-    (pair,) = tokenise(found, [record(ASK, chosen, NO)], 256, "drop").pairs
-    assert scored(found, pair.chosen) == ["yes<|end|>", "because<|end|>"]
+    (pair,) = tokenise(found, [record(ASK, chosen, NO)], 256, "drop").examples
+    assert scored(found, pair.answers[0]) == ["yes<|end|>", "because<|end|>"]
 
 
 def test_an_answer_that_looks_like_the_templates_own_words() -> None:
     found = renderer(WITH_BOS)
-    (pair,) = tokenise(found, [record(ASK, talk(("assistant", "end")), talk(("assistant", "n")))], 256, "drop").pairs
-    assert scored(found, pair.chosen) == ["end<|end|>"]
-    assert scored(found, pair.rejected) == ["n<|end|>"]
+    (pair,) = tokenise(found, [record(ASK, talk(("assistant", "end")), talk(("assistant", "n")))], 256, "drop").examples
+    assert scored(found, pair.answers[0]) == ["end<|end|>"]
+    assert scored(found, pair.answers[1]) == ["n<|end|>"]
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_an_answer_that_looks_like_the_templates_own_words() -> None:
 def test_what_falls_out_says_why(template: str, prompt: list[Message], chosen: list[Message], code: str) -> None:
     found = tokenise(renderer(template), [record(prompt, chosen, NO)], 256, "drop")
     assert [(problem.line, problem.code) for problem in found.problems] == [(7, code)]
-    assert not found.pairs
+    assert not found.examples
 
 
 def test_keep_end_drops_whole_oldest_turns_but_no_system_message() -> None:
     found = renderer(WITH_BOS)
     prompt = talk(("system", "be brief"), ("user", "a fox " * 20), ("assistant", "no " * 20), ("user", "the last"))
-    (pair,) = tokenise(found, [record(prompt, YES, NO)], 60, "keep_end").pairs
-    text = found.tokenizer.decode(pair.chosen.ids)
+    (pair,) = tokenise(found, [record(prompt, YES, NO)], 60, "keep_end").examples
+    text = found.tokenizer.decode(pair.answers[0].ids)
     assert text.startswith("<s><|system|>\nbe brief<|end|>\n<|user|>\nthe last<|end|>")
     assert "fox" not in text
     assert "no no" not in text

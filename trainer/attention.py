@@ -1,0 +1,246 @@
+"""Attention within the documents of a packed row, in the place of a model's own attention function.
+
+What a layer may see is decided by `visible` alone. On a GPU FlexAttention skips the blocks that nobody sees. On a CPU
+the row is unfolded for the attention: each branch behind its trunk is an ordinary causal sequence, which costs less
+than a mask.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.layouts import Documents
+
+NAME = "palate_rows"
+# Arguments that models hand on and that change nothing here: the row says what is seen, and there is no cache.
+HARMLESS = frozenset({"position_ids", "use_cache", "output_attentions", "output_hidden_states", "cache_position"})
+
+
+class RowOnly(RuntimeError):
+    """This attention function was called for something that it cannot do."""
+
+
+def visible(documents: Documents, window: int | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """(query, key) indices into the row -> bool: whether the query may see the key."""
+    document, branch, position = documents.document, documents.branch, documents.position
+
+    def sees(query: Tensor, key: Tensor) -> Tensor:
+        found = (document[query] == document[key]) & (position[key] <= position[query])
+        found &= (branch[key] == 0) | (branch[key] == branch[query])
+        return found if window is None else found & (position[query] - position[key] < window)
+
+    return sees
+
+
+class Attending:
+    """A row's documents, with what the layers of one forward share."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+        self.length = len(documents.document)
+
+    @lru_cache(maxsize=4)  # noqa: B019 (dies with the forward)
+    def dense(self, window: int | None) -> Tensor:
+        """[T, T]"""
+        index = torch.arange(self.length, device=self.documents.document.device)
+        return visible(self.documents, window)(index[:, None], index[None, :])
+
+    @lru_cache(maxsize=4)  # noqa: B019 (dies with the forward)
+    def blocks(self, window: int | None) -> Any:
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        sees = visible(self.documents, window)
+        device = self.documents.document.device
+        return create_block_mask(lambda b, h, q, k: sees(q, k), None, None, self.length, self.length, str(device))
+
+    @cached_property
+    def unfolded(self) -> tuple[list[Tensor], Tensor]:
+        """Groups of sequences as indices into the row [s, L] (0 behind their ends), and the slot of each token [T]."""
+        sequences: list[list[int]] = []
+        start = 0
+        for trunk, *branches in self.documents.trees:
+            begin = start + trunk
+            for length in branches or [0]:
+                sequences.append([*range(start, start + trunk), *range(begin, begin + length)])
+                begin += length
+            start = begin
+        sequences.sort(key=len, reverse=True)
+        groups: list[list[list[int]]] = []
+        for sequence in sequences:
+            # Little padding, few calls.
+            if not groups or len(sequence) < 0.8 * len(groups[-1][0]):
+                groups.append([])
+            groups[-1].append(sequence)
+        slots = [torch.tensor([s + [0] * (len(group[0]) - len(s)) for s in group]) for group in groups]
+        owner = torch.zeros(self.length, dtype=torch.long)
+        offset = 0
+        for group in groups:
+            for sequence in group:
+                owner[sequence] = torch.arange(offset, offset + len(sequence))
+                offset += len(group[0])
+        return slots, owner
+
+
+_current: ContextVar[Attending | None] = ContextVar("row", default=None)
+
+
+@contextmanager
+def inside(attending: Attending | None) -> Iterator[None]:
+    """The attention function sees this row, in this thread, until the end of the block."""
+    token = _current.set(attending)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def carried() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For torch.utils.checkpoint(context_fn=…): a layer recomputed in the backward pass sees the row of its forward."""
+    return nullcontext(), inside(_current.get())
+
+
+def register() -> None:
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface: query [1, heads, T, d] -> [1, T, heads, d]. Raises RowOnly."""
+    row = _current.get()
+    if row is None:
+        raise RowOnly("The attention of packed rows was called outside of a row's forward.")
+    if query.shape[2] != row.length or key.shape[2] != row.length or len(query) != 1:
+        raise RowOnly(f"The attention of packed rows was called with {key.shape[2]} keys for {query.shape[2]} queries.")
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    wrong = {"attention_mask": attention_mask, **{name: others[name] for name in others if name not in HARMLESS}}
+    wrong |= {"dropout": dropout or None, "is_causal": None if causal else False}
+    found = sorted(name for name, argument in wrong.items() if argument is not None)
+    if found:
+        raise RowOnly(f"The model's attention takes {', '.join(found)}, unknown to packed rows.")
+    scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
+    sums = flexed if query.device.type == "cuda" else unfolded
+    return sums(row, query, key, value, scale, sliding_window, softcap, s_aux), None
+
+
+def unfolded(
+    row: Attending,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
+    groups, owner = row.unfolded
+    found = []
+    for slots in groups:
+        length = slots.shape[1]
+        q, k, v = (
+            part[0].transpose(0, 1).index_select(0, slots.flatten()).unflatten(0, slots.shape).transpose(1, 2)
+            for part in (query, key, value)
+        )
+        band = None if window is None or window >= length else causal_band(length, window)
+        found.append(causal(q, k, v, scale, band, softcap, sinks).transpose(1, 2).flatten(0, 1))
+    return torch.cat(found).index_select(0, owner)[None]
+
+
+def causal(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None, softcap: float | None, sinks: Any
+) -> Tensor:
+    """[s, heads, L, d]; `mask` [L, L] True where seen, None for plain causality."""
+    if softcap is None and sinks is None:
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=True
+        )
+    return explicit(query, key, value, scale, causal_band(query.shape[2]) if mask is None else mask, softcap, sinks)
+
+
+def causal_band(length: int, window: int | None = None) -> Tensor:
+    """[L, L]"""
+    mask = torch.ones(length, length, dtype=torch.bool).tril()
+    return mask if window is None else mask.triu(1 - window)
+
+
+def explicit(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor, softcap: float | None, sinks: Tensor | None
+) -> Tensor:
+    """Written out: for what torch's own function lacks, and as the measure of the others in tests."""
+    times = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
+    scores = (query @ key.transpose(2, 3)).float() * scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores.masked_fill(~mask, -math.inf)
+    if sinks is not None:
+        # A column that takes its part of the attention and gives nothing.
+        scores = torch.cat([scores, sinks.float()[None, :, None, None].expand(*scores.shape[:3], 1)], dim=3)
+    return scores.softmax(3)[..., : key.shape[2]].to(value.dtype) @ value
+
+
+def flexed(
+    row: Attending,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
+    from torch.nn.attention.flex_attention import AuxRequest
+
+    times = query.shape[1] // key.shape[1]
+    if query.shape[1] & (query.shape[1] - 1):
+        # FlexAttention's own grouping wants a power of two.
+        key, value, times = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1), 1
+
+    def capped(score: Tensor, *_: Tensor) -> Tensor:
+        assert softcap is not None
+        return softcap * torch.tanh(score / softcap)
+
+    found = flex(query.device.type)(
+        query,
+        key,
+        value,
+        score_mod=None if softcap is None else capped,
+        block_mask=row.blocks(window),
+        scale=scale,
+        enable_gqa=times > 1,
+        return_aux=None if sinks is None else AuxRequest(lse=True),
+    )
+    if sinks is None:
+        return found.transpose(1, 2)
+    sums, aux = found
+    # softmax over [scores, sink] without the sink's column = softmax over scores x sigmoid(lse - sink).
+    share = torch.sigmoid(aux.lse - sinks.float()[None, :, None]).unsqueeze(3)
+    return (sums * share).to(value.dtype).transpose(1, 2)
+
+
+@lru_cache(maxsize=1)
+def flex(device: str) -> Any:
+    """Compiled for a GPU; elsewhere as it is, without gradients."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention) if device == "cuda" else flex_attention

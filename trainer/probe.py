@@ -1,0 +1,128 @@
+"""Which layout a model can be trained in: tried on a few examples, never decided by the model's name.
+
+Truth is each answer alone, unpadded, through the model's own attention and logits. A layout is fit when the same
+answers, among neighbours, get the same log-probabilities and the same gradients at the embeddings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from core.contract.run_spec import RunSpec
+from trainer.collection import scored_tokens
+from trainer.data import Example
+from trainer.engine import Engine
+from trainer.failures import GateFailed
+from trainer.layouts import Layout, collate
+from trainer.world import World
+
+LAYOUTS: tuple[Layout, ...] = ("shared", "packed", "padded")
+# Log-probability a token; gradients as a share of the largest.
+LIMITS = {"fp32": 1e-5, "bf16": 2e-2}
+GRADIENT_LIMITS = {"fp32": 1e-4, "bf16": 5e-2}
+EXAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`errors` of each layout that was tried: a token, and of the gradients. `reason`: why not an earlier one."""
+
+    layout: Layout
+    errors: dict[str, list[float]]
+    reason: str
+
+
+def probe(engine: Engine, world: World, spec: RunSpec, examples: Sequence[Example]) -> Probe:
+    """The first layout that is right on all ranks. Raises GateFailed where none is, or the forced one is not."""
+    few = chosen(examples)
+    precision = spec.settings.precision
+    truth = Truth(engine, world, few)
+    errors: dict[str, list[float]] = {}
+    reasons: list[str] = []
+    for layout in LAYOUTS if spec.layout == "auto" else (spec.layout,):
+        for fused in (True, False) if layout == "padded" and engine.scorer.fused else (engine.scorer.fused,):
+            engine.scorer.fused = fused
+            found, reason = tried(truth, layout)
+            worst = [max(values) for values in zip(*world.gather(found), strict=True)]
+            reason = next((each for each in world.gather(reason) if each), "")
+            errors[layout] = worst
+            if worst[0] <= LIMITS[precision] and worst[1] <= GRADIENT_LIMITS[precision]:
+                return Probe(layout, errors, " ".join(reasons))
+            reasons.append(f"{layout}: {reason or f'off by {worst[0]:.1e} a token, gradients by {worst[1]:.1e}'}.")
+    raise GateFailed(f"The model scores the same tokens differently among others: {' '.join(reasons)}")
+
+
+def tried(truth: "Truth", layout: Layout) -> tuple[list[float], str]:
+    """A layout that a model refuses is unfit, whatever it raises; the engine is left as if it had not been tried."""
+    try:
+        return truth.errors(layout), ""
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        truth.engine.forget()
+        return [float("inf")] * 2, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def chosen(examples: Sequence[Example]) -> list[Example]:
+    """The longest, for windows that short ones never reach, the shortest and others between; lists cut to two."""
+    ordered = sorted(examples, key=lambda e: (-e.longest, e.number))
+    step = max(1, (len(ordered) - 1) // (EXAMPLES - 1))
+    picked = ordered[::step][: EXAMPLES - 1] + ordered[-1:]
+    return [replace(each, answers=each.answers[:2]) for each in picked[:EXAMPLES]]
+
+
+class Truth:
+    """Sums and gradients of each answer by itself."""
+
+    def __init__(self, engine: Engine, world: World, examples: Sequence[Example]) -> None:
+        self.engine, self.world, self.examples = engine, world, examples
+        self.lengths = scored_tokens(examples)
+        singles = [replace(e, answers=(answer,)) for e in examples for answer in e.answers]
+        # Different factors, so that the gradients of two branches cannot stand for each other.
+        self.factors = [1.0 - 0.3 * (number % 5) for number in range(len(singles))]
+        fused, engine.scorer.fused = engine.scorer.fused, False
+        alone = [self.score([single], "padded", [f]) for single, f in zip(singles, self.factors, strict=True)]
+        engine.scorer.fused = fused
+        self.sums = torch.cat([sums for sums, _ in alone])
+        self.gradients = [gradient[0] for _, gradient in alone]
+
+    def score(self, examples: Sequence[Example], layout: Layout, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Sums [S] and the gradient of their weighted sum at the embeddings [B, T, H], both on the CPU."""
+        sums, gradient = self.engine.trace(collate(examples, layout, self.world.device), factors)
+        return sums[:, 0].cpu().float(), gradient.cpu().float()
+
+    def errors(self, layout: Layout) -> list[float]:
+        """Largest error a token, and of a gradient; in two orders, so that each example has other neighbours."""
+        numbers = list(range(len(self.examples)))
+        found = [self.errors_in(layout, order) for order in (numbers, numbers[::-1])]
+        return [max(values) for values in zip(*found, strict=True)]
+
+    def errors_in(self, layout: Layout, order: Sequence[int]) -> list[float]:
+        starts = [0]
+        for example in self.examples:
+            starts.append(starts[-1] + len(example.answers))
+        answers = [n for i in order for n in range(starts[i], starts[i + 1])]
+        examples = [self.examples[i] for i in order]
+        sums, gradient = self.score(examples, layout, [self.factors[n] for n in answers])
+        off = float(((sums - self.sums[answers]).abs() / self.lengths[answers]).max())
+        expected = self.expected(layout, examples, answers)
+        if layout == "padded":
+            got = torch.cat([gradient[row, : len(self.gradients[n])] for row, n in enumerate(answers)])
+        else:
+            got = gradient[0]
+        scale = max(float(each.abs().max()) for each in self.gradients)
+        return [off, float((got - expected).abs().max()) / scale]
+
+    def expected(self, layout: Layout, examples: Sequence[Example], answers: Sequence[int]) -> Tensor:
+        """Gradients of the answers alone, one behind the other; of a shared trunk their sum."""
+        parts: list[Tensor] = []
+        numbers = iter(answers)
+        for example in examples:
+            own = [self.gradients[next(numbers)] for _ in example.answers]
+            trunk = example.prefix if layout == "shared" else 0
+            if trunk:
+                parts.append(torch.stack([each[:trunk] for each in own]).sum(0))
+            parts += [each[trunk:] for each in own]
+        return torch.cat(parts)

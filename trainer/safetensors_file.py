@@ -1,0 +1,60 @@
+"""A safetensors file written piece by piece: its header comes first, since every size is known before any tensor is.
+
+Format: 8 bytes little-endian length of the header, the header (JSON, padded with spaces to 8 bytes), the tensors' bytes
+without gaps. As safetensors' own writer does, wider types come first, so that every tensor is aligned.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def header(entries: Sequence[Entry]) -> bytes:
+    """`entries` in the order in which their tensors will follow."""
+    table: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for entry in entries:
+        begin, end = end, end + entry.bytes
+        table[entry.name] = {"dtype": TYPES[entry.dtype], "shape": list(entry.shape), "data_offsets": [begin, end]}
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def append(path: Path, pieces: Iterable[bytes | Tensor]) -> None:
+    """Tensors on the CPU."""
+    with path.open("ab") as stream:
+        for piece in pieces:
+            if isinstance(piece, Tensor):
+                stream.write(memoryview(piece.contiguous().reshape(-1).view(torch.uint8).numpy()))
+            else:
+                stream.write(piece)
