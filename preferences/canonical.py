@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import zstandard
 
-from core.contract.preference import PreferenceRecord
+from core.contract.preference import AnyRecord
 
 LEVEL = 3
 
@@ -23,7 +23,7 @@ class CanonicalWriter:
         )
         self.bytes = 0
 
-    def add(self, record: PreferenceRecord) -> None:
+    def add(self, record: AnyRecord) -> None:
         line = record.model_dump_json(exclude_none=True).encode() + b"\n"
         self._hash.update(line)
         self.bytes += len(line)

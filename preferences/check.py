@@ -11,13 +11,14 @@ from preferences.detect import detect
 from preferences.draft import Row
 from preferences.faults import FileFault, RowFault
 from preferences.formats.known import BY_NAME, Format
+from preferences.judge import judge
 from preferences.limits import DEFAULT, Limits
-from preferences.pair import judge
 from preferences.report import FileError, Report
 from preferences.rows import RawRow
 from preferences.strict_json import parse
 from preferences.tally import Tally
 from preferences.unpack import Progress
+from preferences.verdict import details, notices, verdict
 
 OnError = Literal["fail", "skip"]
 
@@ -34,7 +35,7 @@ def check_file(
 ) -> Report:
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
-    `canonical` receives the zstd stream of the usable pairs while they are read; it is worth something only when the
+    `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
     report has a digest. `progress` is told the bytes taken from the source. Raises BadInput for a wrong argument and
     OSError where the source cannot be read; what is wrong with the data is in the report.
     """
@@ -79,16 +80,20 @@ class _Check:
             fault = FileError(code=found.code, message=found.message)
         digest = self._writer.close()
         tally = self._tally
-        error = fault or tally.verdict(max_bad_fraction if on_error == "skip" else 0.0)
+        kind = self._format.kind if self._format else None
+        counts = tally.counts
+        error = fault or verdict(tally, kind, self._limits, max_bad_fraction if on_error == "skip" else 0.0)
         return Report(
             format=self._format.name if self._format else None,
+            kind=kind,
             container=self._container,
             digest=None if error else digest,
-            counts=tally.counts,
+            columns=tally.columns,
+            counts=counts,
             errors=tally.errors,
             errors_by_code=dict(sorted(tally.by_code.items())),
-            warnings=tally.warnings(),
-            status_details=None if error else tally.details(),
+            warnings=tally.warnings() + notices(counts, kind, self._limits),
+            status_details=None if error else details(counts, tally.by_code, kind),
             error=error,
         )
 
@@ -138,10 +143,10 @@ class _Check:
     def _convert(self, raw: RawRow, row: Row, format: Format) -> None:
         try:
             draft = format.read(row)
-            pair = judge(draft, row, raw.line, format.name)
+            judged = judge(draft, format.kind, row, raw.line, format.name)
         except RowFault as fault:
             self._tally.refuse(raw, fault)
             return
-        self._tally.take(raw, pair, draft)
-        if pair.record:
-            self._writer.add(pair.record)
+        self._tally.take(raw, judged, draft)
+        if judged.record:
+            self._writer.add(judged.record)

@@ -1,5 +1,6 @@
-"""A row as its format reads it, before the rules of a pair are applied."""
+"""A row as its format reads it, before the rules of its kind are applied."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,15 +10,21 @@ Turn = dict[str, Any]
 
 @dataclass(slots=True)
 class Draft:
-    """`paths` name prompt, chosen and rejected as the user's file does; `extra` becomes `meta`."""
+    """`paths` name the prompt and each answer as the user's file does; `extra` becomes `meta`.
+
+    A pair has two answers, the chosen one first; a single one has a `label`; those of a ranking have `ranks`, which
+    `ranks_path` names.
+    """
 
     prompt: list[Turn]
-    chosen: list[Turn]
-    rejected: list[Turn]
-    paths: tuple[str, str, str]
+    answers: Sequence[list[Turn]]
+    paths: tuple[str, ...]
     tools: Any = None
     extra: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    label: bool = True
+    ranks: list[int] = field(default_factory=list)
+    ranks_path: str = ""
 
 
 def remaining(row: Row, used: frozenset[str]) -> dict[str, Any]:

@@ -10,20 +10,28 @@ HINTS = {
     "field_missing": "Add the field to this record, or remove the record.",
     "field_type": "Give the field the type that the message names.",
     "prompt_empty": "Give the prompt at least one message with text.",
-    "completion_empty": "Give both answers some text; the pair was left out.",
+    "completion_empty": "Give every answer some text; the record was left out.",
     "role_invalid": "Use system, developer, user, assistant or tool.",
     "role_order": "Put system messages first and let the prompt end with a user or tool message.",
     "prompt_ends_with_assistant": "End the prompt with a user turn; the last assistant turn belongs to the answers.",
     "no_common_prefix": "Both dialogues must begin with the same prompt and differ only after it.",
     "completion_not_assistant": "An answer begins and ends with an assistant message.",
-    "chosen_equals_rejected": "A pair teaches nothing when both answers are the same; it was left out.",
+    "chosen_equals_rejected": "Nothing is learned from two answers that are the same; the record was left out.",
     "tool_call_unresolved": "A tool message follows an assistant message whose `tool_calls` hold its `tool_call_id`.",
     "tools_schema_invalid": 'Give `tools` as a list of objects like {"type": "function", "function": {"name": ...}}.',
     "content_part_unsupported": "Only text is trained on: use a text, or content parts of type text.",
+    "label_not_bool": "Write the label as true (wanted) or false (not wanted), without quotes.",
+    "rank_invalid": "Give every answer a number: a rank, 1 the best, or a rating, the highest the best.",
+    "ranks_all_equal": "Nothing is learned where no answer is better than another; the record was left out.",
+    "weight_invalid": "`weight` multiplies the record's loss; if the column means something else, rename it.",
+    "confidence_invalid": "`confidence` is the probability that the chosen answer is the better one, so from 0.5: "
+    "below it the answers stand the wrong way round; if the column means something else, rename it.",
+    "margin_invalid": "`margin` says by how much the chosen answer is better; if the column means something else, "
+    "rename it.",
 }
 
 # Well-formed rows from which nothing can be learned: left out, while the file stays usable.
-USELESS = frozenset({"chosen_equals_rejected", "completion_empty"})
+USELESS = frozenset({"chosen_equals_rejected", "completion_empty", "ranks_all_equal"})
 
 
 class RowFault(BadData):

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from core.contract.preference import Kind
+
 
 class LineError(BaseModel):
     """One row that was not taken; line and column count from 1, `excerpt` is a piece of the row around the place."""
@@ -32,15 +34,18 @@ class FileError(BaseModel):
 
 
 class Counts(BaseModel):
-    """`records` = `bad` (malformed) + `pairs`; `pairs` = `useless` (left out) + `usable` (written).
+    """`records` = `bad` (malformed) + `pairs` + `unpaired` + `rankings`; the latter = `useless` (left out) + `usable`.
 
-    `lines` is the last line that held a record; what follows `pairs` is counted over all pairs, useless ones too.
+    `lines` is the last line that held a record; what follows `usable` is counted over useless records too. Of every two
+    answers of a ranking one is the better (`comparisons`), or they have the same rank (`ties`).
     """
 
     lines: int = 0
     records: int = 0
     bad: int = 0
     pairs: int = 0
+    unpaired: int = 0
+    rankings: int = 0
     useless: int = 0
     usable: int = 0
     identical_pairs: int = 0
@@ -49,16 +54,25 @@ class Counts(BaseModel):
     chosen_longer: int = 0
     same_length: int = 0
     multi_turn: int = 0
+    desirable: int = 0
+    undesirable: int = 0
+    comparisons: int = 0
+    ties: int = 0
 
 
 class Report(BaseModel):
-    """`error` is null exactly when the file may be used; only then has it a `digest`, sha256 of the canonical lines."""
+    """`error` is null exactly when the file may be used; only then has it a `digest`, sha256 of the canonical lines.
+
+    `columns`: those of weight, confidence and margin that somewhere differ from what they are when left out.
+    """
 
     object: Literal["file.report"] = "file.report"
     file: str | None = None
     format: str | None = None
+    kind: Kind | None = None
     container: str | None = None
     digest: str | None = None
+    columns: list[str] = []
     counts: Counts = Counts()
     errors: list[LineError] = []
     errors_by_code: dict[str, int] = {}

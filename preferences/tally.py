@@ -1,38 +1,50 @@
-"""Counts, errors and warnings while rows stream by, and the verdict on the whole."""
+"""Counts, errors and warnings while rows stream by."""
 
 from collections import Counter
 
+from preferences.columns import COLUMNS, matters
 from preferences.draft import Draft
 from preferences.faults import HINTS, USELESS, RowFault
+from preferences.judge import Judged
 from preferences.limits import Limits
-from preferences.pair import Pair
-from preferences.report import Counts, FileError, LineError, Notice
+from preferences.report import Counts, LineError, Notice
 from preferences.rows import RawRow
 
 _WARNED = {
     "system_in_middle": "A system or developer message stands after the first turn of the prompt.",
-    "prompt_repeated_in_completion": "Both answers begin with the prompt's text; the model would learn to repeat it.",
+    "prompt_repeated_in_completion": "The answers begin with the prompt's text; the model would learn to repeat it.",
+    "tie_dropped": "Some answers have the same rank; they are not compared with each other.",
     "extra_fields": "Fields that training does not use were kept in `meta`",
 }
 
 
 class Tally:
     def __init__(self, limits: Limits) -> None:
-        self.counts = Counts()
         self.errors: list[LineError] = []
         self.by_code: Counter[str] = Counter()
+        self.weighty = 0
+        self._figures = dict.fromkeys(Counts.model_fields, 0)
+        self._columns: set[str] = set()
         self._limits = limits
         self._warned: dict[str, Notice] = {}
         self._extra: dict[str, None] = {}
 
+    @property
+    def counts(self) -> Counts:
+        return Counts(**self._figures)
+
+    @property
+    def columns(self) -> list[str]:
+        return [name for name in COLUMNS if name in self._columns]
+
     def saw(self, raw: RawRow) -> None:
-        self.counts.records += 1
-        self.counts.lines = raw.line
+        self._figures["records"] += 1
+        self._figures["lines"] = raw.line
 
     def refuse(self, raw: RawRow, fault: RowFault) -> None:
         self.by_code[fault.code] += 1
         if fault.code not in USELESS:
-            self.counts.bad += 1
+            self._figures["bad"] += 1
         if len(self.errors) < self._limits.errors:
             self.errors.append(_line_error(raw, fault, self._limits.excerpt))
 
@@ -40,21 +52,18 @@ class Tally:
         """By line: of the rows that the format is detected from, those that are no JSON were refused first."""
         self.errors.sort(key=lambda error: error.line)
 
-    def take(self, raw: RawRow, pair: Pair, draft: Draft) -> None:
-        counts = self.counts
-        counts.pairs += 1
-        counts.identical_pairs += pair.identical
-        counts.empty_chosen += pair.empty_chosen
-        counts.empty_rejected += pair.empty_rejected
-        counts.chosen_longer += pair.longer > 0
-        counts.same_length += pair.longer == 0
-        counts.multi_turn += pair.multi_turn
-        if pair.useless:
-            counts.useless += 1
-            self.refuse(raw, pair.useless)
+    def take(self, raw: RawRow, judged: Judged, draft: Draft) -> None:
+        figures = self._figures
+        for name, number in judged.figures.items():
+            figures[name] += number
+        if judged.useless:
+            figures["useless"] += 1
+            self.refuse(raw, judged.useless)
             return
-        counts.usable += 1
-        for code in pair.warnings:
+        figures["usable"] += 1
+        self.weighty += judged.columns.get("weight", 1.0) > 0
+        self._columns.update(name for name, value in judged.columns.items() if matters(name, value))
+        for code in judged.warnings:
             self._warn(code, raw.line)
             if code == "extra_fields" and len(self._extra) < 20:
                 self._extra.update(dict.fromkeys(key[:60] for key in draft.extra))
@@ -66,50 +75,10 @@ class Tally:
             warning.lines.append(line)
 
     def warnings(self) -> list[Notice]:
+        """Those of rows."""
         if extra := self._warned.get("extra_fields"):
             extra.message = f"{_WARNED['extra_fields']}: {', '.join(list(self._extra)[:20])}."
-        found = list(self._warned.values())
-        if self._limits.min_pairs <= self.counts.usable < self._limits.few_pairs:
-            message = f"{self.counts.usable} pairs are few; below {self._limits.few_pairs} little is learned."
-            found.append(Notice(code="few_pairs", message=message, count=self.counts.usable))
-        return found
-
-    def verdict(self, allowed_bad: float) -> FileError | None:
-        """The rules over the whole file; `allowed_bad` is the share of malformed rows that may be skipped."""
-        counts, limits = self.counts, self._limits
-        if not counts.records:
-            return FileError(code="file_empty", message="The file holds no record.")
-        if counts.bad > allowed_bad * counts.records:
-            first = next((error for error in self.errors if error.code not in USELESS), None)
-            where = f", the first on line {first.line} ({first.code})" if first else ""
-            return FileError(
-                code="too_many_bad_lines",
-                message=f"{counts.bad:,} of {counts.records:,} records cannot be read{where}; "
-                f"{allowed_bad:.2%} may be skipped. "
-                "Correct them, or set on_error to skip with a higher max_bad_fraction.",
-            )
-        if counts.usable < limits.min_pairs:
-            return FileError(
-                code="too_few_pairs",
-                message=f"{_amount(counts.usable, 'usable pair')}; at least {limits.min_pairs} are needed.",
-            )
-        if counts.useless > limits.useless_fraction * counts.pairs:
-            return FileError(
-                code="too_many_bad_lines",
-                message=f"{counts.useless:,} of {counts.pairs:,} pairs have an empty answer or two equal ones; "
-                f"more than {limits.useless_fraction:.0%} is a sign of a mistake in making the file.",
-            )
-        return None
-
-    def details(self) -> str:
-        """One sentence on what was taken and what was left out."""
-        left = ", ".join(f"{count:,} {code}" for code, count in sorted(self.by_code.items()))
-        taken = f"{_amount(self.counts.usable, 'pair')} taken"
-        return f"{taken}; left out: {left}." if left else f"{taken}."
-
-
-def _amount(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+        return list(self._warned.values())
 
 
 def _line_error(raw: RawRow, fault: RowFault, width: int) -> LineError:

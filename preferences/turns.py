@@ -1,8 +1,9 @@
 """Message lists as people write them, read into role and text without losing anything silently."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from preferences.draft import Turn
+from preferences.draft import Row, Turn
 from preferences.faults import RowFault
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
@@ -25,6 +26,32 @@ def read_turns(value: Any, path: str, extra: dict[str, Any]) -> list[Turn]:
         else:
             turns.append(_read_turn(item, f"{path}[{number}]", extra))
     return turns
+
+
+def read_prompt(row: Row, extra: dict[str, Any]) -> list[Turn]:
+    """`prompt` as a text or as messages, behind the text of `system` where there is one."""
+    turns = _text_or_turns(row.get("prompt"), "prompt", "user", extra)
+    if row.get("system"):
+        turns.insert(0, {"role": "system", "content": read_text(row["system"], "system")})
+    return turns
+
+
+def read_answer(value: Any, path: str, extra: dict[str, Any]) -> list[Turn]:
+    """A text or messages."""
+    return _text_or_turns(value, path, "assistant", extra)
+
+
+def _text_or_turns(value: Any, path: str, role: str, extra: dict[str, Any]) -> list[Turn]:
+    if type(value) is str:
+        return [{"role": role, "content": value}]
+    if type(value) is list:
+        return read_turns(value, path, extra)
+    raise _wrong(value, path, "a text or a list of messages")
+
+
+def repeats(asked: Any, answers: Sequence[Any]) -> bool:
+    """Whether all are texts, and every answer begins with the prompt's."""
+    return bool(asked) and type(asked) is str and all(type(each) is str and each.startswith(asked) for each in answers)
 
 
 def read_text(value: Any, path: str) -> str:

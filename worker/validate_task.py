@@ -54,7 +54,7 @@ def record(claim: TaskClaim, report: Report, digest: str | None, store: Store) -
     """The verdict, the task's end, and what it means for the jobs that wait: one transaction."""
     shown = json.loads(report.model_dump_json())
     with transaction() as session:
-        if digest is not None:
+        if digest is not None and report.kind is not None:
             files.lock_canonical(session, digest)
             if store.head(keys.canonical(digest)) is None:
                 raise Unavailable("The canonical records were deleted meanwhile; validating again.")
@@ -63,7 +63,9 @@ def record(claim: TaskClaim, report: Report, digest: str | None, store: Store) -
                 claim.subject,
                 report=shown,
                 canonical_digest=digest,
-                pairs=report.counts.usable,
+                records=report.counts.usable,
+                kind=report.kind,
+                columns=report.columns,
                 details=report.status_details,
             )
         else:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session, defer
 
 from core.contract.errors import BadInput, Conflict, NotFound
+from core.contract.preference import Kind
 from core.contract.states import FileStatus, TaskKind
 from core.db import jobs, tasks
 from core.db.tables import File, Job
@@ -136,16 +137,29 @@ def canonical_in_use(session: Session, digest: str) -> bool:
 
 
 def processed(
-    session: Session, file_id: str, *, report: dict[str, Any], canonical_digest: str, pairs: int, details: str | None
+    session: Session,
+    file_id: str,
+    *,
+    report: dict[str, Any],
+    canonical_digest: str,
+    records: int,
+    kind: Kind,
+    columns: Sequence[str] = (),
+    details: str | None,
 ) -> None:
-    """The checks ended well: the canonical records are in the store under their digest."""
+    """The checks ended well: the canonical records, all of one kind, are in the store under their digest.
+
+    columns: those of weight, confidence and margin that a loss has to honour.
+    """
     _judged(
         session,
         file_id,
         FileStatus.PROCESSED,
         report=report,
         canonical_digest=canonical_digest,
-        pairs=pairs,
+        pairs=records,
+        data_kind=kind,
+        data_columns=list(columns),
         status_details=details,
     )
 

@@ -33,8 +33,7 @@ def read(row: Row) -> Draft:
     cut = mark + len(ASSISTANT)
     return Draft(
         _prompt(chosen[:mark]),
-        _answer(chosen[cut:]),
-        _answer(rejected[cut:]),
+        (_answer(chosen[cut:]), _answer(rejected[cut:])),
         ("chosen", "chosen", "rejected"),
         None,
         remaining(row, _USED),

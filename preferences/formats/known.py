@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from core.contract.preference import Kind
 from preferences.draft import Draft, Row
-from preferences.formats import hh, openai, triple, trl
+from preferences.formats import hh, kto, openai, ranked, triple, trl
 
 
 class Format(NamedTuple):
@@ -12,6 +13,7 @@ class Format(NamedTuple):
     keys: str
     matches: Callable[[Row], bool]
     read: Callable[[Row], Draft]
+    kind: Kind = "pair"
 
 
 FORMATS = (
@@ -20,6 +22,8 @@ FORMATS = (
     Format(trl.IMPLICIT, trl.IMPLICIT_KEYS, trl.matches_implicit, trl.read_implicit),
     Format(triple.NAME, triple.KEYS, triple.matches, triple.read),
     Format(hh.NAME, hh.KEYS, hh.matches, hh.read),
+    Format(ranked.NAME, ranked.KEYS, ranked.matches, ranked.read, "ranking"),
+    Format(kto.NAME, kto.KEYS, kto.matches, kto.read, "unpaired"),
 )
 BY_NAME = {known.name: known for known in FORMATS}
 

@@ -25,8 +25,10 @@ def read(row: Row) -> Draft:
             extra[f"input.{key}"] = value
     return Draft(
         read_turns(asked.get("messages"), "input.messages", extra),
-        read_turns(row.get("preferred_output"), "preferred_output", extra),
-        read_turns(row.get("non_preferred_output"), "non_preferred_output", extra),
+        (
+            read_turns(row.get("preferred_output"), "preferred_output", extra),
+            read_turns(row.get("non_preferred_output"), "non_preferred_output", extra),
+        ),
         ("input.messages", "preferred_output", "non_preferred_output"),
         asked.get("tools"),
         extra,

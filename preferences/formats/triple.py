@@ -2,7 +2,7 @@
 
 from preferences.draft import Draft, Row, Turn, remaining
 from preferences.faults import RowFault
-from preferences.turns import read_text
+from preferences.turns import read_text, repeats
 
 NAME = "plain_triple"
 KEYS = "`prompt` (or `question`, or `input`), `chosen`, `rejected`, each a text; `system` may be given"
@@ -30,12 +30,11 @@ def read(row: Row) -> Draft:
         turns.insert(0, {"role": "system", "content": read_text(row["system"], "system")})
     draft = Draft(
         turns,
-        [{"role": "assistant", "content": chosen}],
-        [{"role": "assistant", "content": rejected}],
+        ([{"role": "assistant", "content": chosen}], [{"role": "assistant", "content": rejected}]),
         (column, "chosen", "rejected"),
         row.get("tools"),
         remaining(row, _USED[column]),
     )
-    if prompt and chosen.startswith(prompt) and rejected.startswith(prompt):
+    if repeats(prompt, (chosen, rejected)):
         draft.warnings.append("prompt_repeated_in_completion")
     return draft

@@ -22,7 +22,7 @@ def matches_conversational(row: Row) -> bool:
 def read_conversational(row: Row) -> Draft:
     extra = remaining(row, _USED)
     prompt, chosen, rejected = (read_turns(row.get(key), key, extra) for key in PATHS)
-    return Draft(prompt, chosen, rejected, PATHS, row.get("tools"), extra)
+    return Draft(prompt, (chosen, rejected), PATHS, row.get("tools"), extra)
 
 
 def matches_implicit(row: Row) -> bool:
@@ -42,4 +42,5 @@ def read_implicit(row: Row) -> Draft:
         shared += 1
     if not shared:
         raise RowFault("no_common_prefix", "chosen", "`chosen` and `rejected` share no first message.")
-    return Draft(chosen[:shared], chosen[shared:], rejected[shared:], ("chosen", *PATHS[1:]), row.get("tools"), extra)
+    answers = chosen[shared:], rejected[shared:]
+    return Draft(chosen[:shared], answers, ("chosen", *PATHS[1:]), row.get("tools"), extra)

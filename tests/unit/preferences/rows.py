@@ -52,13 +52,47 @@ def hh(number: int = 0) -> Row:
     return {"chosen": f"{asked} It is {number + 1}.", "rejected": f"{asked} No idea."}
 
 
-BUILDERS = {
+def ranked(number: int = 0) -> Row:
+    answers = [("No idea.", 3), (f"It is {number + 1}.", 1), (f"Nearly {number}.", 2)]
+    return {
+        "prompt": f"What is {number} + 1?",
+        "answers": [{"answer": answer, "rank": rank} for answer, rank in answers],
+    }
+
+
+def rated(number: int = 0) -> Row:
+    return {
+        "prompt": [turn("user", f"What is {number} + 1?")],
+        "responses": ["No idea.", [turn("assistant", f"It is {number + 1}.")], f"Nearly {number}."],
+        "ratings": [1, 5, 2.5],
+    }
+
+
+def kto(number: int = 0) -> Row:
+    good = number % 2 == 0
+    return {
+        "prompt": f"What is {number} + 1?",
+        "completion": f"It is {number + 1}." if good else "No idea.",
+        "label": good,
+    }
+
+
+def kto_messages(number: int = 0) -> Row:
+    row = kto(number)
+    return {
+        "messages": [turn("user", row["prompt"]), turn("assistant", row["completion"])],
+        "kto_tag": row["label"],
+    }
+
+
+PAIRS = {
     "openai_preference": openai,
     "trl_conversational": conversational,
     "trl_implicit": implicit,
     "plain_triple": triple,
     "hh_rlhf": hh,
 }
+BUILDERS = PAIRS | {"ranked": ranked, "kto": kto}
 
 
 def jsonl(rows: list[Any]) -> bytes:

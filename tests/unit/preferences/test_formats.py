@@ -5,22 +5,33 @@ import pytest
 import zstandard
 
 from core.contract.errors import BadInput
-from core.contract.preference import PreferenceRecord
-from tests.unit.preferences.rows import BUILDERS, check, conversational, hh, implicit, jsonl, openai, triple, turn
+from core.contract.preference import AnyRecord, parse_record
+from tests.unit.preferences.rows import (
+    BUILDERS,
+    PAIRS,
+    check,
+    conversational,
+    hh,
+    implicit,
+    jsonl,
+    openai,
+    triple,
+    turn,
+)
 
 
-def records(data: bytes, **options) -> list[PreferenceRecord]:
+def records(data: bytes, **options) -> list[AnyRecord]:
     canonical = io.BytesIO()
     report = check(data, canonical=canonical, **options)
     assert report.error is None, report.error
     lines = zstandard.ZstdDecompressor().decompressobj().decompress(canonical.getvalue()).splitlines()
     assert len(lines) == report.counts.usable
-    return [PreferenceRecord.model_validate_json(line) for line in lines]
+    return [parse_record.validate_json(line) for line in lines]
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", PAIRS)
 def test_each_format_is_found_and_converted(name):
-    found = records(jsonl([BUILDERS[name](number) for number in range(12)]))
+    found = records(jsonl([PAIRS[name](number) for number in range(12)]))
     assert len(found) == 12
     assert found[3].origin.model_dump() == {"line": 4, "format": name}
     assert [message.model_dump(exclude_none=True) for message in found[3].prompt] == [turn("user", "What is 3 + 1?")]
@@ -150,7 +161,11 @@ def test_hh_dialogues_that_part_early_keep_their_turns():
         {"instruction": "a", "input": "b", "chosen": "c", "rejected": "d"},
         {"conversations": [], "chosen": {"from": "gpt"}, "rejected": {"from": "gpt"}},
         {"prompt": "a", "chosen": [turn("user", "a")], "rejected": [turn("user", "a")]},
-        {"messages": [turn("user", "a")], "label": True},
+        {"messages": [turn("user", "a"), turn("assistant", "b")]},
+        {"prompt": "a", "completion": "b"},
+        {"messages": [turn("user", "a"), turn("assistant", "b")], "rejected_response": "c", "label": True},
+        {"question": "a", "answers": ["b", "c"]},
+        {"prompt": "a", "responses": ["b", "c"]},
         {"chosen": "no markers", "rejected": "none"},
         {},
     ],
@@ -187,4 +202,4 @@ def test_canonical_lines_are_the_contracts_and_hold_no_nulls():
     canonical = io.BytesIO()
     check(jsonl([openai(n) for n in range(10)]), canonical=canonical)
     line = zstandard.ZstdDecompressor().decompressobj().decompress(canonical.getvalue()).splitlines()[0]
-    assert list(json.loads(line)) == ["id", "kind", "prompt", "chosen", "rejected", "meta", "origin"]
+    assert list(json.loads(line)) == ["id", "prompt", "weight", "meta", "origin", "kind", "chosen", "rejected"]

@@ -35,12 +35,15 @@ messages = st.lists(
 )
 dialogues = st.lists(st.sampled_from(["\n\nHuman:", "\n\nAssistant:", " hi", "", "\n"]), max_size=8).map("".join)
 sides = messages | dialogues | values
-keys = ["prompt", "question", "input", "system", "chosen", "rejected", "preferred_output", "non_preferred_output"]
+keys = ["prompt", "question", "input", "system", "chosen", "rejected", "preferred_output", "non_preferred_output",
+        "completion", "label", "kto_tag", "messages", "responses", "ratings"]  # fmt: skip
 rows = st.fixed_dictionaries(
     {},
     optional=dict.fromkeys(keys, sides)
     | {"input": st.fixed_dictionaries({"messages": messages}, optional={"tools": values}) | sides}
-    | {"tools": values, "id": values, "meta": values},
+    | {"tools": values, "id": values, "meta": values, "weight": values, "confidence": values, "margin": values}
+    | {"label": st.booleans() | values, "completion": st.text(max_size=8) | sides, "ratings": st.lists(scalars)}
+    | {"answers": st.lists(st.fixed_dictionaries({"answer": sides, "rank": scalars}) | values, max_size=4) | values},
 )
 
 
@@ -49,7 +52,9 @@ def judged(data: bytes, **options) -> None:
     assert report.error is None or report.error.code in FILE_CODES
     assert (report.digest is None) == (report.error is not None)
     counts = report.counts
-    assert counts.pairs == counts.useless + counts.usable
+    assert counts.pairs + counts.unpaired + counts.rankings == counts.useless + counts.usable
+    assert counts.records >= counts.bad + counts.useless + counts.usable
+    assert (counts.desirable + counts.undesirable) == counts.unpaired
     assert sum(report.errors_by_code.values()) == counts.bad + counts.useless
     for error in report.errors:
         assert error.code in HINTS

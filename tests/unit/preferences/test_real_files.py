@@ -13,7 +13,6 @@ READ = {
 IDENTICAL = [709, 2010, 2047, 2095, 2115, 2165, 2192, 2238, 2311, 2423, 2500, 2530, 2557, 2565, 2682, 2974]
 LATER = [
     "llamafactory.dpo_en_demo.json",
-    "llamafactory.kto_en_demo.json",
     "qa-feedback.ranked.json",
     "instruction-preference.alpaca.json",
     "persona.interest-in-science.jsonl",

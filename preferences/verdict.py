@@ -1,0 +1,65 @@
+"""What the rows come to: whether the file may be used, and the sentence that says so."""
+
+from core.contract.preference import Kind
+from preferences.faults import USELESS
+from preferences.limits import Limits
+from preferences.report import Counts, FileError, Notice
+from preferences.tally import Tally
+
+NOUNS: dict[Kind, str] = {"pair": "pair", "unpaired": "answer", "ranking": "ranking"}
+
+
+def verdict(tally: Tally, kind: Kind | None, limits: Limits, allowed_bad: float) -> FileError | None:
+    """The rules over the whole file; `allowed_bad` is the share of malformed rows that may be skipped."""
+    counts, noun = tally.counts, NOUNS[kind or "pair"]
+    if not counts.records:
+        return FileError(code="file_empty", message="The file holds no record.")
+    if counts.bad > allowed_bad * counts.records:
+        first = next((error for error in tally.errors if error.code not in USELESS), None)
+        where = f", the first on line {first.line} ({first.code})" if first else ""
+        return FileError(
+            code="too_many_bad_lines",
+            message=f"{counts.bad:,} of {counts.records:,} records cannot be read{where}; "
+            f"{allowed_bad:.2%} may be skipped. "
+            "Correct them, or set on_error to skip with a higher max_bad_fraction.",
+        )
+    if tally.weighty < limits.min_pairs:
+        weighty = " of a weight above 0" if tally.weighty < counts.usable else ""
+        return FileError(
+            code="too_few_pairs",
+            message=f"{_amount(tally.weighty, f'usable {noun}')}{weighty}; at least {limits.min_pairs} are needed.",
+        )
+    # A ranking of equals says something true; an empty answer or the same one twice is a slip.
+    slips = counts.useless - tally.by_code["ranks_all_equal"]
+    if slips > limits.useless_fraction * (counts.useless + counts.usable):
+        wrong = "are empty" if kind == "unpaired" else "have an empty answer or two equal ones"
+        return FileError(
+            code="too_many_bad_lines",
+            message=f"{slips:,} of {_amount(counts.useless + counts.usable, noun)} {wrong}; "
+            f"more than {limits.useless_fraction:.0%} is a sign of a mistake in making the file.",
+        )
+    return None
+
+
+def notices(counts: Counts, kind: Kind | None, limits: Limits) -> list[Notice]:
+    """What is odd about the whole."""
+    found: list[Notice] = []
+    if limits.min_pairs <= counts.usable < limits.few_pairs:
+        message = f"{counts.usable} {NOUNS[kind or 'pair']}s are few; below {limits.few_pairs} little is learned."
+        found.append(Notice(code="few_pairs", message=message, count=counts.usable))
+    if counts.unpaired and not (counts.desirable and counts.undesirable):
+        only = "wanted" if counts.desirable else "unwanted"
+        message = f"All answers are {only} ones; there is more to learn where both kinds are there."
+        found.append(Notice(code="one_label", message=message, count=counts.unpaired))
+    return found
+
+
+def details(counts: Counts, by_code: dict[str, int], kind: Kind | None) -> str:
+    """One sentence on what was taken and what was left out."""
+    taken = f"{_amount(counts.usable, NOUNS[kind or 'pair'])} taken"
+    left = ", ".join(f"{count:,} {code}" for code, count in sorted(by_code.items()))
+    return f"{taken}; left out: {left}." if left else f"{taken}."
+
+
+def _amount(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
