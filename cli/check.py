@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from core.contract.errors import BadInput
+from core.contract.preference import Kind
 from preferences.check import OnError, check_file
-from preferences.report import FileError, Report
+from preferences.report import Counts, FileError, Report
 from preferences.tally import printable
 from preferences.unpack import Progress as Advance
+from preferences.verdict import NOUNS
 
 USABLE, NOT_USABLE, UNREADABLE = 0, 1, 2
 PROGRESS_FROM = 20 << 20
@@ -99,21 +101,37 @@ def _show(report: Report, code: int) -> None:
 
 
 def _counts(report: Report) -> Table:
-    counts = report.counts
+    counts, kind = report.counts, report.kind or "pair"
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    shares = (
-        ("chosen longer", counts.chosen_longer),
-        ("same length", counts.same_length),
-        ("several turns", counts.multi_turn),
-        ("identical answers", counts.identical_pairs),
-        ("empty answers", counts.empty_chosen + counts.empty_rejected),
-    )
     table.add_row("records", f"{counts.records:,}", f"{counts.bad:,} malformed" if counts.bad else "")
-    table.add_row("pairs", f"{counts.pairs:,}", f"{counts.usable:,} usable")
-    for name, count in shares:
-        if counts.pairs:
-            table.add_row(name, f"{count:,}", f"{count / counts.pairs:.1%}")
+    table.add_row(f"{NOUNS[kind]}s", f"{counts.useless + counts.usable:,}", f"{counts.usable:,} usable")
+    for name, count, whole in _shares(counts, kind):
+        if whole:
+            table.add_row(name, f"{count:,}", f"{count / whole:.1%}")
+    if report.columns:
+        table.add_row("with", Text(", ".join(report.columns)))
     return table
+
+
+def _shares(counts: Counts, kind: Kind) -> list[tuple[str, int, int]]:
+    """Name, number, and of how many."""
+    turns = ("several turns", counts.multi_turn, counts.useless + counts.usable)
+    if kind == "unpaired":
+        return [
+            ("wanted", counts.desirable, counts.unpaired),
+            ("not wanted", counts.undesirable, counts.unpaired),
+            turns,
+        ]
+    if kind == "ranking":
+        compared = counts.comparisons + counts.ties
+        return [("comparisons", counts.comparisons, compared), ("ties", counts.ties, compared), turns]
+    return [
+        ("chosen longer", counts.chosen_longer, counts.pairs),
+        ("same length", counts.same_length, counts.pairs),
+        turns,
+        ("identical answers", counts.identical_pairs, counts.pairs),
+        ("empty answers", counts.empty_chosen + counts.empty_rejected, counts.pairs),
+    ]
 
 
 def _errors(report: Report) -> Table:

@@ -43,7 +43,10 @@ class ApiSettings(BaseSettings):
 
 
 class WorkerSettings(BaseSettings):
-    """Times in seconds. `time_scale` shrinks lease, heartbeat and sweep together, for tests."""
+    """Times in seconds. `time_scale` shrinks lease, heartbeat and sweep together, for tests.
+
+    cache_bytes: of base models, data and reference entries kept on a node; what is in use may go beyond it.
+    """
 
     model_config = SettingsConfigDict(extra="ignore", env_prefix="PALATE_")
 
@@ -52,6 +55,7 @@ class WorkerSettings(BaseSettings):
     task_slots: int = 2
     scratch: Path = Path("/var/tmp/palate")
     cache: Path = Path("/var/tmp/palate/cache")
+    cache_bytes: int = 50 << 30
     trainer_command: str = ""
     lifeline: str = ""
     time_scale: float = 1.0

@@ -1,22 +1,19 @@
 """One child process of ours: it cannot outlive us, its output goes to a file, and it is stopped with a deadline."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from core import processes
 from core.contract.errors import PalateError
 
-PR_SET_PDEATHSIG = 1
 LOG_LIMIT_BYTES = 16 << 20
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class PartFailed(PalateError):
@@ -53,7 +50,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=partial(processes.die_with_parent, os.getpid()),
                 user=self.owner[0] if self.owner else None,
                 group=self.owner[1] if self.owner else None,
                 extra_groups=[] if self.owner else None,
@@ -96,15 +93,3 @@ class Child:
     def _send(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
-
-
-def _die_with(parent: int):  # type: ignore[no-untyped-def]
-    """What runs in the child before exec: ask for SIGKILL at the parent's death, and leave if it is dead already."""
-
-    def in_child() -> None:
-        if _libc is not None:
-            _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
-
-    return in_child

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from core import processes
+
 VARIABLE = "PALATE_LIFELINE"
 LOOK_SECONDS = 0.05
 DRAIN_SECONDS = 30.0
@@ -18,9 +20,8 @@ TASK_SECONDS = 10.0
 
 
 def lifeline() -> str:
-    """`pid:start time` of this process, start time in clock ticks since boot."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    return f"{os.getpid()}:{fields[19]}"
+    """This process, as `core.processes.parse` reads it."""
+    return str(processes.this_process())
 
 
 def carrying(named: str) -> list[int]:

@@ -2,7 +2,8 @@
 
 Its weights are a hash chain over the steps, so that a resumed run ends with the same bytes, or is wrong. What it shall
 do comes as JSON in the first probe prompt: {"steps": 5, "step_seconds": 0.05, "at": {"3": "exit:71"}}; an act is done
-in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (never another word).
+in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (never another word). `fits`: with a row
+budget above it every attempt ends out of memory after its first step.
 """
 
 import hashlib
@@ -83,6 +84,8 @@ class Script:
         )
         if step % 2 == 0 and step < self.total:
             self.say("resume_point_sealed", step=step, path=self.seal("resume", step))
+        if self.spec.row_tokens > self.wanted.get("fits", self.spec.row_tokens):
+            self.act("exit:72")
         if self.spec.run_id.endswith("-a1"):
             self.act(self.wanted.get("at", {}).get(str(step)))
 

@@ -158,7 +158,11 @@ def unfolded(
     for slots in groups:
         length = slots.shape[1]
         q, k, v = (
-            part[0].transpose(0, 1).index_select(0, slots.flatten()).unflatten(0, slots.shape).transpose(1, 2)
+            part[0]
+            .transpose(0, 1)
+            .index_select(0, slots.flatten())
+            .view(*slots.shape, part.shape[1], -1)
+            .transpose(1, 2)
             for part in (query, key, value)
         )
         band = None if window is None or window >= length else causal_band(length, window)
@@ -231,11 +235,13 @@ def flexed(
         return_aux=None if sinks is None else AuxRequest(lse=True),
     )
     if sinks is None:
-        return found.transpose(1, 2)
+        sums: Tensor = found
+        return sums.transpose(1, 2)
     sums, aux = found
     # softmax over [scores, sink] without the sink's column = softmax over scores x sigmoid(lse - sink).
     share = torch.sigmoid(aux.lse - sinks.float()[None, :, None]).unsqueeze(3)
-    return (sums * share).to(value.dtype).transpose(1, 2)
+    shared: Tensor = (sums * share).to(value.dtype)
+    return shared.transpose(1, 2)
 
 
 @lru_cache(maxsize=1)

@@ -60,7 +60,7 @@ def export(
     if adapter and engine.adapter:
         folder = adapter_folder(spec, target)
         if world.leads:
-            texts = {ADAPTER_CONFIG: adapter_config(engine.adapter.to_dict())}
+            texts = {ADAPTER_CONFIG: adapter_config(engine.adapter.to_dict())}  # type: ignore[no-untyped-call]
             files += accompany(background, folder, texts, spec.model_dir, () if model else model_folder.TOKENIZER)
         files += stream.write([adapter], [folder / ADAPTER])
     return files

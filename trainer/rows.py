@@ -20,7 +20,7 @@ class Row:
 
 
 class Size(NamedTuple):
-    """Of an example: its index (`number`), the tokens of its longest answer, its answers, the tokens that it adds to a row."""
+    """Of an example: its index, the tokens of its longest answer, its answers, the tokens that it adds to a row."""
 
     number: int
     longest: int

@@ -55,6 +55,6 @@ def append(path: Path, pieces: Iterable[bytes | Tensor]) -> None:
     with path.open("ab") as stream:
         for piece in pieces:
             if isinstance(piece, Tensor):
-                stream.write(memoryview(piece.contiguous().reshape(-1).view(torch.uint8).numpy()))
+                stream.write(piece.contiguous().reshape(-1).view(torch.uint8).numpy().data)
             else:
                 stream.write(piece)

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from core import processes
 from core.contract.errors import PalateError
-from worker import kill
 from worker.launcher import environment
 from worker.workspace import Workspace
 
@@ -39,7 +39,7 @@ def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: 
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=kill.die_with_parent,
+            preexec_fn=processes.die_with_parent,
         )
     try:
         waited = 0.0

@@ -5,13 +5,13 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from core import ids, settings
+from core import ids, processes, settings
 from core.contract.states import FailureClass, Outcome
 from core.db import attempts, checkpoints, nodes, tasks
 from core.db.attempts import Ending, Lease
 from core.db.engine import transaction
 from core.db.tasks import TaskClaim
-from worker import kill, spawn, workspace
+from worker import node_facts, spawn, workspace
 
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
@@ -22,8 +22,9 @@ def claim_all() -> int:
     """Spawns a supervisor for each claimed attempt and task; returns how many."""
     with _one_at_a_time:
         own = settings.worker()
+        told = node_facts.facts().model_dump(exclude={"rates"})
         with transaction() as session:
-            nodes.seen(session, own.node, own.slots, own.task_slots)
+            nodes.seen(session, own.node, own.slots, own.task_slots, told)
         clean()
         claimed = _until_none(claim_task, start_task)
         return claimed + _until_none(claim_attempt, start_attempt)
@@ -67,12 +68,12 @@ def clean() -> None:
         held = {(lease.job_id, lease.epoch): lease for lease in attempts.open_on(session, settings.worker().node)}
     for job_id, epoch, space in workspace.all_here():
         lease = held.get((job_id, epoch))
-        supervisor = kill.read(space.supervisor)
+        supervisor = processes.read(space.supervisor)
         if lease is not None and (supervisor is None or supervisor.alive()):
             continue
         if lease is None and supervisor is not None and supervisor.alive():
             continue  # it is closing, or it will be fenced: it ends its processes itself
-        if not kill.kill_all(space.processes()):
+        if not processes.kill_all(space.processes()):
             log.error("processes of %s a%d do not end", job_id, epoch)
             continue
         space.remove()

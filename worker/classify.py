@@ -7,6 +7,7 @@ from core.contract.exits import Exit
 from core.contract.states import FailureClass, Outcome
 from core.contract.trainer_events import AnyEvent, Failed, Finished, Stopped
 from core.db.attempts import Ending
+from planning.resolve import MAX_HALVINGS
 
 CLASSES = {
     Exit.BAD_SPEC: FailureClass.BUG,
@@ -27,6 +28,7 @@ def classify(
     killed_ranks: list[int],
     retries: int,
     limit: int,
+    halvings: int = 0,
 ) -> Ending:
     """`last` is the last terminal event, `rank_codes` the exit codes that ranks left behind (torchrun's own is 1 for
     every failure), `killed_ranks` those that were signalled to death without a word."""
@@ -43,7 +45,7 @@ def classify(
             if isinstance(last, Failed)
             else {"code": "trainer_failed", "message": f"The trainer ended with exit code {code}."}
         )
-        return failed(CLASSES[Exit(code)], error, int(code), retries, limit)
+        return failed(CLASSES[Exit(code)], error, int(code), retries, limit, halvings)
     if killed_ranks or launcher_code in (-signal.SIGKILL, -signal.SIGTERM):
         who = f"rank {killed_ranks[0]}" if killed_ranks else "the launcher"
         error = {"code": "interrupted", "message": f"{who} was killed"}
@@ -52,10 +54,20 @@ def classify(
     return failed(FailureClass.BUG, error, launcher_code, retries, limit)
 
 
-def failed(failure: FailureClass, error: Mapping[str, str | None], exit_code: int, retries: int, limit: int) -> Ending:
-    """Infrastructure is tried again while there is progress, a bug twice, the rest never."""
-    allowed = {FailureClass.INFRA: limit - 1, FailureClass.BUG: BUG_RETRIES}.get(failure, 0)
-    return Ending(Outcome.FAILED, exit_code=exit_code, failure=failure, error=error, retry=retries < allowed)
+def failed(
+    failure: FailureClass,
+    error: Mapping[str, str | None],
+    exit_code: int,
+    retries: int,
+    limit: int,
+    halvings: int = 0,
+) -> Ending:
+    """Infrastructure is tried again while there is progress, a bug twice, a GPU out of memory with smaller rows."""
+    if failure == FailureClass.OOM_GPU:
+        again = halvings < MAX_HALVINGS
+    else:
+        again = retries < {FailureClass.INFRA: limit - 1, FailureClass.BUG: BUG_RETRIES}.get(failure, 0)
+    return Ending(Outcome.FAILED, exit_code=exit_code, failure=failure, error=error, retry=again)
 
 
 def with_line(event: Failed) -> str:

@@ -45,6 +45,13 @@ def surely(lease: Lease, ending: Ending, retries: int, also: Callable[[Session],
             time.sleep(PAUSE_SECONDS)
 
 
+def halved(row_tokens: int, batch_size: int) -> str:
+    return (
+        f"The GPU ran out of memory: row budget halved to {row_tokens} tokens; the global batch stays {batch_size}. "
+        "The job goes on from its last resume point."
+    )
+
+
 def backoff(retries: int) -> float:
     """10 s x 2^n with full jitter, at most 10 min; the first retry comes at once."""
     own = settings.worker()

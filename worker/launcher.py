@@ -5,8 +5,7 @@ import shlex
 import subprocess
 import sys
 
-from core import settings
-from worker import kill
+from core import processes, settings
 from worker.workspace import Workspace
 
 TORCHRUN = (
@@ -49,9 +48,9 @@ def launch(space: Workspace, ranks: int) -> "subprocess.Popen[bytes]":
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=kill.die_with_parent,
+            preexec_fn=processes.die_with_parent,
         )
-    kill.of(process.pid).write(space.launcher)
+    processes.of(process.pid).write(space.launcher)
     return process
 
 
@@ -64,14 +63,14 @@ def stop(space: Workspace, process: "subprocess.Popen[bytes]", grace_seconds: fl
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    kill.kill_all(space.processes())
+    processes.kill_all(space.processes())
 
 
 def end(space: Workspace, process: "subprocess.Popen[bytes]") -> None:
     """At once: SIGKILL to all of them, the launcher first."""
     process.kill()
     process.wait()
-    kill.kill_all(space.processes())
+    processes.kill_all(space.processes())
 
 
 def last_words(space: Workspace, size: int = 2_000) -> str:

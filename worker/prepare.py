@@ -1,25 +1,38 @@
 """Everything an attempt needs, on this node's disk: data, base model, resume point, a spec with nothing `auto`."""
 
 import json
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 from core import settings
 from core.contract import manifest as manifests
 from core.contract.job_spec import JobSpec
+from core.contract.losses import LOSSES
 from core.contract.manifest import Manifest
+from core.contract.reference import reference_key
 from core.contract.run_spec import Inspection, ResumeFrom, RunSpec, Settings
 from core.contract.states import Desired, Phase
-from core.db import admission, attempts, checkpoints, jobs, models
+from core.db import admission, attempts, checkpoints, jobs, models, references
 from core.db.attempts import Lease
 from core.db.engine import transaction
-from core.db.tables import Job, Model, ResumePoint
+from core.db.tables import Job, Model, ReferenceEntry, ResumePoint
 from core.objects.store import Progress, Store
-from planning.resolve import micro_batch, resolve, total_steps
-from worker import cache
+from planning.facts import known
+from planning import facts as model_facts
+from planning.memory import row_budget
+from planning.resolve import resolve, total_steps
+from worker import cache, node_facts
+from worker.references import fetch as fetch_entry
 from worker.workspace import Workspace
 
 LOOK_SECONDS = 1.0
+THREADS = 8
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
@@ -27,30 +40,70 @@ class Cancelled(Exception):
 
 
 class Wish:
-    """Looks once a second, while bytes arrive, whether the job is still wanted; raises Cancelled, or Fenced."""
+    """Looks once a second, while bytes arrive, whether the job is still wanted; raises Cancelled, or Fenced.
+
+    Shared by the threads that download: `give_up` ends the others where one of them failed.
+    """
 
     def __init__(self, lease: Lease, lease_seconds: float) -> None:
         self._lease = lease
         self._lease_seconds = lease_seconds
         self._looked = 0.0
+        self._lock = threading.Lock()
+        self._given_up = False
 
-    def look(self, _bytes: int = 0, *, now: bool = False) -> None:
-        if now or time.monotonic() - self._looked > LOOK_SECONDS:
+    def give_up(self) -> None:
+        self._given_up = True
+
+    def look(self, _bytes: int = 0) -> None:
+        if self._given_up:
+            raise Cancelled
+        with self._lock:
+            if time.monotonic() - self._looked <= LOOK_SECONDS:
+                return
             self._looked = time.monotonic()
-            with transaction() as session:
-                if attempts.hold(session, self._lease, self._lease_seconds) == Desired.CANCEL:
-                    raise Cancelled
+        with transaction() as session:
+            if attempts.hold(session, self._lease, self._lease_seconds) == Desired.CANCEL:
+                raise Cancelled
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the job asks for and what was found out about it; read in one transaction."""
+    """What the job asks for and what was found out about it; read in one transaction.
+
+    reference_key is empty for a loss that compares with no reference.
+    """
 
     job: Job
     spec: JobSpec
     model: Model
     inspection: Inspection
+    settings: Settings
     resume: ResumePoint | None
+    reference_key: str
+    entries: list[ReferenceEntry]
+
+    def row_tokens(self, halvings: int) -> int:
+        """The row budget on this node after so many times out of memory."""
+        return row_budget(
+            self.settings,
+            self.inspection,
+            ranks=self.job.ranks,
+            facts=model_facts.known(self.model.facts),
+            node=node_facts.facts(),
+            halvings=halvings,
+        )
+
+    def row_tokens(self, halvings: int) -> int:
+        """The row budget on this node, after so many times out of GPU memory."""
+        return row_budget(
+            self.settings,
+            self.inspection,
+            ranks=self.job.ranks,
+            facts=known(self.model.facts),
+            node=node_facts.facts(),
+            halvings=halvings,
+        )
 
 
 def read(lease: Lease, lease_seconds: float) -> Plan:
@@ -59,45 +112,94 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         attempts.hold(session, lease, lease_seconds)
         spec = JobSpec.model_validate(job.spec)
         model = models.by_id(session, job.model_id)
-        inspection = admission.stored_inspection(session, job.training_digest or "", model, spec.dpo())
+        loss = admission.loss_of_job(session, job)
+        inspection = admission.stored_inspection(session, job.training_digest or "", model, spec.dpo(), loss)
+        resolved = resolve(spec.dpo(), pairs=inspection.usable, max_length=inspection.max_length, loss=loss)
+        resume = checkpoints.newest_resume_point(session, job.id)
+        key = reference_key(model.digest, resolved.precision) if LOSSES[loss].reference else ""
+        # A resume point holds its run's reference.
+        data = [digest for digest in (job.training_digest, job.validation_digest) if digest]
+        entries = references.find(session, job.project_id, key, data) if key and resume is None else []
         jobs.show(session, job.id, phase=Phase.DOWNLOADING)
-        return Plan(job, spec, model, inspection, checkpoints.newest_resume_point(session, job.id))
+        return Plan(job, spec, model, inspection, resolved, resume, key, entries)
 
 
 def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec:
     """Downloads (each by digest, most of them in the node's cache already), resolves, writes run.json."""
     job, options = plan.job, plan.spec.palate
-    resolved = resolve(plan.spec.dpo(), pairs=plan.inspection.usable, max_length=plan.inspection.max_length)
     own = settings.worker()
-    wish = Wish(lease, own.scaled(own.lease_seconds))
-    base = Manifest.model_validate(plan.model.manifest)
+    here = download(plan, lease, space, store, Wish(lease, own.scaled(own.lease_seconds)))
     spec = RunSpec(
         run_id=f"{lease.job_id}-a{lease.epoch}",
         workspace=space.path,
-        model_dir=cache.model(store, plan.model.digest, plan.model.prefix, base, wish.look),
+        model_dir=here.model,
         model_digest=plan.model.digest,
-        train_data=cache.canonical(store, job.training_digest or "", wish.look),
+        train_data=here.train,
         train_digest=job.training_digest or "",
-        eval_data=cache.canonical(store, job.validation_digest, wish.look) if job.validation_digest else None,
+        eval_data=here.held_out,
         eval_digest=job.validation_digest,
         world_size=job.ranks,
         seed=job.seed,
-        settings=resolved,
-        micro_batch_size=micro_batch(resolved.batch_size, job.ranks, resolved.max_length),
+        settings=plan.settings,
+        row_tokens=plan.row_tokens(job.halvings),
+        reference_key=plan.reference_key,
+        reference_entries=here.entries,
+        export=options.export,
         checkpoint_steps=None if options.checkpoint.every_steps == "auto" else options.checkpoint.every_steps,
         eval_steps=None if options.eval.every_steps == "auto" else options.eval.every_steps,
         resume_steps=own.resume_steps,
         resume_seconds=own.resume_seconds,
         probe_prompts=list(options.probe_prompts),
-        resume_from=fetch(plan.resume, space, store, wish.look) if plan.resume else None,
+        resume_from=here.resume,
     )
     space.spec.write_text(spec.model_dump_json(indent=1))
-    wish.look(now=True)
     with transaction() as session:
         jobs.locked(session, lease.job_id)
-        attempts.hold(session, lease, own.scaled(own.lease_seconds))
-        jobs.show(session, lease.job_id, resolved=echo(resolved, plan.spec, plan.inspection.usable))
+        if attempts.hold(session, lease, own.scaled(own.lease_seconds)) == Desired.CANCEL:
+            raise Cancelled
+        jobs.show(session, lease.job_id, resolved=echo(plan.settings, plan.spec, plan.inspection.usable))
     return spec
+
+
+@dataclass(frozen=True)
+class Here:
+    """On this node's disk."""
+
+    model: Path
+    train: Path
+    held_out: Path | None
+    resume: ResumeFrom | None
+    entries: list[Path]
+
+
+def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wish) -> Here:
+    """All at once: the largest decides how long it takes."""
+    job, resume = plan.job, plan.resume
+    base = Manifest.model_validate(plan.model.manifest)
+    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="download") as pool:
+
+        def begin(get: Callable[..., T], *arguments: Any) -> "Future[T]":
+            return pool.submit(get, *arguments, wish.look)
+
+        model = begin(cache.model, store, plan.model.digest, plan.model.prefix, base)
+        train = begin(cache.canonical, store, job.training_digest or "")
+        held_out = begin(cache.canonical, store, job.validation_digest) if job.validation_digest else None
+        point = begin(fetch, resume, space, store) if resume else None
+        entries = [begin(fetch_entry, entry, lease, store) for entry in plan.entries]
+        begun = [each for each in (model, train, held_out, point, *entries) if each is not None]
+        for done in as_completed(begun):
+            if done.exception() is not None:
+                wish.give_up()
+                for other in begun:
+                    other.cancel()
+                done.result()
+    return Here(
+        model.result(),
+        train.result(),
+        held_out.result() if held_out else None,
+        point.result() if point else None,
+        [path for each in entries if (path := each.result()) is not None],
+    )
 
 
 def fetch(point: ResumePoint, space: Workspace, store: Store, progress: Progress) -> ResumeFrom:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.contract import manifest as manifests
 from core.contract.errors import Fenced, PalateError, Unavailable
-from core.contract.trainer_events import CheckpointSealed, ResumePointSealed
+from core.contract.trainer_events import CheckpointSealed, ReferenceSealed, ResumePointSealed
 from core.db import attempts, checkpoints, jobs
 from core.db.attempts import Lease
 from core.db.engine import transaction
@@ -17,12 +17,13 @@ from core.db.events import NewEvent
 from core.db.events import append as append_event
 from core.objects import keys
 from core.objects.store import Store
+from worker import references
 
 log = logging.getLogger(__name__)
 TRIES = 6
 PAUSE_SECONDS = 1.0
 
-Sealed = CheckpointSealed | ResumePointSealed
+Sealed = CheckpointSealed | ResumePointSealed | ReferenceSealed
 
 
 class Publisher:
@@ -82,6 +83,9 @@ class Publisher:
 
     def _publish(self, sealed: Sealed) -> None:
         folder = self._workspace / sealed.path
+        if isinstance(sealed, ReferenceSealed):
+            references.keep(sealed, folder, self._lease, self._lease_seconds, self._store)
+            return
         try:
             manifest = manifests.read(folder)
         except FileNotFoundError:

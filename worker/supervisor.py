@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from core import log as logs
-from core import queue, settings
+from core import processes, queue, settings
 from core.contract.errors import Fenced, Unavailable
 from core.contract.manifest import ManifestMismatch
 from core.contract.run_spec import RunSpec
@@ -24,6 +25,7 @@ from core.contract.trainer_events import (
     CheckpointSealed,
     Failed,
     Finished,
+    ReferenceSealed,
     ResumePointSealed,
     Step,
     Stopped,
@@ -31,7 +33,7 @@ from core.contract.trainer_events import (
 from core.db.attempts import Ending, Lease
 from core.db.engine import Session
 from core.objects.store import Store
-from worker import close, kill, launcher, lifeline, prepare, workspace
+from worker import close, launcher, lifeline, node_facts, prepare, workspace
 from worker.classify import classify
 from worker.follower import Follower
 from worker.heartbeat import Heartbeat
@@ -52,7 +54,7 @@ def main(argv: list[str]) -> int:
     logs.setup("supervisor")
     lease = Lease(argv[0], int(argv[1]), argv[2])
     space = workspace.make(lease)
-    kill.this_process().write(space.supervisor)
+    processes.this_process().write(space.supervisor)
     lifeline.watch(lambda: end_processes(space))
     own = settings.worker()
     try:
@@ -68,19 +70,19 @@ def main(argv: list[str]) -> int:
     except Fenced as error:
         log.error("%s", error)
     finally:
-        kill.kill_all(space.processes())
+        processes.kill_all(space.processes())
         space.remove()
         queue.ring()
     return 0
 
 
 def end_processes(space: Workspace) -> None:
-    kill.kill_all(space.processes())
+    processes.kill_all(space.processes())
 
 
 def fence(space: Workspace) -> None:
     """The lease is gone: no process of this attempt may go on, and nothing more is written."""
-    kill.kill_all(space.processes())
+    processes.kill_all(space.processes())
     os._exit(1)
 
 
@@ -94,6 +96,7 @@ class Supervisor:
         self.store = Store.from_settings()
         self.retries = 0
         self.draining = False
+        self.pace = Pace()
         self.results: Callable[[Session], None] | None = None
         signal.signal(signal.SIGTERM, self._drain)
 
@@ -106,7 +109,7 @@ class Supervisor:
             plan = prepare.read(self.lease, self.lease_seconds)
             self.retries = plan.job.retries
             spec = prepare.prepare(plan, self.lease, self.space, self.store)
-            ending = self.train(spec, plan.spec.palate.checkpoint.keep)
+            ending = self.train(spec, plan)
         except prepare.Cancelled:
             ending = Ending(Outcome.STOPPED)
         except Fenced:
@@ -117,7 +120,7 @@ class Supervisor:
         except Exception as error:
             log.exception("attempt")
             ending = self.failed(FailureClass.BUG, "internal_error", f"The worker failed: {type(error).__name__}.")
-        kill.kill_all(self.space.processes())
+        processes.kill_all(self.space.processes())
         close.surely(self.lease, ending, self.retries, self.results)
 
     def failed(self, failure: FailureClass, code: str, message: str) -> Ending:
@@ -125,7 +128,8 @@ class Supervisor:
         limits = {FailureClass.INFRA: settings.worker().infra_attempts - 1, FailureClass.BUG: 2}
         return Ending(Outcome.FAILED, failure=failure, error=error, retry=self.retries < limits.get(failure, 0))
 
-    def train(self, spec: RunSpec, keep: int) -> Ending:
+    def train(self, spec: RunSpec, plan: prepare.Plan) -> Ending:
+        keep = plan.spec.palate.checkpoint.keep
         publisher = Publisher(self.lease, self.space.path, self.store, lease_seconds=self.lease_seconds, keep=keep)
         printed = RankLogs(self.lease, self.space, spec.world_size)
         process = launcher.launch(self.space, spec.world_size)
@@ -139,9 +143,13 @@ class Supervisor:
         printed.look(now=True)
         printed.upload(self.store)
         rank_codes, killed = self.rank_ends(spec.world_size)
-        ending = classify(last, process.returncode, rank_codes, killed, self.retries, settings.worker().infra_attempts)
+        limit, halvings = settings.worker().infra_attempts, plan.job.halvings
+        ending = classify(last, process.returncode, rank_codes, killed, self.retries, limit, halvings)
         if ending.outcome == Outcome.FINISHED:
             self.results = close.results(self.lease, self.store, publisher.final_step)
+            node_facts.measured(spec, plan.model.facts, plan.inspection, self.pace.seconds)
+        if ending.failure == FailureClass.OOM_GPU and ending.retry:
+            return replace(ending, halved=close.halved(plan.row_tokens(halvings + 1), spec.settings.batch_size))
         return ending
 
     def follow(self, process: "subprocess.Popen[bytes]", publisher: Publisher, printed: RankLogs) -> AnyEvent | None:
@@ -150,13 +158,12 @@ class Supervisor:
         recorder = Recorder(self.lease, self.lease_seconds)
         last: AnyEvent | None = None
         written = asked = 0.0
-        pace = Pace()
         while True:
             over = process.poll() is not None
             for event in follower.read():
                 recorder.take(event)
-                pace.take(event)
-                if isinstance(event, CheckpointSealed | ResumePointSealed):
+                self.pace.take(event)
+                if isinstance(event, CheckpointSealed | ResumePointSealed | ReferenceSealed):
                     publisher.take(event)
                 if isinstance(event, Finished | Stopped | Failed):
                     last = event
@@ -169,13 +176,13 @@ class Supervisor:
                     self.ask_to_stop("cancel" if wish == Desired.CANCEL else "drain")
             if over:
                 return last
-            if publisher.failure is not None or (asked and now - asked > self.patience(pace)):
+            if publisher.failure is not None or (asked and now - asked > self.patience()):
                 launcher.end(self.space, process)
             time.sleep(LOOK_SECONDS)
 
-    def patience(self, pace: "Pace") -> float:
+    def patience(self) -> float:
         """A cancelled run gets the time of one step; what is sealed stays whole when it is killed."""
-        return DRAIN_SECONDS if self.draining else CANCEL_SECONDS + pace.longest
+        return DRAIN_SECONDS if self.draining else CANCEL_SECONDS + self.pace.longest
 
     def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Desired:
         """Postgres may be away for as long as the lease lives; the training goes on meanwhile."""
@@ -204,23 +211,27 @@ class Supervisor:
             try:
                 codes[rank] = int(json.loads((self.space.path / "ranks" / f"{rank}.exit").read_text()))
             except (OSError, ValueError):
-                if kill.read(self.space.path / "ranks" / f"{rank}.json") is not None:
+                if processes.read(self.space.path / "ranks" / f"{rank}.json") is not None:
                     silent.append(rank)
         return codes, silent
 
 
 class Pace:
-    """How long a step takes: `longest` of those seen, in seconds."""
+    """How long steps take, in seconds."""
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.seconds: list[float] = []
         self._last: float | None = None
 
     def take(self, event: AnyEvent) -> None:
         if isinstance(event, Step):
             if self._last is not None:
-                self.longest = max(self.longest, event.time - self._last)
+                self.seconds.append(event.time - self._last)
             self._last = event.time
+
+    @property
+    def longest(self) -> float:
+        return max(self.seconds, default=0.0)
 
 
 if __name__ == "__main__":

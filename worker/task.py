@@ -11,7 +11,7 @@ from core import log as logs
 from core import queue, settings
 from core.contract.errors import Fenced, PalateError
 from core.contract.states import TaskKind
-from core.db import admission, files, jobs, tasks
+from core.db import admission, files, jobs, references, tasks
 from core.db.engine import Session, transaction
 from core.db.tables import Job
 from core.db.tasks import TaskClaim
@@ -73,7 +73,8 @@ def renewer(claim: TaskClaim) -> Callable[[], None]:
 
 
 def delete_objects(claim: TaskClaim, store: Store) -> None:
-    """A folder when the subject ends with a slash, else one object; canonical records go with their last user."""
+    """A folder when the subject ends with a slash, else one object; canonical records and what was computed of them
+    go with their last user."""
     if claim.subject.endswith("/"):
         store.delete_prefix(claim.subject)
     else:
@@ -83,6 +84,7 @@ def delete_objects(claim: TaskClaim, store: Store) -> None:
         digest = task.payload.get("canonical_digest") if task else None
         if digest:
             files.lock_canonical(session, digest)
+            references.forget(session, digest)
             if not files.canonical_in_use(session, digest):
                 store.delete(keys.canonical(digest))
         tasks.finish(session, claim)

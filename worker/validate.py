@@ -4,20 +4,17 @@ Exit code 0 means that a report was written, whatever its verdict; every other c
 """
 
 import argparse
-import ctypes
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 
+from core import processes
 from core.contract.errors import PalateError
 from core.contract.exits import Exit
 from preferences.check import check_file
 from preferences.formats.known import BY_NAME
 from preferences.report import Report
-
-PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -72,7 +69,7 @@ def _write(path: Path, text: str) -> None:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="worker.validate", description=__doc__)
     parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--canonical", type=Path, required=True, help="zstd stream of the usable pairs")
+    parser.add_argument("--canonical", type=Path, required=True, help="zstd stream of the usable records")
     parser.add_argument("--report", type=Path, required=True)
     parser.add_argument("--name", help="the file's name in the report; default that of --source")
     parser.add_argument("--format", choices=list(BY_NAME))
@@ -82,15 +79,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def die_with_parent() -> None:
-    """A supervisor that is killed leaves no validator behind."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(int(Exit.INFRASTRUCTURE))
-
-
 if __name__ == "__main__":
-    die_with_parent()
+    processes.die_with_parent(os.getppid())
     sys.exit(main())

@@ -4,10 +4,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import settings
+from core import processes, settings
 from core.db.attempts import Lease
-from worker import kill
-from worker.kill import Process
+from core.processes import Process
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Workspace:
 
     def processes(self) -> list[Process]:
         """Those of the training: the launcher first, so that it starts nothing more."""
-        found = [kill.read(path) for path in [self.launcher, *sorted((self.path / "ranks").glob("*.json"))]]
+        found = [processes.read(path) for path in [self.launcher, *sorted((self.path / "ranks").glob("*.json"))]]
         return [process for process in found if process is not None]
 
     def remove(self) -> None:

@@ -26,7 +26,9 @@ class Lease:
 
 @dataclass(frozen=True)
 class Ending:
-    """Why an attempt is over. `error` (code, message, param) is what the user is told if the job fails."""
+    """Why an attempt is over. `error` (code, message, param) is what the user is told if the job fails; `halved`
+    what is told when it goes on with half the row budget after a GPU ran out of memory.
+    """
 
     outcome: Outcome
     exit_code: int | None = None
@@ -34,6 +36,7 @@ class Ending:
     error: Mapping[str, Any] | None = None
     retry: bool = False
     delay_seconds: float = 0.0
+    halved: str | None = None
 
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> Lease | None:
@@ -151,6 +154,10 @@ def close(session: Session, lease: Lease, ending: Ending) -> JobState:
     elif ending.outcome == Outcome.PREEMPTED:
         event = NewEvent("Interrupted by a shutdown; the job goes on from its last resume point.", level="warn")
         jobs.requeue(session, job, event, delay_seconds=0, retries=job.retries)
+    elif ending.retry and ending.halved is not None:
+        data = {"type": "row_budget_halved", "attempt": lease.epoch}
+        event = NewEvent(ending.halved, level="warn", data=data)
+        jobs.requeue(session, job, event, delay_seconds=0, retries=job.retries, halvings=job.halvings + 1)
     elif ending.retry:
         event = NewEvent(
             f"Attempt {lease.epoch} was interrupted ({(ending.error or {}).get('message', 'lost')}); "

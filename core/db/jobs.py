@@ -97,8 +97,10 @@ def fail(session: Session, job: Job, *, code: str, message: str, param: str | No
     move(session, job, JobState.FAILED, NewEvent(f"Job failed: {message}", level="error", data=error), error=error)
 
 
-def requeue(session: Session, job: Job, event: NewEvent, *, delay_seconds: float, retries: int) -> None:
-    """Back to the queue after an attempt that did not finish; the next one resumes."""
+def requeue(
+    session: Session, job: Job, event: NewEvent, *, delay_seconds: float, retries: int, halvings: int | None = None
+) -> None:
+    """Back to the queue after an attempt that did not finish; the next one resumes. `halvings` of its row budget."""
     move(
         session,
         job,
@@ -106,6 +108,7 @@ def requeue(session: Session, job: Job, event: NewEvent, *, delay_seconds: float
         event,
         phase=None,
         retries=retries,
+        halvings=job.halvings if halvings is None else halvings,
         run_after=func.now() + timedelta(seconds=delay_seconds),
     )
 

@@ -1,14 +1,42 @@
-"""Worker nodes: how many slots each has, and when it was last seen. Used slots are never stored."""
+"""Worker nodes: how many slots each has, what it is, and when it was last seen. Used slots are never stored."""
 
-from sqlalchemy import func
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.db.tables import Node
 
+RATES = 32
+KNOWN_HOURS = 24
 
-def seen(session: Session, name: str, slots: int, task_slots: int) -> None:
+
+def seen(session: Session, name: str, slots: int, task_slots: int, facts: dict[str, Any] | None = None) -> None:
+    """`facts` replace those of the same name; what was measured (`rates`) stays."""
     values = {"slots": slots, "task_slots": task_slots, "seen_at": func.now()}
+    statement = insert(Node).values(name=name, facts=facts or {}, **values)
     session.execute(
-        insert(Node).values(name=name, **values).on_conflict_do_update(index_elements=["name"], set_=values)
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={**values, "facts": Node.facts.op("||")(statement.excluded.facts)}
+        )
     )
+
+
+def add_rate(session: Session, name: str, rate: dict[str, Any]) -> None:
+    """What a job's steps took here; the newest are kept."""
+    node = session.scalar(select(Node).where(Node.name == name).with_for_update())
+    if node is not None:
+        rates = [*node.facts.get("rates", []), rate][-RATES:]
+        session.execute(update(Node).where(Node.name == name).values(facts={**node.facts, "rates": rates}))
+
+
+def known(session: Session) -> Sequence[Node]:
+    """Seen within a day, the largest first."""
+    return session.scalars(
+        select(Node)
+        .where(Node.seen_at > func.now() - timedelta(hours=KNOWN_HOURS))
+        .order_by(Node.slots.desc(), Node.name)
+    ).all()

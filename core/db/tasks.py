@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -15,7 +15,20 @@ from core.db.tables import Node, Task
 
 MAX_LOSSES = 3
 
-__all__ = ["MAX_LOSSES", "TaskClaim", "TaskKind", "add", "claim", "expired", "finish", "get", "hold", "live", "lose"]
+__all__ = [
+    "MAX_LOSSES",
+    "TaskClaim",
+    "TaskKind",
+    "add",
+    "claim",
+    "expired",
+    "finish",
+    "get",
+    "hold",
+    "live",
+    "lose",
+    "withdraw",
+]
 
 
 @dataclass(frozen=True)
@@ -29,13 +42,28 @@ class TaskClaim:
     subject: str
 
 
-def add(session: Session, *, kind: TaskKind, subject: str, payload: dict[str, Any] | None = None) -> None:
+def add(
+    session: Session, *, kind: TaskKind, subject: str, payload: dict[str, Any] | None = None, after_seconds: float = 0
+) -> None:
     """Adds the task, unless a live one of this kind and subject is there already."""
     session.execute(
         insert(Task)
-        .values(id=ids.row_id(), kind=kind, subject=subject, payload=payload or {}, state=TaskState.QUEUED)
+        .values(
+            id=ids.row_id(),
+            kind=kind,
+            subject=subject,
+            payload=payload or {},
+            state=TaskState.QUEUED,
+            run_after=func.now() + timedelta(seconds=after_seconds),
+        )
         .on_conflict_do_nothing()
     )
+
+
+def withdraw(session: Session, *, kind: TaskKind, subject: str) -> bool:
+    """Takes it back before anybody claimed it; False when it is too late for that."""
+    query = delete(Task).where(Task.kind == kind, Task.subject == subject, Task.state == TaskState.QUEUED)
+    return session.execute(query.returning(Task.id)).first() is not None
 
 
 def get(session: Session, task_id: str) -> Task | None:

@@ -33,6 +33,11 @@ def resume_point(job_id: str, epoch: int, step: int) -> str:
     return f"{attempt(job_id, epoch)}resume/step-{step}/"
 
 
+def reference_entry(job_id: str, epoch: int, number: int) -> str:
+    """Log-probabilities under a reference that this attempt computed, for later jobs of its project."""
+    return f"{attempt(job_id, epoch)}reference/{number}.safetensors"
+
+
 def logs(job_id: str, epoch: int) -> str:
     return f"{attempt(job_id, epoch)}logs/"
 

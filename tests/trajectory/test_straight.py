@@ -24,7 +24,8 @@ def log_probability(model: torch.nn.Module, ids: tuple[int, ...], scored: list[i
 
 def both(model: torch.nn.Module, pair: Example) -> tuple[torch.Tensor, torch.Tensor]:
     tokens = [[t for start, end in answer.spans for t in range(start, end)] for answer in pair.answers]
-    return log_probability(model, pair.answers[0].ids, tokens[0]), log_probability(model, pair.answers[1].ids, tokens[1])
+    chosen, rejected = (log_probability(model, a.ids, t) for a, t in zip(pair.answers, tokens, strict=True))
+    return chosen, rejected
 
 
 def plain_losses(spec: RunSpec) -> list[float]:

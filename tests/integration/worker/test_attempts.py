@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 
+from core import processes
 from core.contract.states import JobState
 from core.db import attempts, checkpoints, events, jobs, metrics, models, rank_logs
 from core.db.engine import transaction
@@ -13,7 +14,7 @@ from core.objects.store import Store
 from core.queue import ring
 from tests.integration.worker.conftest import Submit, job_row
 from tests.waiting import until
-from worker import kill, workspace
+from worker import workspace
 from worker.workspace import Workspace
 
 
@@ -84,7 +85,7 @@ def test_a_killed_supervisor_takes_its_ranks_along_and_the_job_goes_on(
     ring()
     with_resume_point(job_id)
     space = space_of(job_id, 1)
-    supervisor, ranks = kill.read(space.supervisor), space.processes()
+    supervisor, ranks = processes.read(space.supervisor), space.processes()
     assert supervisor is not None
     assert ranks
     os.kill(supervisor.pid, signal.SIGKILL)
@@ -144,3 +145,30 @@ def test_a_killed_celery_worker_does_not_touch_the_training(
     worker.wait()
     assert finished(job_id) == JobState.SUCCEEDED
     assert job_row(job_id).epoch == 1
+
+
+def test_out_of_gpu_memory_halves_the_rows_and_never_the_batch(
+    worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
+) -> None:
+    job_id = submit(steps=4, fits=32)
+    ring()
+    assert finished(job_id) == JobState.SUCCEEDED
+    job = job_row(job_id)
+    assert (job.epoch, job.halvings, job.retries) == (3, 2, 0)
+    assert weights(store, job_id) == chain(job.training_digest or "", 4)
+    with transaction() as session:
+        said = [event.message for event in events.page(session, job_id, None, 100)[0] if "halved" in event.message]
+    assert ["halved to 32 tokens; the global batch stays 1" in each for each in said] == [True, False]
+    assert "halved to 64 tokens" in said[1]
+
+
+def test_out_of_gpu_memory_with_the_smallest_rows_ends_the_job(
+    worker: "subprocess.Popen[bytes]", submit: Submit
+) -> None:
+    job_id = submit(steps=4, fits=1)
+    ring()
+    assert finished(job_id) == JobState.FAILED
+    job = job_row(job_id)
+    assert (job.epoch, job.halvings) == (4, 3)
+    assert job.error is not None
+    assert job.error["code"] == "scripted"

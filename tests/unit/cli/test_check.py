@@ -6,7 +6,7 @@ import pytest
 
 from cli.check import run
 from preferences.report import Report
-from tests.unit.preferences.rows import jsonl, openai
+from tests.unit.preferences.rows import jsonl, kto, openai, ranked, triple
 
 
 @pytest.fixture
@@ -30,6 +30,23 @@ def test_a_usable_file(good, capsys):
     assert "openai_preference" in out
     assert "few_pairs" in out
     assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (kto, ["answers 12 12 usable", "wanted 6 50.0%", "not wanted 6 50.0%", "Usable. 12 answers taken."]),
+        (ranked, ["rankings 12 12 usable", "comparisons 36 100.0%", "ties 0 0.0%", "Usable. 12 rankings taken."]),
+        (triple, ["pairs 12 12 usable", "chosen longer 12 100.0%", "Usable. 12 pairs taken."]),
+    ],
+)
+def test_each_kind_is_told_in_its_own_words(tmp_path, build, words, capsys):
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(jsonl([build(number) | {"weight": 2} for number in range(12)]))
+    assert run(path, False) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for word in [*words, "with weight"]:
+        assert word in out
 
 
 def test_a_file_that_is_not_usable(bad, capsys):

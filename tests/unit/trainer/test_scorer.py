@@ -1,67 +1,149 @@
-from pathlib import Path
+"""Shared, packed and padded rows score alike: each answer as if it were alone, for every family that can."""
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from core.contract.errors import BadModel
-from tests.models import make_tiny_model
-from tests.pairs import make_records
-from trainer import folder, model
-from trainer.data import Pair, make_renderer, tokenise
-from trainer.export import shards
-from trainer.scorer import Scorer, collate, lengths
+from trainer.data import Example
+from trainer.layouts import Layout, collate
+from trainer.render import Answer
+from trainer.scorer import Scorer
 
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("tiny"))
+VOCABULARY = 97
 
 
-@pytest.fixture(scope="module")
-def pairs(tiny: Path) -> list[Pair]:
-    return tokenise(make_renderer(folder.load_tokenizer(tiny), [1]), make_records(5), 256, "drop").pairs
+def llama(**more: Any) -> nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, num_key_value_heads=2, **sizes, **more))
 
 
-def test_sums_are_those_of_each_answer_alone(tiny: Path, pairs: list[Pair]) -> None:
-    """In a padded batch as unpadded and alone, with the whole log-softmax in float64."""
-    plain = model.load(tiny, "fp32").eval()
-    with torch.no_grad():
-        found = Scorer(plain)(collate(pairs, torch.device("cpu")))
-        for row, pair in zip(found, pairs, strict=True):
-            for value, answer in zip(row, (pair.chosen, pair.rejected), strict=True):
-                ids = torch.tensor([answer.ids])
-                table = plain(ids).logits.double().log_softmax(-1)
-                scored = [t for start, end in answer.spans for t in range(start, end)]
-                expected = sum(float(table[0, t - 1, answer.ids[t]]) for t in scored)
-                assert float(value) == pytest.approx(expected, abs=1e-5 * len(scored))
-    assert lengths(pairs)[0].tolist() == [sum(e - s for s, e in a.spans) for a in (pairs[0].chosen, pairs[0].rejected)]
+def qwen3() -> nn.Module:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return Qwen3ForCausalLM(Qwen3Config(vocab_size=VOCABULARY, num_key_value_heads=2, head_dim=8, **sizes))
 
 
-def test_damage_is_told_before_training(tiny: Path, tmp_path: Path) -> None:
-    assert model.find_damage(tiny) is None
-    broken = make_tiny_model(tmp_path / "nan")
-    from safetensors.torch import load_file, save_file
+def gpt2() -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
 
-    weights = load_file(broken / "model.safetensors")
-    weights["model.norm.weight"][3] = float("nan")
-    save_file(weights, broken / "model.safetensors", {"format": "pt"})
-    found = model.find_damage(broken)
-    assert found is not None
-    assert (found.code, "model.norm.weight" in found.message) == ("non_finite_weights", True)
-    whole = (broken / "model.safetensors").read_bytes()
-    (broken / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    cut = model.find_damage(broken)
-    assert cut is not None
-    assert cut.code == "damaged_weights"
-    (broken / "model.safetensors").unlink()
-    (broken / "pytorch_model.bin").write_bytes(b"a pickle")
-    gone = model.find_damage(broken)
-    assert gone is not None
-    assert gone.code == "missing_weights"
-    (broken / "config.json").write_text('{"auto_map": {}}')
-    with pytest.raises(BadModel, match="code of its own"):
-        model.load(broken, "fp32")
+    drop = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=128, **drop))
 
 
-def test_a_shard_is_cut_before_it_passes_its_limit() -> None:
-    assert shards({"a": 4, "b": 4, "c": 9, "d": 1, "e": 1}, 8) == [["a", "b"], ["c"], ["d", "e"]]
+def mistral_with_a_window() -> nn.Module:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return MistralForCausalLM(MistralConfig(vocab_size=VOCABULARY, num_key_value_heads=2, sliding_window=5, **sizes))
+
+
+def gemma2_with_softcap() -> nn.Module:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = Gemma2Config(
+        vocab_size=VOCABULARY, num_key_value_heads=2, head_dim=8, sliding_window=6, query_pre_attn_scalar=8,
+        attn_logit_softcapping=2.0, final_logit_softcapping=3.0, **sizes,
+    )  # fmt: skip
+    return Gemma2ForCausalLM._from_config(config, attn_implementation="eager")
+
+
+FAMILIES: dict[str, Callable[[], nn.Module]] = {
+    "llama": llama,
+    "llama, tied": lambda: llama(tie_word_embeddings=True),
+    "qwen3": qwen3,
+    "gpt2": gpt2,
+    "mistral with a window": mistral_with_a_window,
+    "gemma 2": gemma2_with_softcap,
+}
+
+
+def examples() -> list[Example]:
+    draw = torch.Generator().manual_seed(3)
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(VOCABULARY, (count,), generator=draw).tolist())
+
+    found = []
+    for number, (prefix, lengths) in enumerate([(7, (4, 9)), (12, (3, 2)), (1, (6, 5, 8)), (5, (1,))]):
+        prompt = ids(prefix)
+        answers = tuple(Answer(prompt + ids(n), ((prefix, prefix + n),)) for n in lengths)
+        found.append(Example(str(number), number, prefix, answers, number=number))
+    return found
+
+
+def truth(model: Any, example: Example) -> list[torch.Tensor]:
+    found = []
+    for answer in example.answers:
+        table = model(torch.tensor([answer.ids])).logits[0].log_softmax(-1)
+        found.append(torch.stack([table[t - 1, answer.ids[t]] for a, b in answer.spans for t in range(a, b)]))
+    return found
+
+
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_layout_is_each_answer_alone(family: str) -> None:
+    torch.manual_seed(0)
+    model = FAMILIES[family]().eval()
+    given = examples()
+    alone = [tokens for example in given for tokens in truth(model, example)]
+    factors = torch.linspace(-1, 1, len(alone))
+    sum(f * tokens.sum() for f, tokens in zip(factors, alone, strict=True)).backward()
+    expected = gradients(model)
+    model.zero_grad()
+    scorer = Scorer(model)
+    layouts: tuple[Layout, ...] = ("shared", "packed", "padded")
+    for layout in layouts:
+        batch = collate(given, layout, torch.device("cpu"))
+        found = scorer(batch)
+        sums = torch.stack([tokens.sum() for tokens in alone]).detach()
+        assert torch.allclose(found[:, 0], sums, atol=3e-5), layout
+        (found[:, 0] * factors).sum().backward()
+        mine = gradients(model)
+        assert set(mine) == set(expected)
+        for name, gradient in expected.items():
+            assert torch.allclose(mine[name], gradient, atol=2e-5, rtol=1e-4), (layout, name)
+        model.zero_grad()
+
+
+def test_the_head_sum_counts_the_shared_length() -> None:
+    model = llama().eval()
+    given = examples()[:1]
+    tokens = truth(model, given[0])
+    found = Scorer(model)(collate(given, "shared", torch.device("cpu")))
+    assert float(found[1, 1].detach()) == pytest.approx(float(tokens[1][:4].sum().detach()), abs=1e-5)
+    assert float(found[0, 1].detach()) == pytest.approx(float(found[0, 0].detach()), abs=1e-6)
+
+
+def test_a_shared_prompt_is_fed_once() -> None:
+    given = examples()
+    fed = {layout: collate(given, layout, torch.device("cpu")).tokens for layout in ("shared", "packed")}
+    assert fed["packed"] - fed["shared"] == 7 + 12 + 2 * 1
+
+
+def test_outside_of_a_row_it_refuses() -> None:
+    model = llama().eval()
+    scorer = Scorer(model)
+    scorer(collate(examples(), "shared", torch.device("cpu")))
+    with pytest.raises(RuntimeError, match="outside of a row"):
+        model(torch.tensor([[1, 2, 3]]))
+    with scorer.plain() as plain, torch.no_grad():
+        assert plain(torch.tensor([[1, 2, 3]])).logits.shape == (1, 3, VOCABULARY)
+
+
+def test_without_the_fused_head_it_is_the_same() -> None:
+    model = llama().eval()
+    scorer = Scorer(model)
+    batch = collate(examples(), "padded", torch.device("cpu"))
+    fused = scorer(batch)
+    scorer.fused = False
+    assert torch.allclose(scorer(batch), fused, atol=2e-5)

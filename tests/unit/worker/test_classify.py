@@ -46,3 +46,10 @@ def test_a_killed_rank_is_infrastructure_while_there_is_progress() -> None:
 def test_what_nobody_explains_is_our_bug_and_ends_after_two_retries() -> None:
     assert [classify(None, 1, {}, [], retries, 5).retry for retries in (0, 1, 2)] == [True, True, False]
     assert classify(None, 1, {}, [], 0, 5).failure == FailureClass.BUG
+
+
+def test_a_gpu_out_of_memory_is_tried_with_smaller_rows_three_times() -> None:
+    last = Failed(time=0, code="out_of_gpu_memory", message="Too small")
+    endings = [classify(last, 1, {0: Exit.OUT_OF_GPU_MEMORY}, [], 0, 5, halvings) for halvings in range(4)]
+    assert [ending.retry for ending in endings] == [True, True, True, False]
+    assert {ending.failure for ending in endings} == {FailureClass.OOM_GPU}

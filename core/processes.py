@@ -1,4 +1,4 @@
-"""Ending processes for certain: known by pid and start time, so that a reused pid is never hit."""
+"""Processes known by pid and start time, so that a reused pid is never hit: ending them, and dying with another."""
 
 import contextlib
 import ctypes
@@ -6,13 +6,16 @@ import json
 import os
 import select
 import signal
+import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
+ORPHANED = 137
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,22 @@ class Process:
     pid: int
     start_time: int
 
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return f"{self.pid}:{self.start_time}"
+
     def alive(self) -> bool:
         """Running under this very identity, and not a zombie."""
         state, started = _stat(self.pid)
         return started == self.start_time and state not in ("Z", "X", "")
 
-    def kill(self) -> None:
+    def send(self, number: signal.Signals) -> None:
         if self.alive():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
 
     def write(self, path: Path) -> None:
         partial = path.with_suffix(".tmp")
@@ -56,14 +66,14 @@ def read(path: Path) -> Process | None:
 
 
 def parse(text: str) -> Process:
-    """`pid:start_time`, as a lifeline names it."""
+    """`pid:start_time`. Raises ValueError."""
     pid, start_time = text.split(":")
     return Process(int(pid), int(start_time))
 
 
-def kill_all(processes: Iterable[Process], deadline_seconds: float = 10.0) -> bool:
+def kill_all(found: Iterable[Process], deadline_seconds: float = 10.0) -> bool:
     """SIGKILL to each, and wait; True when none is left."""
-    waiting = [process for process in processes if process.alive()]
+    waiting = [process for process in found if process.alive()]
     deadline = time.monotonic() + deadline_seconds
     while waiting and time.monotonic() < deadline:
         for process in waiting:
@@ -73,25 +83,51 @@ def kill_all(processes: Iterable[Process], deadline_seconds: float = 10.0) -> bo
     return not waiting
 
 
+def handle(process: Process) -> int | None:
+    """A pidfd, readable from its death on; None when it is dead."""
+    try:
+        found = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return None
+    if process.alive():
+        return found
+    os.close(found)
+    return None
+
+
 def wait(process: Process, seconds: float) -> bool:
     """Until the process is gone, at most `seconds`; True when it is."""
-    try:
-        handle = os.pidfd_open(process.pid)
-    except OSError:
+    found = handle(process)
+    if found is None:
         return True
     try:
-        if not process.alive():
-            return True
         poller = select.poll()
-        poller.register(handle, select.POLLIN)
+        poller.register(found, select.POLLIN)
         return bool(poller.poll(max(0, int(seconds * 1_000))))
     finally:
-        os.close(handle)
+        os.close(found)
 
 
-def die_with_parent() -> None:
-    """In the child, before exec: the kernel kills it when the thread that made it ends."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def watch(other: Process, on_death: Callable[[], None] = lambda: None) -> None:
+    """Starts a thread that waits for the other's death, calls `on_death` and ends this process at once."""
+
+    def follow() -> None:
+        while not wait(other, 3_600):
+            pass
+        try:
+            on_death()
+        finally:
+            os._exit(ORPHANED)
+
+    threading.Thread(target=follow, name=f"watch {other}", daemon=True).start()
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """The kernel kills this process when the *thread* that made it ends; where `parent` is gone already, it leaves."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        os._exit(ORPHANED)
 
 
 def _stat(pid: int) -> tuple[str, int]:

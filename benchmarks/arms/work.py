@@ -1,0 +1,166 @@
+"""The same work for every arm: real pairs, a model made here, and which pairs stand in which global batch."""
+
+import gzip
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.contract.preference import Message, Origin, PreferenceRecord
+from tests.models import CHAT_TEMPLATE, ROLES
+from tests.pairs import write_records
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "benchmarks"
+CONTEXT = 2048
+
+
+@dataclass(frozen=True)
+class Work:
+    """`longest`: pairs of more tokens are left out, so that no arm cuts one. `batch` in pairs a global batch."""
+
+    data: str
+    vocab: int
+    hidden: int = 256
+    layers: int = 4
+    pairs: int = 64
+    batch: int = 16
+    longest: int = 1024
+    learning_rate: float = 1e-5
+    seed: int = 0
+
+
+def records(name: str) -> list[PreferenceRecord]:
+    """Of a file of ../shared/data, by its short name."""
+    return {"hh": hh, "ultra": ultra, "tone": tone, "persona": persona}[name]()
+
+
+def record(number: int, prompt: list[tuple[str, str]], chosen: str, rejected: str) -> PreferenceRecord:
+    turns: list[Any] = [Message(role=role, content=text) for role, text in prompt]  # type: ignore[arg-type]
+    said = [[Message(role="assistant", content=text.strip())] for text in (chosen, rejected)]
+    origin = Origin(line=number + 1, format="benchmark")
+    return PreferenceRecord(id=f"b{number}", prompt=turns, chosen=said[0], rejected=said[1], origin=origin)
+
+
+def hh() -> list[PreferenceRecord]:
+    """HH-like lengths: many turns, short answers."""
+    import io
+
+    from preferences.check import check_file
+    from trainer.records import read
+
+    path = CACHE / "hh.zst"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out:
+        source = io.BytesIO(gzip.decompress((DATA / "hh-helpful.train.jsonl.gz").read_bytes()))
+        report = check_file(source, canonical=out)
+    assert report.error is None, report.error
+    return [each for each in read(path) if isinstance(each, PreferenceRecord)]
+
+
+def ultra() -> list[PreferenceRecord]:
+    """Lengths as UltraFeedback's: short prompts, long answers."""
+    rows = [json.loads(line) for line in (DATA / "orca-dpo.openai.jsonl").read_text().splitlines()]
+    found = []
+    for number, row in enumerate(rows):
+        prompt = [(turn["role"], turn["content"]) for turn in row["input"]["messages"]]
+        answers = [row[key][0]["content"] for key in ("preferred_output", "non_preferred_output")]
+        found.append(record(number, prompt, *answers))
+    return found
+
+
+def tone() -> list[PreferenceRecord]:
+    rows = json.loads((DATA / "instruction-preference.alpaca.json").read_text())
+    return [
+        record(i, [("user", f"{row['instruction']}\n{row['input']}".strip())], row["chosen"], row["rejected"])
+        for i, row in enumerate(rows)
+        if row["chosen"].strip() != row["rejected"].strip()
+    ]
+
+
+def persona() -> list[PreferenceRecord]:
+    rows = [json.loads(line) for line in (DATA / "persona.interest-in-science.jsonl").read_text().splitlines()]
+    return [
+        record(i, [("user", row["question"])], row["answer_matching_behavior"], row["answer_not_matching_behavior"])
+        for i, row in enumerate(rows)
+    ]
+
+
+def make_tokenizer(texts: Iterable[str], vocab: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    special = ["<s>", "<|end|>", "<pad>", *ROLES]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    inner.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        bos_token="<s>",
+        eos_token="<|end|>",
+        pad_token="<pad>",
+        additional_special_tokens=ROLES,
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def model_folder(work: Work) -> Path:
+    """A random Llama with a tokenizer of the data, made once; of `vocab` rows, whatever the BPE found."""
+    folder = CACHE / f"{work.data}-{work.hidden}x{work.layers}-v{work.vocab}"
+    if (folder / "tokenizer.json").exists():
+        return folder
+    import torch
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+    texts = [turn.content or "" for r in records(work.data) for turn in (*r.prompt, *r.chosen, *r.rejected)]
+    tokenizer = make_tokenizer(texts, min(work.vocab, 16_384))
+    config = LlamaConfig(
+        vocab_size=work.vocab,
+        hidden_size=work.hidden,
+        intermediate_size=work.hidden * 11 // 4,
+        num_hidden_layers=work.layers,
+        num_attention_heads=max(4, work.hidden // 64),
+        num_key_value_heads=max(4, work.hidden // 64),
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    GenerationConfig(eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def fitting(work: Work, tokenizer: Any) -> list[PreferenceRecord]:
+    """`pairs` of those that fit, drawn by the seed."""
+    from trainer.data import make_renderer, tokenise
+
+    renderer = make_renderer(tokenizer, [])
+    pool = records(work.data)
+    random.Random(work.seed).shuffle(pool)
+    found = []
+    for each in pool:
+        if tokenise(renderer, [each], work.longest, "drop").examples:
+            found.append(each)
+        if len(found) == work.pairs:
+            break
+    return found
+
+
+def data_file(work: Work, tokenizer: Any) -> tuple[Path, str]:
+    """The canonical file that an arm reads, and its digest."""
+    path = CACHE / f"{work.data}-{work.pairs}-{work.longest}-{work.seed}-v{work.vocab}.zst"
+    return path, write_records(path, fitting(work, tokenizer))

@@ -1,0 +1,23 @@
+"""What the trainer is told, and what of its words is shown."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.launcher import environment
+from worker.ranklogs import masked
+from worker.workspace import Workspace
+
+
+def test_the_trainer_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "PALATE_LIFELINE", "REDIS_URL", "HF_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    passed = environment(Workspace(tmp_path))
+    assert "secret" not in passed.values()
+    assert passed["CUDA_VISIBLE_DEVICES"] == "0"
+    assert passed["HOME"] == str(tmp_path)
+
+
+def test_key_shaped_text_is_masked() -> None:
+    assert masked("key plt_abc123_0123456789abcdef end") == "key plt_abc123_*** end"

@@ -1,0 +1,63 @@
+"""What this node is to planning: its devices, the memory of one slot, and how fast its jobs ran."""
+
+import os
+import statistics
+import subprocess
+from functools import cache
+
+from core import settings
+from core.contract.run_spec import Inspection, RunSpec
+from core.db import nodes
+from core.db.engine import transaction
+from planning import facts as model_facts
+from planning.node import NodeFacts, Rate
+from planning.time import step_flops, step_rows
+
+ASK_SECONDS = 10.0
+# Steps whose times say nothing: the first ones fill caches.
+WARM_UP, LEAST_STEPS = 3, 8
+
+
+@cache
+def facts() -> NodeFacts:
+    own = settings.worker()
+    gpu = nvidia()
+    if gpu is not None:
+        return NodeFacts(name=own.node, device="cuda", device_name=gpu[0], slots=own.slots, memory_bytes=gpu[1])
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // own.slots
+    return NodeFacts(name=own.node, slots=own.slots, memory_bytes=memory)
+
+
+def nvidia() -> tuple[str, int] | None:
+    """Name and bytes of memory of the smallest GPU; None where there is none, or none is shown to us."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return None
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=ASK_SECONDS, check=True).stdout
+        found = [
+            (name.strip(), int(mebibytes) << 20)
+            for name, mebibytes in (line.split(",") for line in told.split("\n") if line)
+        ]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return min(found, key=lambda gpu: gpu[1], default=None)
+
+
+def measured(spec: RunSpec, stored: dict[str, object], inspection: Inspection, seconds: list[float]) -> None:
+    """Keeps what a finished job's steps took, in seconds each, for forecasts of later ones."""
+    known = model_facts.known(stored)
+    if known is None or len(seconds) < LEAST_STEPS + WARM_UP:
+        return
+    rate = Rate(
+        parameters=known.parameters,
+        layers=known.layers or 1,
+        precision=spec.settings.precision,
+        lora=spec.settings.lora is not None,
+        ranks=spec.world_size,
+        flops=step_flops(known, spec.settings, inspection, ranks=spec.world_size),
+        rows=step_rows(spec.settings, inspection, ranks=spec.world_size, row_tokens=spec.row_tokens),
+        seconds=statistics.median(seconds[WARM_UP:]),
+    )
+    with transaction() as session:
+        nodes.add_rate(session, settings.worker().node, rate.model_dump())
