@@ -23,7 +23,6 @@ from core.db.engine import transaction
 from core.db.tables import Job, Model, ReferenceEntry, ResumePoint
 from core.objects.store import Progress, Store
 from planning.facts import known
-from planning import facts as model_facts
 from planning.memory import row_budget
 from planning.resolve import resolve, total_steps
 from worker import cache, node_facts
@@ -82,17 +81,6 @@ class Plan:
     resume: ResumePoint | None
     reference_key: str
     entries: list[ReferenceEntry]
-
-    def row_tokens(self, halvings: int) -> int:
-        """The row budget on this node after so many times out of memory."""
-        return row_budget(
-            self.settings,
-            self.inspection,
-            ranks=self.job.ranks,
-            facts=model_facts.known(self.model.facts),
-            node=node_facts.facts(),
-            halvings=halvings,
-        )
 
     def row_tokens(self, halvings: int) -> int:
         """The row budget on this node, after so many times out of GPU memory."""
