@@ -18,7 +18,7 @@ from api.deps import Services
 from api.envelope import Envelope
 from api.errors import HANDLERS
 from api.places import Places
-from api.routes import files, health, jobs, models
+from api.routes import files, health, jobs, models, plans
 from api.waiting import Waiters
 from core import settings
 from core.db import engine
@@ -42,7 +42,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(Envelope)
     app.include_router(health.router)
-    for routes in (files, jobs, models):
+    for routes in (files, jobs, models, plans):
         app.include_router(routes.router, prefix="/v1")
     app.openapi = openapi.described(app)  # type: ignore[method-assign]
     return app

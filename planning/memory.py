@@ -90,21 +90,22 @@ def row_budget(
     node: NodeFacts | None = None,
     halvings: int = 0,
 ) -> int:
-    """RunSpec.row_tokens: about 8,192 on a CPU, on a GPU what its memory has room for; halved after out-of-memory.
+    """RunSpec.row_tokens: what the memory has room for, on a CPU at most 8,192; halved after out-of-memory.
 
     A halving starts from what a step really feeds a rank: halving a budget that nothing fills would change nothing.
     """
-    budget = CPU_ROW_TOKENS
-    if node is not None and node.device == "cuda" and facts is not None and node.memory_bytes is not None:
-        budget = room(facts, settings, ranks=ranks, memory_bytes=node.memory_bytes)
-        budget = max(largest_example(inspection), min(budget, MOST_ROW_TOKENS))
+    device = "cpu" if node is None else node.device
+    budget = CPU_ROW_TOKENS if device == "cpu" else MOST_ROW_TOKENS
+    if node is not None and facts is not None and node.memory_bytes is not None:
+        fits = room(facts, settings, ranks=ranks, memory_bytes=node.memory_bytes, device=device)
+        budget = max(largest_example(inspection), min(budget, fits))
     if halvings:
         share = -(-settings.batch_size // ranks) * largest_example(inspection)
         budget = halved(min(budget, share), halvings)
     return budget
 
 
-def room(facts: ModelFacts, settings: Settings, *, ranks: int, memory_bytes: int, device: str = "cuda") -> int:
+def room(facts: ModelFacts, settings: Settings, *, ranks: int, memory_bytes: int, device: str) -> int:
     """Tokens of the largest row that fits; 0 where the model alone does not."""
     fixed = memory(facts, settings, ranks=ranks, row_tokens=0, scored=1 << 20, device=device).total
     return max(0, int(USABLE * memory_bytes) - fixed) // token_bytes(facts, settings)

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api import forecasts
 from api.deps import CallerDep, JsonBodyDep, ServicesDep
 from api.paging import After, Limit
 from api.schemas.checkpoint import Checkpoint
@@ -44,6 +45,8 @@ def create(
             idempotency_key=idempotency_key(key),
             retry_count=retry_count(retries),
         )
+        if not replayed:
+            forecasts.check(session, job, spec)
         shown = Job.of(job, standings.of(session, [job])[job.id])
         after_commit(session, services.bell.ring)
     if replayed:

@@ -13,7 +13,7 @@ from core.contract.errors import BadInput
 from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LOSSES, LossName
 from core.contract.preference import Kind
-from core.contract.run_spec import Inspection
+from core.contract.run_spec import Fatal, Inspection
 from core.contract.states import FileStatus, JobState, Phase, TaskKind
 from core.db import events, jobs, tasks
 from core.db.events import NewEvent
@@ -21,6 +21,7 @@ from core.db.tables import File, Job, Model
 from core.db.tables import Inspection as InspectionRow
 
 MIN_PAIRS = 10
+TEMPLATE = "template_render_failed"
 
 
 def advance(session: Session, job_id: str) -> bool:
@@ -57,7 +58,7 @@ def advance(session: Session, job_id: str) -> bool:
         jobs.show(session, job.id, phase=Phase.INSPECTING)
     model = session.get_one(Model, job.model_id)
     found = {param: inspect(session, file, model, spec.dpo(), loss) for param, file in files.items()}
-    if not decide(session, job, found):
+    if not decide(session, job, files, found):
         return False
     warn(session, job, spec.dpo(), loss)
     return True
@@ -91,34 +92,14 @@ def warn(session: Session, job: Job, asked: DpoHyperparameters, loss: LossName) 
     events.append(session, job.id, *(NewEvent(text, level="warn", data={"param": param}) for param, text in found))
 
 
-def decide(session: Session, job: Job, found: dict[str, Inspection | None]) -> bool:
+def decide(session: Session, job: Job, files: Mapping[str, File], found: dict[str, Inspection | None]) -> bool:
     """Queued when every inspection is there and good, failed when one refuses."""
     for param, inspection in found.items():
         if inspection is None:
             return False
-        if inspection.fatal is not None:
-            fatal = inspection.fatal
-            where = f" (line {fatal.line})" if fatal.line else ""
-            jobs.fail(
-                session,
-                job,
-                code=fatal.code,
-                message=fatal.message + where,
-                param=param if fatal.param in (None, "training_file") else fatal.param,
-            )
-            return False
-        least = MIN_PAIRS if param == "training_file" else 1
-        if inspection.usable < least:
-            reasons = ", ".join(f"{n} {code}" for code, n in inspection.problem_counts.items()) or "none fits"
-            jobs.fail(
-                session,
-                job,
-                code="too_few_pairs",
-                message=f"Only {inspection.usable} examples of {inspection.records} records can be used ({reasons}) "
-                f"with max_length {inspection.max_length}; at least {least} are needed. "
-                "Raise max_length or shorten the records.",
-                param=param,
-            )
+        refused = unusable(param, inspection, files[param].options)
+        if refused is not None:
+            jobs.fail(session, job, code=refused.code, message=refused.message, param=refused.param)
             return False
     training = found["training_file"]
     assert training is not None
@@ -135,6 +116,30 @@ def decide(session: Session, job: Job, found: dict[str, Inspection | None]) -> b
         },
     )
     return True
+
+
+def unusable(param: str, inspection: Inspection, options: Mapping[str, Any]) -> BadInput | None:
+    """Why no job can be made of this data with this model, its code and the first line that shows it."""
+    fatal = inspection.fatal
+    broken = next((each for each in inspection.problems if each.code == TEMPLATE), None)
+    if fatal is None and broken is not None and options.get("on_error") != "skip":
+        hint = "Mend that record, or upload the file with palate[on_error]=skip to leave such records out."
+        fatal = Fatal(code=TEMPLATE, message=f"{broken.message} {hint}", line=broken.line)
+    if fatal is not None:
+        where = f" (line {fatal.line})" if fatal.line else ""
+        at = param if fatal.param in (None, "training_file") else fatal.param
+        return BadInput(fatal.message + where, code=fatal.code, param=at)
+    least = MIN_PAIRS if param == "training_file" else 1
+    if inspection.usable >= least:
+        return None
+    reasons = ", ".join(f"{n} {code}" for code, n in inspection.problem_counts.items()) or "none fits"
+    return BadInput(
+        f"Only {inspection.usable} examples of {inspection.records} records can be used ({reasons}) "
+        f"with max_length {inspection.max_length}; at least {least} are needed. "
+        "Raise max_length or shorten the records.",
+        code="too_few_pairs",
+        param=param,
+    )
 
 
 def waiting(session: Session, *, file_id: str | None = None, limit: int = 100) -> list[str]:

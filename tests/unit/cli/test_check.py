@@ -37,7 +37,7 @@ def test_a_usable_file(good, capsys):
     [
         (kto, ["answers 12 12 usable", "wanted 6 50.0%", "not wanted 6 50.0%", "Usable. 12 answers taken."]),
         (ranked, ["rankings 12 12 usable", "comparisons 36 100.0%", "ties 0 0.0%", "Usable. 12 rankings taken."]),
-        (triple, ["pairs 12 12 usable", "chosen longer 12 100.0%", "Usable. 12 pairs taken."]),
+        (triple, ["pairs 12 12 usable", "chosen longer 3 25.0%", "Usable. 12 pairs taken."]),
     ],
 )
 def test_each_kind_is_told_in_its_own_words(tmp_path, build, words, capsys):

@@ -4,12 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from core import processes
-from worker.launcher import environment
-from worker.ranklogs import masked
-from worker.workspace import Workspace
 
 
 def sleeper() -> "subprocess.Popen[bytes]":
