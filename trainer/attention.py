@@ -45,20 +45,22 @@ class Attending:
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
         self.length = len(documents.document)
+        self._blocks: dict[int | None, Any] = {}
 
-    @lru_cache(maxsize=4)  # noqa: B019 (dies with the forward)
     def dense(self, window: int | None) -> Tensor:
         """[T, T]"""
         index = torch.arange(self.length, device=self.documents.document.device)
         return visible(self.documents, window)(index[:, None], index[None, :])
 
-    @lru_cache(maxsize=4)  # noqa: B019 (dies with the forward)
     def blocks(self, window: int | None) -> Any:
+        """FlexAttention's, made once for all layers with this window."""
         from torch.nn.attention.flex_attention import create_block_mask
 
-        sees = visible(self.documents, window)
-        device = self.documents.document.device
-        return create_block_mask(lambda b, h, q, k: sees(q, k), None, None, self.length, self.length, str(device))
+        if window not in self._blocks:
+            sees = visible(self.documents, window)
+            size, device = self.length, str(self.documents.document.device)
+            self._blocks[window] = create_block_mask(lambda b, h, q, k: sees(q, k), None, None, size, size, device)
+        return self._blocks[window]
 
     @cached_property
     def unfolded(self) -> tuple[list[Tensor], Tensor]:

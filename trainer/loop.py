@@ -61,7 +61,7 @@ def train_step(course: Course, step: int, resume_due: bool) -> Stepped:
     examples = course.data.train.examples
     batch = global_batch(spec.seed, step, spec.train_digest, len(examples), spec.settings.batch_size)
     kl = estimate(course, batch) if course.data.mismatched.sequences else None
-    rows = plan(batch, examples, course.layout, world.rank, world.size, spec.row_tokens)
+    rows = plan(batch, examples, course.layout, world.rank, world.size, spec.row_tokens, course.engine.scorer.boundary)
     sums = torch.zeros(len(figures.NAMES), 2, dtype=torch.float64, device=world.device)
     others = torch.zeros(4, dtype=torch.float64, device=world.device)
     first_look = gate.FirstLook(course) if step == 1 else None

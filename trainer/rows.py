@@ -40,7 +40,7 @@ def plan(
     """This rank's rows; every rank gets equally many, since ZeRO-3 needs all of them in each forward.
 
     `indices` into `examples`. A row is fed at most `row_tokens` tokens, padding included, unless one example alone
-    needs more. `boundary`: no row mixes answers of more tokens with shorter ones (RoPE that changes with length).
+    needs more. `boundary`: no row mixes answers of more tokens with shorter ones (Scorer.boundary).
     """
     sizes = [Size(i, e.longest, len(e.answers), fed(e, layout)) for i in indices for e in [examples[i]]]
     # Ranks that are at work together get rows of like lengths, the longest first; ties by index.

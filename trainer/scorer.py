@@ -27,6 +27,7 @@ class Scorer(nn.Module):
         self.model = model
         self.own_attention = str(self.model.config._attn_implementation)
         linear = self.model.get_output_embeddings()
+        self.boundary = rope_boundary(self.model.config.get_text_config())
         self.fused = isinstance(linear, nn.Linear) and self.model.base_model is not model
         if self.fused:
             self.model.set_output_embeddings(Head(linear, transform_of(self.model.config.get_text_config())))
@@ -34,10 +35,8 @@ class Scorer(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """log pi(y | x), fp32 [S, 2]: sums over all scored tokens, and over the example's shared length."""
-        per_token = torch.cat([self.per_token(batch), torch.zeros(1, device=batch.ids.device)])
-        table = per_token[batch.place]
-        head = torch.cat([batch.head, batch.head.new_zeros(1)])[batch.place]
-        return torch.stack([table.sum(1), (table * head).sum(1)], dim=1)
+        sums: Tensor = AnswerSums.apply(self.per_token(batch), batch)  # type: ignore[no-untyped-call]
+        return sums
 
     def per_token(self, batch: Batch) -> Tensor:
         """fp32 [M]"""
@@ -48,19 +47,47 @@ class Scorer(nn.Module):
             given["position_ids"] = batch.positions
         with inside(row):
             if not self.fused:
-                logits = self.model(**given).logits.flatten(0, 1)[batch.predictor].float()
+                logits = self.model(**given).logits.flatten(0, 1).index_select(0, batch.predictor).float()
                 own: Tensor = logits.gather(1, batch.targets[:, None]).squeeze(1) - logits.logsumexp(1)
                 return own
             hidden = self.model.base_model(**given)[0]
-        found: Tensor = self.model.get_output_embeddings()(hidden.flatten(0, 1)[batch.predictor], batch.targets)
+        predicting = hidden.flatten(0, 1).index_select(0, batch.predictor)
+        found: Tensor = self.model.get_output_embeddings()(predicting, batch.targets)
         return found
 
     def attend(self, implementation: str) -> None:
         if self.model.config._attn_implementation != implementation:
             self.model.set_attn_implementation(implementation)
+        if self.model.config._attn_implementation != implementation:
+            raise attention.RowOnly("The model's attention function cannot be replaced.")
 
     @contextmanager
     def plain(self) -> Iterator[Any]:
         """The model itself with its own attention, for `generate`."""
         self.attend(self.own_attention)
         yield self.model
+
+
+class AnswerSums(torch.autograd.Function):
+    """[M] -> [S, 2]. By gathers both ways, no atomic addition: the same bits each time on a GPU too."""
+
+    @staticmethod
+    def forward(ctx: Any, per_token: Tensor, batch: Batch) -> Tensor:
+        ctx.batch = batch
+        both = torch.stack([per_token, per_token * batch.head])
+        return torch.cat([both, both.new_zeros(2, 1)], dim=1)[:, batch.place].sum(2).t()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        of_all, of_head = gradients[0][ctx.batch.sequence].unbind(1)
+        return of_all + of_head * ctx.batch.head, None
+
+
+def rope_boundary(config: Any) -> int | None:
+    """Tokens of an answer above which the model's rotary frequencies change, for the whole row at once."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
+    changing = [each for each in kinds if each.get("rope_type") in ("dynamic", "longrope")]
+    originals = [each.get("original_max_position_embeddings") or config.max_position_embeddings for each in changing]
+    # An answer's last token is not fed.
+    return min(originals) + 1 if originals else None

@@ -38,7 +38,7 @@ def score_examples(
     found = torch.zeros(collection.sequences, 2, dtype=torch.float64)
     if not examples:
         return found.float()
-    rows = plan(range(len(examples)), examples, layout, world.rank, world.size, row_tokens)
+    rows = plan(range(len(examples)), examples, layout, world.rank, world.size, row_tokens, engine.scorer.boundary)
     done = 0
     for row in rows:
         sums = engine.score_only(collate(collection.pick(row.examples), layout, world.device), reference=reference)

@@ -20,7 +20,8 @@ def estimate(course: Course, batch: Sequence[int]) -> Tensor:
     """0-dim, fp32: max(0, mean h) over the mismatched answers of the batch's examples."""
     spec, world, mismatched = course.spec, course.world, course.data.mismatched
     total = torch.zeros(2, dtype=torch.float64, device=world.device)
-    for row in plan(batch, mismatched.examples, course.layout, world.rank, world.size, spec.row_tokens):
+    boundary = course.engine.scorer.boundary
+    for row in plan(batch, mismatched.examples, course.layout, world.rank, world.size, spec.row_tokens, boundary):
         policy = course.engine.score_only(collate(mismatched.pick(row.examples), course.layout, world.device))
         if row.weight:
             reference = course.reference.mismatched[mismatched.numbers(row.examples)].to(world.device)

@@ -62,6 +62,6 @@ def sums(loaded: nn.Module, examples: Sequence[Example], row_tokens: int, device
         scorer.to(device)
     collection = Collection(examples)
     found = torch.zeros(collection.sequences, 2)
-    for row in plan(range(len(examples)), examples, "padded", 0, 1, row_tokens):
+    for row in plan(range(len(examples)), examples, "padded", 0, 1, row_tokens, scorer.boundary):
         found[collection.numbers(row.examples)] = scorer(collate(collection.pick(row.examples), "padded", device)).cpu()
     return found
