@@ -1,0 +1,104 @@
+"""What a job would be, from what is stored of its model, its files and the nodes; and whether it can run at all."""
+
+from core.contract import choice
+from core.contract.errors import BadInput
+from core.contract.job_spec import JobSpec
+from core.contract.losses import LossName
+from core.contract.run_spec import Inspection
+from core.contract.states import FileStatus, JobState
+from core.db import admission, models, nodes, submit
+from core.db.engine import Session
+from core.db.tables import Job, Model, Node
+from planning import lora
+from planning.facts import ModelFacts, known
+from planning.node import NodeFacts
+from planning.plan import LEAST_LENGTH, Plan, make, sentence
+
+NOT_YET = "The file's checks or the inspection of file and model are under way."
+
+
+def plan(session: Session, project_id: str, spec: JobSpec) -> Plan | None:
+    """None while the files or their inspection are not ready; a task for it is then on its way.
+
+    Raises BadInput for what a job with this body would be refused or fail for.
+    """
+    model = submit.known_model(session, project_id, spec.model)
+    files = submit.named_files(session, project_id, spec)
+    facts = suited(model, spec)
+    if facts is None:
+        raise BadInput(
+            f"Nothing is known of the weights of {spec.model!r}; add the model again.",
+            code="model_facts_unknown",
+            param="model",
+        )
+    if any(file.status != FileStatus.PROCESSED for file in files.values()):
+        return None
+    asked = spec.dpo()
+    loss = admission.suited(asked, files)
+    found = {param: admission.inspect(session, file, model, asked, loss) for param, file in files.items()}
+    ready: dict[str, Inspection] = {}
+    for param, inspection in found.items():
+        if inspection is None:
+            return None
+        refused = admission.unusable(param, inspection, files[param].options)
+        if refused is not None:
+            raise refused
+        ready[param] = inspection
+    return forecast(session, spec, loss, facts, ready["training_file"], ready.get("validation_file"))
+
+
+def forecast(
+    session: Session,
+    spec: JobSpec,
+    loss: LossName,
+    facts: ModelFacts,
+    training: Inspection,
+    held_out: Inspection | None,
+) -> Plan:
+    gpus, every = spec.palate.resources.gpus, spec.palate.eval.every_steps
+    return make(
+        spec.dpo(),
+        loss,
+        training,
+        facts,
+        [facts_of(node) for node in nodes.known(session)],
+        ranks=1 if gpus == "auto" else gpus,
+        eval_steps=None if every == "auto" else every,
+        held_out=held_out,
+    )
+
+
+def check(session: Session, job: Job, spec: JobSpec) -> None:
+    """Of a job that was just made. Raises BadInput for layers that its model does not have, and, where the nodes and
+    the inspection are known, for what fits on none of them."""
+    facts = suited(models.by_id(session, job.model_id), spec)
+    if facts is None or not nodes.known(session) or job.state == JobState.FAILED:
+        return
+    found = plan(session, job.project_id, spec) or least(session, spec, facts)
+    if found.memory.fits is False:
+        param = found.advice[0].param if found.advice else "model"
+        raise BadInput(sentence(found), code="does_not_fit", param=param)
+
+
+def least(session: Session, spec: JobSpec, facts: ModelFacts) -> Plan:
+    """Of one short pair: what does not fit with that fits with no data."""
+    one = Inspection(records=1, usable=1, max_length=LEAST_LENGTH, context_length=facts.context_length)
+    return forecast(session, spec, choice.loss_of(spec.dpo(), "pair"), facts, one, None)
+
+
+def suited(model: Model, spec: JobSpec) -> ModelFacts | None:
+    """What is known of the model; BadInput where it is none to train, or lacks the layers that LoRA shall adapt."""
+    if model.job_id is not None and not any(each["path"] == "config.json" for each in model.manifest.get("files", [])):
+        raise BadInput(
+            f"{spec.model!r} is an adapter without its base; train from the base model, or export `model`.",
+            code="model_is_adapter",
+            param="model",
+        )
+    facts, wanted = known(model.facts), spec.dpo().lora
+    if facts is not None and facts.matrices and wanted is not None and wanted.target_modules != "auto":
+        lora.check(facts, wanted.target_modules)
+    return facts
+
+
+def facts_of(node: Node) -> NodeFacts:
+    return NodeFacts.model_validate({**node.facts, "name": node.name, "slots": node.slots})

@@ -1,0 +1,57 @@
+"""Bytes of a rank, and the row budget that follows from them."""
+
+import pytest
+
+from core.contract.run_spec import Inspection, Lora, Settings
+from planning.memory import CPU_ROW_TOKENS, memory, room, row_budget, token_bytes
+from tests.unit.planning.known import GIB, INSPECTION, MODEL, node
+
+FULL = Settings(batch_size=8)
+
+
+def test_states_are_cut_over_the_ranks_and_activations_are_not() -> None:
+    one, two = (memory(MODEL, FULL, ranks=ranks, row_tokens=1000, scored=500, device="cpu") for ranks in (1, 2))
+    assert (one.weights, one.gradients, one.optimizer) == tuple(MODEL.parameters * each for each in (4, 4, 12))
+    assert (two.weights, two.gradients, two.optimizer) == tuple(MODEL.parameters * each // 2 for each in (4, 4, 12))
+    assert one.activations == two.activations == 1000 * token_bytes(MODEL, FULL)
+    # 10 hidden states and 4 of the feed-forward in 4 layers, and 4 hidden states around them, of 4 bytes.
+    assert token_bytes(MODEL, FULL) == (14 * 1024 * 4 + 4 * 1024) * 4
+
+
+def test_half_precision_keeps_fp32_gradients_and_masters() -> None:
+    half = memory(MODEL, FULL.model_copy(update={"precision": "bf16"}), ranks=1, row_tokens=0, scored=0, device="cpu")
+    assert (half.weights, half.gradients + half.optimizer) == (MODEL.parameters * 2, MODEL.parameters * 16)
+
+
+def test_lora_trains_little_and_holds_all() -> None:
+    lora = FULL.model_copy(update={"lora": Lora(r=8)})
+    found = memory(MODEL, lora, ranks=1, row_tokens=0, scored=0, device="cpu")
+    adapter = 2 * 4 * 8 * 2048
+    assert (found.weights, found.optimizer) == ((MODEL.parameters + adapter) * 4, adapter * 12)
+
+
+def test_a_cpu_has_a_plain_budget_and_a_gpu_what_fits() -> None:
+    assert row_budget(FULL, INSPECTION) == CPU_ROW_TOKENS
+    assert row_budget(FULL, INSPECTION, facts=MODEL, node=node(64, device="cpu")) == CPU_ROW_TOKENS
+    small = row_budget(FULL, INSPECTION, facts=MODEL, node=node(6))
+    assert 1_000 < small < row_budget(FULL, INSPECTION, facts=MODEL, node=node(8)) < 65_536
+    assert small == room(MODEL, FULL, ranks=1, memory_bytes=6 * GIB, device="cuda")
+    fed = memory(MODEL, FULL, ranks=1, row_tokens=small, scored=small, device="cuda").total
+    assert 0.8 * 6 * GIB < fed <= 0.9 * 6 * GIB
+
+
+def test_a_budget_never_refuses_the_largest_example() -> None:
+    assert row_budget(FULL, INSPECTION, facts=MODEL, node=node(1)) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("batch", "ranks", "budgets"), [(64, 1, [8_192, 4_096, 2_048, 1_024]), (4, 2, [8_192, 1_000, 500, 250])]
+)
+def test_a_halving_starts_from_what_is_really_fed(batch: int, ranks: int, budgets: list[int]) -> None:
+    settings = FULL.model_copy(update={"batch_size": batch})
+    assert [row_budget(settings, INSPECTION, ranks=ranks, halvings=n) for n in range(4)] == budgets
+
+
+def test_without_figures_of_the_layouts_two_answers_of_the_most_are_taken() -> None:
+    bare = Inspection(records=1, usable=1, max_length=300, context_length=300)
+    assert row_budget(Settings(batch_size=1), bare, halvings=1) == 300
