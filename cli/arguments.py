@@ -52,7 +52,14 @@ def _training(commands: Commands) -> None:
     check = _command(commands, "check", "check_command:run", "check a file of preference data, offline", home=False)
     check.add_argument("file", type=Path)
     check.add_argument("--json", action="store_true", help="the report as JSON")
-    add_training(_command(commands, "train", "train:run", "upload a file, check it, and train a model on it"))
+    train = _command(commands, "train", "train:run", "upload a file, check it, and train a model on it")
+    train.add_argument("--watch", action="store_true", help="follow the job to its end")
+    add_training(train)
+    plan = _command(
+        commands, "plan", "plan:run", "what that training would take: settings, memory, time; no job is made"
+    )
+    plan.add_argument("--json", action="store_true", help="the plan as JSON")
+    add_training(plan)
     watch = _command(commands, "watch", "watch:run", "follow a job to its end")
     watch.add_argument("job")
     pull = _command(commands, "pull", "pull:run", "download every file of a model, verified")

@@ -1,4 +1,4 @@
-"""The flags of `palate train`."""
+"""The flags of `palate train` and `palate plan`."""
 
 import argparse
 
@@ -6,7 +6,8 @@ FLAGS = {"n_epochs": "--epochs"}
 EXPLAINED = {
     "n_epochs": "passes over the file",
     "batch_size": "pairs a step, over all ranks",
-    "beta": "how far the policy may leave the reference (0.1)",
+    "loss": "sigmoid (DPO), ipo, kto, simpo, ...; found from the data where it is not given",
+    "beta": "how far the policy may leave the reference (sigmoid: 0.1)",
     "nll_weight": "weight of the chosen answer's own likelihood",
     "label_smoothing": "share of pairs whose label is taken to be wrong",
     "max_steps": "stop after so many steps",
@@ -21,10 +22,14 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="preference data, or the id of a file that is uploaded already")
     parser.add_argument("--model", required=True, metavar="NAME", help="a base model, or one that a job made")
     parser.add_argument("--validation", metavar="FILE", help="held-out pairs")
-    parser.add_argument("--watch", action="store_true", help="follow the job to its end")
     parser.add_argument("--suffix", help="becomes a part of the new model's name")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--gpus", type=int, help="ranks (1)")
+    parser.add_argument(
+        "--lora", nargs="?", type=int, const=0, metavar="R", help="adapters of rank R (16), not all weights"
+    )
+    parser.add_argument("--target-modules", nargs="+", metavar="NAME", help="the linear layers that LoRA adapts (all)")
+    parser.add_argument("--export", nargs="+", choices=("model", "adapter"), help="what is kept of a LoRA run (model)")
     parser.add_argument("--probe", action="append", metavar="TEXT", help="answered before and after; up to 8 times")
     parser.add_argument("--checkpoint-steps", type=int, metavar="N", help="a checkpoint every N steps")
     parser.add_argument("--eval-steps", type=int, metavar="N", help="score the held-out pairs every N steps")

@@ -19,9 +19,17 @@ HYPERPARAMETERS: dict[str, type] = {
     "n_epochs": int,
     "batch_size": int,
     "learning_rate": float,
+    "loss": str,
     "beta": float,
     "nll_weight": float,
     "label_smoothing": float,
+    "margin_weight": float,
+    "simpo_gamma_ratio": float,
+    "ld_alpha": float,
+    "dpop_lambda": float,
+    "orpo_lambda": float,
+    "desirable_weight": float,
+    "undesirable_weight": float,
     "max_steps": int,
     "max_length": int,
     "warmup_ratio": float,
@@ -34,12 +42,17 @@ HYPERPARAMETERS: dict[str, type] = {
 
 def run(arguments: argparse.Namespace) -> int:
     with Service.of(arguments.home) as service:
-        training = usable(service, arguments.file, arguments)
-        validation = usable(service, arguments.validation, arguments) if arguments.validation else None
-        body = request(arguments, training, validation)
+        body = asked(service, arguments)
         job = service.post("/fine_tuning/jobs", json=body, headers={"idempotency-key": uuid.uuid4().hex})
         print(job["id"], flush=True)
         return watch.follow(service, job) if arguments.watch else 0
+
+
+def asked(service: Service, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The body of the job, its files uploaded and checked."""
+    training = usable(service, arguments.file, arguments)
+    validation = usable(service, arguments.validation, arguments) if arguments.validation else None
+    return request(arguments, training, validation)
 
 
 def request(arguments: argparse.Namespace, training: str, validation: str | None) -> dict[str, Any]:
@@ -49,18 +62,25 @@ def request(arguments: argparse.Namespace, training: str, validation: str | None
         "probe_prompts": arguments.probe,
         "checkpoint": {"every_steps": arguments.checkpoint_steps} if arguments.checkpoint_steps else None,
         "eval": {"every_steps": arguments.eval_steps} if arguments.eval_steps else None,
+        "export": arguments.export,
     }
-    asked = {name: getattr(arguments, name) for name in HYPERPARAMETERS}
+    hyperparameters = {name: getattr(arguments, name) for name in HYPERPARAMETERS} | {"lora": lora(arguments)}
     body = {
         "model": arguments.model,
         "training_file": training,
         "validation_file": validation,
         "suffix": arguments.suffix,
         "seed": arguments.seed,
-        "method": {"type": "dpo", "dpo": {"hyperparameters": given(asked)}},
+        "method": {"type": "dpo", "dpo": {"hyperparameters": given(hyperparameters)}},
         "palate": given(options) or None,
     }
     return given(body)
+
+
+def lora(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    if arguments.lora is None and not arguments.target_modules:
+        return None
+    return given({"r": arguments.lora or "auto", "target_modules": arguments.target_modules})
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

@@ -171,3 +171,15 @@ def test_an_operator_names_another_deployment_by_its_database(live: Live, databa
     assert palate("projects", "create", "elsewhere").returncode == 0
     assert "elsewhere" in palate("projects", "list").stdout
     assert "elsewhere" not in live.palate("projects", "list").stdout
+
+
+def test_a_plan_before_the_run(live: Live, pairs: Path) -> None:
+    told = live.palate("plan", str(pairs), "--model", "tiny/llama", "--epochs", "2", "--json").stdout
+    plan = json.loads(told[told.index("{") :])
+    assert (plan["examples"], plan["hyperparameters"]["n_epochs"], plan["memory"]["fits"]) == (24, 2, True)
+    assert plan["tokens"]["fed"] < plan["tokens"]["unshared"]
+    drawn = live.palate("plan", str(pairs), "--model", "tiny/llama", "--lora", "4").stdout
+    assert "24 pairs" in drawn
+    assert "r 4" in drawn
+    refused = live.palate("plan", str(pairs), "--model", "tiny/llama", "--target-modules", "w_proj", good=False)
+    assert "q_proj" in refused.stderr

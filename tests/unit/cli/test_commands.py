@@ -1,16 +1,20 @@
 """Arguments, what becomes of them, and errors as one sentence."""
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from cli import pull, service, train
+from cli import plan, pull, service, train
 from cli.arguments import parser
 from cli.main import main
 from cli.progress import Lines, clock
 from core.contract.errors import BadInput
-from core.contract.job_spec import JobSpec
+from core.contract.job_spec import DpoHyperparameters, JobSpec
+from planning.plan import make
+from tests.unit.planning.known import INSPECTION, MODEL, node
 
 
 def parsed(*command: str) -> argparse.Namespace:
@@ -29,6 +33,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
         "watch ftjob-x",
         "pull m DIR",
         "train FILE --model m",
+        "plan FILE --model m",
         "keys create",
         "keys list",
         "keys revoke x",
@@ -148,3 +153,27 @@ def test_lines_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(0.4, "0:00"), (61, "1:01"), (3_725, "1:02:05")])
 def test_durations_are_read_as_a_clock(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown
+
+
+def test_the_flags_of_lora_and_loss() -> None:
+    command = ("--lora", "8", "--target-modules", "q_proj", "v_proj", "--loss", "ipo", "--export", "adapter", "model")
+    body = train.request(parsed("plan", "f", "--model", "m", *command), "file-1", None)
+    asked = JobSpec.model_validate(body)
+    lora = asked.dpo().lora
+    assert lora is not None
+    assert (lora.r, lora.target_modules, asked.dpo().loss) == (8, ["q_proj", "v_proj"], "ipo")
+    assert asked.palate.export == ["adapter", "model"]
+    plain = JobSpec.model_validate(train.request(parsed("train", "f", "--model", "m", "--lora"), "file-1", None))
+    assert plain.dpo().lora is not None
+    bare = train.request(parsed("train", "f", "--model", "m"), "file-1", None)
+    assert bare["method"]["dpo"]["hyperparameters"] == {}
+
+
+@pytest.mark.parametrize("gibibytes", [2.0, 60.0])
+def test_a_plan_drawn(gibibytes: float, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make(DpoHyperparameters(), "sigmoid", INSPECTION, MODEL, [node(gibibytes)])
+    plan.draw(json.loads(made.model_dump_json()), Console(width=200))
+    shown = capsys.readouterr()
+    assert "20 of 5 pairs" in shown.out
+    assert "sigmoid, beta 0.1" in shown.out
+    assert ("does not fit" in shown.out) == (gibibytes == 2.0) == ("(does_not_fit)" in shown.err)

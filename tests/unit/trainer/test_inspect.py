@@ -4,12 +4,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.contract.preference import Message
 from core.contract.run_spec import Inspection, InspectSpec
 from tests.models import make_tiny_model
 from tests.pairs import make_records, write_records
+from trainer import folder, records
+from trainer.data import make_renderer, tokenise
 from trainer.inspect import histogram, inspect
+from trainer.layouts import collate, fed
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +23,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_program(tiny: Path, tmp_path: Path) -> None:
     """Its file, its exit code, and that it never imports deepspeed."""
-    records = make_records(30)
-    records[4].chosen = [Message(role="assistant", content="good " * 400)]
-    write_records(tmp_path / "data.zst", records)
+    made = make_records(30)
+    made[4].chosen = [Message(role="assistant", content="good " * 400)]
+    write_records(tmp_path / "data.zst", made)
     spec = tmp_path / "inspect.json"
     wanted = {"v": 1, "model_dir": str(tiny), "data": str(tmp_path / "data.zst"), "out": str(tmp_path / "out.json")}
     spec.write_text(json.dumps(wanted))
@@ -46,8 +50,7 @@ def test_the_program(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_fatal(tiny: Path, tmp_path: Path) -> None:
-    records = make_records(3)
-    write_records(tmp_path / "data.zst", records)
+    write_records(tmp_path / "data.zst", make_records(3))
     spec = InspectSpec(model_dir=tiny, data=tmp_path / "data.zst", out=tmp_path / "out", max_length=16)
     found = inspect(spec)
     assert found.fatal is not None
@@ -70,3 +73,28 @@ def test_a_model_without_a_chat_template(tmp_path: Path) -> None:
 
 def test_histogram() -> None:
     assert histogram([1, 7, 7, 100, 101, 104]) == [(1, 1), (7, 2), (104, 3)]
+
+
+def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
+    """It knows tokens beyond the model's table: found before a weight is loaded, with the line that shows it."""
+    model = make_tiny_model(tmp_path / "tiny")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"vocab_size": 100}))
+    write_records(tmp_path / "data.zst", make_records(3))
+    found = inspect(InspectSpec(model_dir=model, data=tmp_path / "data.zst", out=tmp_path / "out"))
+    assert found.fatal is not None
+    assert (found.fatal.code, found.fatal.param, found.fatal.line) == ("tokenizer_mismatch", "model", 1)
+    assert "100 tokens" in found.fatal.message
+
+
+def test_what_each_layout_feeds_is_what_it_collates(tiny: Path, tmp_path: Path) -> None:
+    write_records(tmp_path / "data.zst", make_records(5))
+    found = inspect(InspectSpec(model_dir=tiny, data=tmp_path / "data.zst", out=tmp_path / "out"))
+    renderer = make_renderer(folder.load_tokenizer(tiny), folder.end_tokens(tiny))
+    examples = tokenise(renderer, records.read(tmp_path / "data.zst"), 256, "drop").examples
+    for layout in ("shared", "packed"):
+        assert found.fed[layout].tokens == sum(fed(example, layout) for example in examples)
+        assert found.fed[layout].largest == max(fed(example, layout) for example in examples)
+        assert found.fed[layout].tokens == collate(examples, layout, torch.device("cpu")).tokens
+    assert found.scored_tokens == len(collate(examples, "packed", torch.device("cpu")).targets)
+    assert found.answers == 10
