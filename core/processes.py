@@ -130,6 +130,18 @@ def die_with_parent(parent: int | None = None) -> None:
         os._exit(ORPHANED)
 
 
+def rename(title: str) -> None:
+    """What /proc shows as this process's command; its first environment is shown no more.
+
+    For a fork, which else goes by its parent's. Nothing may point into that memory any longer: os.environ is to be
+    cleared afterwards, which drops the C library's pointers too.
+    """
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[48])  # arg_start and env_end: both blocks lie side by side
+    words = title.encode().replace(b" ", b"\0")[: end - start - 1]
+    ctypes.memmove(start, words.ljust(end - start, b"\0"), end - start)
+
+
 def _stat(pid: int) -> tuple[str, int]:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -57,6 +57,7 @@ class WorkerSettings(BaseSettings):
     cache: Path = Path("/var/tmp/palate/cache")
     cache_bytes: int = 50 << 30
     trainer_command: str = ""
+    launcher: Literal["warm", "torchrun"] = "torchrun"
     lifeline: str = ""
     time_scale: float = 1.0
     lease_seconds: float = 60.0

@@ -29,8 +29,9 @@ def spec_path(arguments: list[str]) -> Path:
 
 def look(path: Path) -> int:
     """Inspection: its result in the spec's `out`; the reason of a failure on stderr, in one line."""
-    # A tokenizer needs no torch: transformers works without it, and seconds sooner.
-    os.environ["USE_TORCH"] = "0"
+    # A tokenizer needs no torch, and transformers starts seconds sooner where `import torch` finds none.
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
     from core.contract.run_spec import InspectSpec
     from trainer import inspect
     from trainer import spec as specs

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import socket
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,16 +54,16 @@ class World:
 
 
 def join() -> World:
-    """By torchrun's environment; without it, a world of one."""
-    if "RANK" not in os.environ:
-        os.environ.update(
-            RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port())
-        )
+    """By the launcher's environment; without it, a world of one."""
+    for name, alone in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
+        os.environ.setdefault(name, alone)
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=datetime.timedelta(hours=1))
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend, hour = "nccl" if cuda else "gloo", datetime.timedelta(hours=1)
+    dist.init_process_group(backend, timeout=hour, store=store(rank, size), rank=rank, world_size=size)
     control = dist.new_group(backend="gloo", timeout=PATIENCE)
     return World(dist.get_rank(), dist.get_world_size(), device, control)
 
@@ -74,7 +73,16 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def store(rank: int, size: int) -> Any:
+    """Where ranks find each other: torchrun's, our launcher's (trainer.launch), or none but this process's own."""
+    if size == 1:
+        return dist.HashStore()  # type: ignore[attr-defined]
+    own = os.environ.get("PALATE_STORE_DESCRIPTOR")
+    served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        size,
+        is_master=rank == 0 and not served,
+        master_listen_fd=int(own) if own is not None else None,
+    )

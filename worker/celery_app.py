@@ -6,7 +6,7 @@ from celery import signals
 
 from core import log as logs
 from core.queue import WAKE, consumer
-from worker import claim, lifeline
+from worker import claim, launcher, lifeline
 from worker.sweeper import Sweeper
 
 app = consumer()
@@ -28,3 +28,4 @@ def begin(**_: Any) -> None:
     """`worker_ready` would never fire without a broker."""
     lifeline.watch()
     Sweeper().start()
+    launcher.warm_up()

@@ -8,7 +8,6 @@ from pathlib import Path
 from core import processes
 from core.contract.errors import PalateError
 from worker.launcher import environment
-from worker.workspace import Workspace
 
 LOOK_SECONDS = 0.5
 
@@ -34,7 +33,7 @@ def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: 
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=folder,
-            env=environment(Workspace(folder)),
+            env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -1,13 +1,19 @@
-"""Starting the trainer: the command, and an environment built from a list, never a copy of ours."""
+"""Starting the trainer, by this node's warm one or by torchrun; its environment is a list, never a copy of ours."""
 
+import logging
 import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 from core import processes, settings
+from core.warm import Refused
+from worker import warm
 from worker.workspace import Workspace
 
+log = logging.getLogger(__name__)
+Launched = subprocess.Popen[bytes] | warm.Launched
 TORCHRUN = (
     "{python} -m torch.distributed.run --standalone --nproc-per-node {ranks} --max-restarts 0 -m trainer --spec {spec}"
 )
@@ -15,7 +21,7 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "DS_ACC
 PASSED_ON_PREFIXES = ("CUDA_", "NCCL_", "OMP_", "NVIDIA_", "GLOO_")
 
 
-def environment(space: Workspace) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     """No secret of the service is in it."""
     passed = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
@@ -24,8 +30,8 @@ def environment(space: Workspace) -> dict[str, str]:
     return {
         "OMP_NUM_THREADS": str(threads),
         **passed,
-        "HOME": str(space.path),
-        "TMPDIR": str(space.path),
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
@@ -37,16 +43,41 @@ def command(space: Workspace, ranks: int) -> list[str]:
     return [part.format(python=sys.executable, ranks=ranks, spec=space.spec) for part in shlex.split(template)]
 
 
-def launch(space: Workspace, ranks: int) -> "subprocess.Popen[bytes]":
+def wants_warm() -> bool:
+    own = settings.worker()
+    return own.launcher == "warm" and not own.trainer_command
+
+
+def warm_up() -> None:
+    """For the first job of this node; returns at once."""
+    if wants_warm():
+        warm.start(environment(settings.worker().scratch))
+
+
+def launch(space: Workspace, ranks: int) -> Launched:
+    """The warm trainer's where it serves, else torchrun's, and then a warm trainer is started for the next job."""
+    if not wants_warm():
+        return torchrun(space, ranks)
+    known = environment(space.path)
+    try:
+        return warm.launch(space.spec, ranks, known, space.launcher, space.path / "logs" / "launcher.log")
+    except Refused as refused:
+        log.info("no warm trainer (%s): torchrun", refused)
+    process = torchrun(space, ranks)
+    warm.start(known)
+    return process
+
+
+def torchrun(space: Workspace, ranks: int) -> "subprocess.Popen[bytes]":
     """From the main thread: the launcher dies with the thread that makes it, and the ranks with the launcher."""
-    with (space.path / "logs" / "launcher.log").open("ab") as log:
+    with (space.path / "logs" / "launcher.log").open("ab") as output:
         process = subprocess.Popen(
             command(space, ranks),
             cwd=space.path,
-            env=environment(space),
+            env={**environment(space.path), "PALATE_SUPERVISOR": str(processes.this_process())},
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
             preexec_fn=processes.die_with_parent,
         )
@@ -54,7 +85,7 @@ def launch(space: Workspace, ranks: int) -> "subprocess.Popen[bytes]":
     return process
 
 
-def stop(space: Workspace, process: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
+def stop(space: Workspace, process: Launched, grace_seconds: float) -> None:
     """SIGTERM, the grace, then SIGKILL to every process that the workspace records, until none is left."""
     if process.poll() is None:
         process.terminate()
@@ -66,7 +97,7 @@ def stop(space: Workspace, process: "subprocess.Popen[bytes]", grace_seconds: fl
     processes.kill_all(space.processes())
 
 
-def end(space: Workspace, process: "subprocess.Popen[bytes]") -> None:
+def end(space: Workspace, process: Launched) -> None:
     """At once: SIGKILL to all of them, the launcher first."""
     process.kill()
     process.wait()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 INTERMEDIATE = (
@@ -12,8 +13,8 @@ INTERMEDIATE = (
 )
 
 
-def detached(module: str, *arguments: str, log: Path) -> None:
+def detached(module: str, *arguments: str, log: Path, environment: Mapping[str, str] = os.environ) -> None:
     """Runs `python -m module arguments`; the short-lived process in between is reaped here."""
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-S", "-E", "-c", INTERMEDIATE, str(log), sys.executable, "-m", module, *arguments]
-    subprocess.run(command, check=True, timeout=30, env=dict(os.environ), stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, timeout=30, env=dict(environment), stdin=subprocess.DEVNULL)

@@ -144,7 +144,7 @@ class Supervisor:
         printed.upload(self.store)
         rank_codes, killed = self.rank_ends(spec.world_size)
         limit, halvings = settings.worker().infra_attempts, plan.job.halvings
-        ending = classify(last, process.returncode, rank_codes, killed, self.retries, limit, halvings)
+        ending = classify(last, process.wait(), rank_codes, killed, self.retries, limit, halvings)
         if ending.outcome == Outcome.FINISHED:
             self.results = close.results(self.lease, self.store, publisher.final_step)
             node_facts.measured(spec, plan.model.facts, plan.inspection, self.pace.seconds)
@@ -152,7 +152,7 @@ class Supervisor:
             return replace(ending, halved=close.halved(plan.row_tokens(halvings + 1), spec.settings.batch_size))
         return ending
 
-    def follow(self, process: "subprocess.Popen[bytes]", publisher: Publisher, printed: RankLogs) -> AnyEvent | None:
+    def follow(self, process: launcher.Launched, publisher: Publisher, printed: RankLogs) -> AnyEvent | None:
         """Until the trainer is gone and all it said is recorded; returns its last terminal event."""
         follower = Follower(self.space.events)
         recorder = Recorder(self.lease, self.lease_seconds)

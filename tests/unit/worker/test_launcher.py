@@ -6,14 +6,13 @@ import pytest
 
 from worker.launcher import environment
 from worker.ranklogs import masked
-from worker.workspace import Workspace
 
 
 def test_the_trainer_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "PALATE_LIFELINE", "REDIS_URL", "HF_TOKEN"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    passed = environment(Workspace(tmp_path))
+    passed = environment(tmp_path)
     assert "secret" not in passed.values()
     assert passed["CUDA_VISIBLE_DEVICES"] == "0"
     assert passed["HOME"] == str(tmp_path)

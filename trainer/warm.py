@@ -1,0 +1,210 @@
+"""`python -m trainer warm`: all that a run imports, imported once a node; each job is a fresh fork of it.
+
+It never computes: no tensor, no CUDA call, one thread, so that a fork is as good as a new process. It belongs to
+nobody: who restarts the worker neither stops nor adopts it. It leaves with `palate up`, when its code has changed, when
+nobody asks for hours; after many jobs it begins anew.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import gc
+import importlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from core import processes, warm
+
+log = logging.getLogger(__name__)
+LIFELINE = "PALATE_LIFELINE"
+PRELOADED = (
+    "torch.distributed",
+    "deepspeed.runtime.zero.stage3",
+    "deepspeed.runtime.zero.muon.muon_optimizer",  # through torch.compile it brings all of inductor
+    "transformers.integrations",
+    "transformers.modeling_utils",
+    "transformers.generation",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.tokenization_utils_tokenizers",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.qwen2.modeling_qwen2",
+    "transformers.models.qwen3.modeling_qwen3",
+    "peft",
+    "jinja2.sandbox",
+    "safetensors.torch",
+    "trainer.launch",
+    "trainer.run",
+)
+ASK_SECONDS = 2.0
+LOOK_SECONDS = 60.0
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="trainer warm")
+    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=200, help="begins anew after so many")
+    parser.add_argument("--idle-seconds", type=float, default=14_400.0)
+    asked = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the launchers
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asked.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with asked.socket.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0  # another was quicker
+        code = warm.code()
+        preload()
+        server = Server(asked.socket, code, asked.jobs, asked.idle_seconds)
+        server.serve()
+        if server.worn_out:
+            log.info("%d jobs: begins anew", server.jobs)
+            os.execv(sys.executable, [sys.executable, "-m", "trainer", "warm", *arguments])
+    return 0
+
+
+def preload() -> None:
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's would start its threads when it is imported
+    if not list(Path("/dev").glob("nvidia[0-9]*")):
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    from trainer import engine
+
+    engine.quiet_deepspeed()
+    for module in PRELOADED:
+        importlib.import_module(module)
+    # What is here now is shared by every fork: the collector shall not touch, and so copy, its pages.
+    gc.collect()
+    gc.freeze()
+
+
+def condition() -> dict[str, Any]:
+    """What must hold before a fork."""
+    from torch import cuda
+
+    initialized: bool = cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return {"threads": len(os.listdir("/proc/self/task")), "cuda_initialized": initialized}
+
+
+class Server:
+    def __init__(self, path: Path, code: str, jobs_limit: int, idle_seconds: float) -> None:
+        self.path = path
+        self.code = code
+        self.jobs = 0
+        self.jobs_limit = jobs_limit
+        self.idle_seconds = idle_seconds
+
+    @property
+    def worn_out(self) -> bool:
+        return self.jobs >= self.jobs_limit
+
+    def serve(self) -> None:
+        """Until it is time to leave."""
+        self.path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listener, warm.short(self.path) as address:
+            listener.bind(address)
+            listener.listen(16)
+            log.info("process %d is warm: %s", os.getpid(), condition())
+            poller = select.poll()
+            poller.register(listener, select.POLLIN)
+            lifeline = self._lifeline()
+            if lifeline is not None:
+                poller.register(lifeline, select.POLLIN)
+            heard = time.monotonic()
+            while True:
+                ready = {descriptor for descriptor, _ in poller.poll(LOOK_SECONDS * 1_000)}
+                if lifeline in ready:
+                    os._exit(0)
+                if listener.fileno() in ready:
+                    heard = time.monotonic()
+                    self._answer(listener)
+                if self.worn_out or time.monotonic() - heard > self.idle_seconds or warm.code() != self.code:
+                    break
+            self.path.unlink(missing_ok=True)
+
+    def _lifeline(self) -> int | None:
+        named = os.environ.get(LIFELINE)
+        if not named:
+            return None
+        found = processes.handle(processes.parse(named))
+        if found is None:
+            os._exit(0)
+        return found
+
+    def _answer(self, listener: socket.socket) -> None:
+        link, _ = listener.accept()
+        with link:
+            link.settimeout(ASK_SECONDS)
+            try:
+                asked, output = take(link)
+            except (warm.Refused, OSError, ValueError) as error:
+                log.warning("not understood: %s", error)
+                return
+            try:
+                reason = self._objection(link, asked)
+                if "status" in asked or reason:
+                    warm.say(link, {"refused": reason} if reason else {**condition(), "pid": os.getpid()})
+                    return
+                self.jobs += 1
+                launch(asked, link, output)
+            except OSError as error:
+                log.warning("not answered: %s", error)
+            finally:
+                if output is not None:
+                    os.close(output)
+
+    def _objection(self, link: socket.socket, asked: dict[str, Any]) -> str | None:
+        found = condition()
+        if warm.peer(link) != os.getuid():
+            return "another user asks"
+        if warm.code() != self.code:
+            return "its code has changed"
+        if found["threads"] != 1 or found["cuda_initialized"]:
+            return f"it is not fit for a fork: {found}"
+        return None
+
+
+def take(link: socket.socket) -> tuple[dict[str, Any], int | None]:
+    """The request and the descriptor that came with it. Raises Refused, OSError, ValueError."""
+    begun, descriptors, _, _ = socket.recv_fds(link, 65_536, 1)
+    output = descriptors[0] if descriptors else None
+    try:
+        asked = warm.parse(link, begun)
+        if "status" not in asked and (output is None or not {"spec", "ranks", "environment"} <= asked.keys()):
+            raise ValueError(f"not a request: {json.dumps(asked)[:200]}")
+    except BaseException:
+        if output is not None:
+            os.close(output)
+        raise
+    return asked, output
+
+
+def launch(asked: dict[str, Any], link: socket.socket, output: int | None) -> None:
+    """In a fork, which is the job's own launcher from here on."""
+    from trainer import launch as launching
+
+    def life() -> int:
+        assert output is not None
+        close_all_but(link.fileno(), output)
+        return launching.main(asked, link, output)
+
+    launching.fork(life)
+
+
+def close_all_but(*kept: int) -> None:
+    """Listener, lock and lifeline are the warm trainer's own."""
+    for number in sorted(int(each) for each in os.listdir("/proc/self/fd")):
+        if number > 2 and number not in kept:
+            with contextlib.suppress(OSError):
+                os.close(number)
