@@ -11,6 +11,7 @@ core.contract.errors.PalateError
 """
 
 import errno
+import sys
 from dataclasses import dataclass
 
 from core.contract.errors import BadData, BadInput, BadModel, PalateError
@@ -77,11 +78,20 @@ def judge(error: BaseException) -> Verdict:
         return Verdict(
             Exit.OUT_OF_GPU_MEMORY,
             "out_of_gpu_memory",
-            "The GPU's memory is too small for this run: use a smaller max_length, smaller micro-batches or more GPUs.",
+            f"The GPU's memory is too small for this run{peak()}: use a smaller max_length, LoRA or more GPUs.",
         )
     if kind in {"DistBackendError", "DistNetworkError", "DistStoreError"} or lost_peer(error):
         return Verdict(Exit.INFRASTRUCTURE, "lost_peer", "A rank lost the connection to another one.")
     return Verdict(Exit.BUG, "internal_error", f"The trainer met an unexpected {kind}; its log holds the details.")
+
+
+def peak() -> str:
+    """What the run really took of this rank's GPU, where there is one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return ""
+    most, whole = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties().total_memory
+    return f" (measured peak {most / 2**30:.1f} of {whole / 2**30:.1f} GiB)"
 
 
 def lost_peer(error: BaseException) -> bool:
