@@ -1,13 +1,17 @@
-"""The bell: a message that means 'there may be work'. It may be lost, late or doubled; only latency suffers."""
+"""The bell: a message that means 'there may be work'. It may be lost, late or doubled; only latency suffers.
+
+Celery is imported by the first who needs it: a supervisor rings at its end, and its ranks wait for its start.
+"""
 
 import logging
 import threading
 from functools import cache
-
-from celery import Celery
-from kombu.exceptions import OperationalError
+from typing import TYPE_CHECKING
 
 from core import settings
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = logging.getLogger(__name__)
 WAKE = "wake"
@@ -15,8 +19,10 @@ QUEUE = "palate"
 PRODUCER_SECONDS = 0.2
 
 
-def consumer() -> Celery:
+def consumer() -> "Celery":
     """The app of a worker: nothing is prefetched, a message is gone when its task starts (Postgres has the truth)."""
+    from celery import Celery
+
     app = Celery("palate")
     app.config_from_object(
         {
@@ -38,8 +44,10 @@ def consumer() -> Celery:
 
 
 @cache
-def _producer() -> Celery:
+def _producer() -> "Celery":
     """An app of its own for sending, with time-outs that no request notices."""
+    from celery import Celery
+
     app = Celery("palate-bell", set_as_current=False)
     app.config_from_object(
         {
@@ -59,6 +67,8 @@ def _producer() -> Celery:
 
 def ring(hops: int = 0) -> bool:
     """Sends one message; False, in a fraction of a second, when Redis does not answer. Never raises for that."""
+    from kombu.exceptions import OperationalError
+
     try:
         _producer().send_task(WAKE, kwargs={"v": 1, "hops": hops}, retry=False, ignore_result=True)
     except (OperationalError, OSError) as error:
@@ -85,6 +95,7 @@ class Bell:
         self._thread.join(2)
 
     def _work(self) -> None:
+        _producer()
         while True:
             self._wanted.wait()
             self._wanted.clear()

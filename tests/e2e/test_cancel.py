@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.conftest import MODEL
 from tests.e2e.live import Live, User, error_of, processes_of, triples
 from tests.waiting import until
+from worker.workspace import Workspace
 
 VISIBLE_SECONDS = 2.0
 CANCEL_SECONDS = 2.0
@@ -41,7 +42,7 @@ def test_a_running_job_is_seen_and_stopped(live: Live, user: User) -> None:
     assert user.sdk.fine_tuning.jobs.cancel(waits).status == "cancelled"
     assert user.messages(waits)[-1] == "Job cancelled."
 
-    ranks = {pid for pid, command in processes_of(live.home).items() if "-m trainer" in command}
+    ranks = {process.pid for process in Workspace(live.attempts(job) / "a1").processes()}
     assert len(ranks) == 3  # the launcher too
     before = user.step(job)
     answer = user.sdk.fine_tuning.jobs.cancel(job)

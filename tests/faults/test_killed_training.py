@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from core.processes import Process
 from tests.e2e.live import Live, processes_of, triples
 from tests.launch import alone
 from tests.models import make_tiny_model
 from tests.waiting import until
+from worker.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("ranks")
 STEPS = 60
@@ -18,10 +20,10 @@ SETTINGS = {"batch_size": 8, "n_epochs": 50, "max_steps": STEPS, "learning_rate"
 GONE_SECONDS = 5.0
 
 
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[Live]:
-    """A resume point every five steps."""
-    made = Live(tmp_path / "home", PALATE_RESUME_STEPS="5")
+@pytest.fixture(params=["warm", "torchrun"])
+def live(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Live]:
+    """A resume point every five steps; the ranks are started by either launcher."""
+    made = Live(tmp_path / "home", PALATE_RESUME_STEPS="5", PALATE_LAUNCHER=request.param)
     with alone():
         made.start()
         made.palate("models", "add", "tiny", str(make_tiny_model(tmp_path / "model")))
@@ -38,13 +40,13 @@ def test_a_job_survives_the_death_of_each_that_runs_it(live: Live) -> None:
     live.user.succeeded(undisturbed)
 
     job = live.user.create("tiny", file, 2, **SETTINGS)
-    ranks = after_resume_point(live, job, attempt=1)
-    os.kill(next(pid for pid, command in ranks.items() if "torch.distributed.run" not in command), signal.SIGKILL)
-    all_gone(ranks)
+    found = after_resume_point(live, job, attempt=1)
+    found[1].kill()
+    all_gone(found)
 
-    ranks = after_resume_point(live, job, attempt=2)
+    found = after_resume_point(live, job, attempt=2)
     os.kill(process(live, "worker.supervisor"), signal.SIGKILL)
-    all_gone(ranks)
+    all_gone(found)
 
     after_resume_point(live, job, attempt=3)
     step = live.user.step(job)
@@ -69,8 +71,8 @@ def test_a_job_survives_the_death_of_each_that_runs_it(live: Live) -> None:
     assert shown == list(range(1, STEPS + 1)), "each step once, without a gap"
 
 
-def after_resume_point(live: Live, job: str, attempt: int) -> dict[int, str]:
-    """The trainer's processes (pid, command), once this attempt has left a resume point and trains on."""
+def after_resume_point(live: Live, job: str, attempt: int) -> list[Process]:
+    """The launcher and the ranks, once this attempt has left a resume point and trains on."""
 
     def look() -> bool:
         shown = live.user.job(job)["palate"]
@@ -81,8 +83,10 @@ def after_resume_point(live: Live, job: str, attempt: int) -> dict[int, str]:
 
     until(look, f"a resume point of attempt {attempt}", 90)
     assert live.user.step(job) < STEPS, "too quick to be killed in the middle"
-    found = {pid: command for pid, command in processes_of(live.home).items() if "-m trainer" in command}
+    found = Workspace(live.attempts(job) / f"a{attempt}").processes()
     assert len(found) == 3, found
+    by_torchrun = "torch.distributed.run" in processes_of(live.home)[found[0].pid]
+    assert by_torchrun == (live.environment["PALATE_LAUNCHER"] == "torchrun")
     return found
 
 
@@ -90,12 +94,5 @@ def process(live: Live, words: str) -> int:
     return next(pid for pid, command in processes_of(live.home).items() if words in command)
 
 
-def all_gone(pids: dict[int, str]) -> None:
-    until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and alive(pid) for pid in pids), "ranks", 10)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+def all_gone(found: list[Process]) -> None:
+    until(lambda: not any(process.alive() for process in found), "the ranks' end", 10)
