@@ -56,7 +56,6 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the launchers
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     asked.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with asked.socket.with_suffix(".lock").open("w") as lock:
@@ -70,6 +69,7 @@ def main(arguments: list[str]) -> int:
         server.serve()
         if server.worn_out:
             log.info("%d jobs: begins anew", server.jobs)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.execv(sys.executable, [sys.executable, "-m", "trainer", "warm", *arguments])
     return 0
 
@@ -111,6 +111,10 @@ class Server:
 
     def serve(self) -> None:
         """Until it is time to leave."""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the launchers
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                log.info("a launcher ended while this process began anew")
         self.path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as listener, warm.short(self.path) as address:
             listener.bind(address)
