@@ -1,7 +1,7 @@
 """Exporting as safetensors: the whole model, the adapter, or both; all ranks gather, rank r writes every r-th shard.
 
 The files depend on the weights and the base model's configuration alone. They are written in the background, in
-portions of half a shard while the next is gathered: extra memory is one shard and the largest tensor twice.
+portions of a quarter of a shard while the next is gathered: extra memory is one shard and the largest tensor twice.
 """
 
 import json
@@ -29,8 +29,7 @@ ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 class Background(Protocol):
     """One thread that runs jobs in order (trainer.background)."""
 
-    def submit(self, job: Callable[[], None]) -> None: ...
-    def drain(self) -> None: ...
+    def submit(self, job: Callable[[], None], held: int = 0) -> None: ...
 
 
 def adapter_folder(spec: RunSpec, target: Path) -> Path:
@@ -96,7 +95,7 @@ class Stream:
         tick: Callable[[int, int], None],
     ) -> None:
         self.engine, self.world, self.background, self.tick = engine, world, background, tick
-        self.room, self.done, self.total = limit // 2, 0, total
+        self.room, self.done, self.total = limit // 4, 0, total
 
     def write(self, plan: Sequence[Sequence[Part]], paths: Sequence[Path]) -> list[Path]:
         """Returns this rank's files."""
@@ -114,16 +113,15 @@ class Stream:
                 portion += [made[entry.name].to("cpu", copy=True).contiguous() for entry in part.entries if mine]
             held += part.bytes
             if mine and held >= self.room:
-                portion, held = self.hand_on(path, portion), 0
+                portion, held = self.hand_on(path, portion, held), 0
             self.done += 1
             self.tick(self.done, self.total)
         if portion:
-            self.hand_on(path, portion)
+            self.hand_on(path, portion, held)
 
-    def hand_on(self, path: Path, portion: list[bytes | Tensor]) -> list[bytes | Tensor]:
-        """At most one portion waits or is written at a time. Returns an empty one."""
-        self.background.drain()
-        self.background.submit(partial(append, path, portion))
+    def hand_on(self, path: Path, portion: list[bytes | Tensor], held: int) -> list[bytes | Tensor]:
+        """Waits only where too much waits already (trainer.background). Returns an empty portion."""
+        self.background.submit(partial(append, path, portion), held)
         return []
 
 

@@ -138,12 +138,12 @@ class Milestones:
 
     def exporting(self, final: bool) -> Tick:
         """A stop is heeded now and then. But a drain that cut off any other than the final one would leave it out."""
-        course, world = self.course, self.course.world
+        course = self.course
 
         def tick(done: int, total: int) -> None:
             course.emitter.phase(Phase.EXPORTING, done, total)
             if done % LOOK_EVERY == 0:
-                wanted = int(world.sum(torch.tensor(stop.wanted(course.spec.workspace, world.rank))))
+                wanted = self.wanted()
                 if final or wanted == stop.WORDS["cancel"]:
                     stop.heed(wanted)
 
@@ -153,17 +153,18 @@ class Milestones:
         """All ranks score with the engine, rank 0 with the folder; a difference fails the run on every rank."""
         course, spec, world = self.course, self.course.spec, self.course.world
         examples = (course.data.held_out.examples or course.data.train.examples)[:EXAMPLES]
-        course.emitter.phase(Phase.VERIFYING, 0, 1)
-        expected = score_examples(course.engine, world, examples, course.layout, spec.row_tokens)
+        course.emitter.phase(Phase.VERIFYING, 0, len(examples))
+        tick = ticker(spec, world, course.emitter, Phase.VERIFYING)
+        expected = score_examples(course.engine, world, examples, course.layout, spec.row_tokens, tick)
         error: Exception | None = None
         if world.leads:
             try:
-                reload_check(spec, exported, examples, expected, world.device)
+                reload_check(spec, exported, examples, expected, world.device, self.heed_alone)
             # Whatever goes wrong on rank 0 alone has to reach the ranks that wait.
             except Exception as found:
                 error = found
         world.agree(error)
-        course.emitter.phase(Phase.VERIFYING, 1, 1)
+        course.emitter.phase(Phase.VERIFYING, len(examples), len(examples))
 
     def sample(self, when: str) -> None:
         course, prompts = self.course, self.course.spec.probe_prompts
@@ -171,10 +172,26 @@ class Milestones:
             return
         course.emitter.phase(Phase.SAMPLING, 0, len(prompts))
         context = folder.context_length(course.spec.model_dir)
-        said = continuations(course.engine, course.world, course.tokenizer, course.end_ids, prompts, context)
+        wanted = [0]
+
+        def stopped() -> bool:
+            wanted[0] = self.wanted()
+            return wanted[0] > 0
+
+        said = continuations(course.engine, course.world, course.tokenizer, course.end_ids, prompts, context, stopped)
+        stop.heed(wanted[0])
         for prompt, completion in zip(prompts, said, strict=True):
             course.emitter.say(Sample, step=course.progress.step, when=when, prompt=prompt, completion=completion)
         course.emitter.phase(Phase.SAMPLING, len(prompts), len(prompts))
+
+    def wanted(self) -> int:
+        """What the stop file says; all ranks ask together."""
+        world = self.course.world
+        return int(world.sum(torch.tensor(stop.wanted(self.course.spec.workspace, world.rank))))
+
+    def heed_alone(self) -> None:
+        """On rank 0 while the others wait for its word."""
+        stop.heed(stop.wanted(self.course.spec.workspace, 0))
 
     @contextlib.contextmanager
     def stalling(self) -> Iterator[None]:

@@ -38,6 +38,8 @@ def run(spec: RunSpec, world: World, emitter: Emitter) -> Exit:
         if course.progress.step == 0:
             milestones.evaluate()
             milestones.sample("before")
+        else:
+            milestones.after_step(resume_point=False)
         train(course, milestones)
         finish(course, milestones)
         return Exit.DONE
@@ -173,7 +175,8 @@ def finish(course: Course, milestones: Milestones) -> None:
     milestones.sample("after")
     milestones.write_checkpoint(final=True)
     progress = course.progress
-    course.emitter.say(Finished, step=progress.step, metrics=progress.figures, trained_tokens=progress.tokens)
+    figures = {**progress.figures, "stalled_seconds": milestones.stalled}
+    course.emitter.say(Finished, step=progress.step, metrics=figures, trained_tokens=progress.tokens)
 
 
 def leave(word: str, milestones: Milestones | None, emitter: Emitter) -> Exit:

@@ -1,6 +1,6 @@
 """The reload check: what was exported, loaded the way anyone would load it, scores as the engine does."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -33,16 +33,23 @@ def exports(spec: RunSpec, folder: Path) -> Iterator[nn.Module]:
 
 @torch.no_grad()
 def reload_check(
-    spec: RunSpec, folder: Path, examples: Sequence[Example], expected: Tensor, device: torch.device
+    spec: RunSpec,
+    folder: Path,
+    examples: Sequence[Example],
+    expected: Tensor,
+    device: torch.device,
+    look: Callable[[], None],
 ) -> float:
     """Largest difference of log-probability a token; raises GateFailed. `expected`: the engine's sums [S, 2].
+
+    `look` is called after each row, and may raise.
 
     A pair may be told apart otherwise only where its answers are nearer than the tolerance allows.
     """
     tolerance, lengths = TOLERANCE[spec.settings.precision], scored_tokens(examples)
     worst = 0.0
     for loaded in exports(spec, folder):
-        off = (sums(loaded, examples, spec.row_tokens, device) - expected)[:, 0].abs() / lengths
+        off = (sums(loaded, examples, spec.row_tokens, device, look) - expected)[:, 0].abs() / lengths
         worst = max(worst, float(off.max()))
         if not worst <= tolerance:
             raise GateFailed(
@@ -52,7 +59,9 @@ def reload_check(
     return worst
 
 
-def sums(loaded: nn.Module, examples: Sequence[Example], row_tokens: int, device: torch.device) -> Tensor:
+def sums(
+    loaded: nn.Module, examples: Sequence[Example], row_tokens: int, device: torch.device, look: Callable[[], None]
+) -> Tensor:
     scorer = Scorer(loaded).eval()
     scorer.fused = False
     try:
@@ -64,4 +73,5 @@ def sums(loaded: nn.Module, examples: Sequence[Example], row_tokens: int, device
     found = torch.zeros(collection.sequences, 2)
     for row in plan(range(len(examples)), examples, "padded", 0, 1, row_tokens, scorer.boundary):
         found[collection.numbers(row.examples)] = scorer(collate(collection.pick(row.examples), "padded", device)).cpu()
+        look()
     return found
