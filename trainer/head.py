@@ -34,8 +34,12 @@ class Transform:
 
 
 def transform_of(config: Any) -> Transform:
-    """As the families name it: Gemma's cap, Cohere's factor, Granite's divisor. The probe checks the result."""
-    scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
+    """As the families name it: Cohere's and Falcon's factors, Granite's divisor, Gemma's cap. The probe checks it."""
+
+    def number(name: str) -> float:
+        return float(getattr(config, name, None) or 1.0)
+
+    scale = number("logit_scale") * number("lm_head_multiplier") / number("logits_scaling")
     return Transform(scale, getattr(config, "final_logit_softcapping", None))
 
 

@@ -1,7 +1,8 @@
 """Which layout a model can be trained in: tried on a few examples, never decided by the model's name.
 
-Truth is each answer alone, unpadded, through the model's own attention and logits. A layout is fit when the same
-answers, among neighbours, get the same log-probabilities and the same gradients at the embeddings.
+Truth is each answer alone, unpadded, through the model's own attention; and through the fused head where that is found
+to be the model's own logits. A layout is fit when the same answers, among neighbours, get the same log-probabilities
+and the same gradients at the embeddings.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,15 @@ from trainer.data import Example
 from trainer.engine import Engine
 from trainer.failures import GateFailed
 from trainer.layouts import Layout, collate
+from trainer.reference import refuse_non_finite
 from trainer.world import World
 
 LAYOUTS: tuple[Layout, ...] = ("shared", "packed", "padded")
 # Log-probability a token; gradients as a share of the largest.
 LIMITS = {"fp32": 1e-5, "bf16": 2e-2}
 GRADIENT_LIMITS = {"fp32": 1e-4, "bf16": 5e-2}
+# The model's own bf16 logits are rounded, by up to 0.06 between 16 and 32; the fused head's are not.
+HEAD_LIMITS = {"fp32": 1e-5, "bf16": 0.1}
 EXAMPLES = 4
 
 
@@ -35,22 +39,30 @@ class Probe:
 
 
 def probe(engine: Engine, world: World, spec: RunSpec, examples: Sequence[Example]) -> Probe:
-    """The first layout that is right on all ranks. Raises GateFailed where none is, or the forced one is not."""
-    few = chosen(examples)
+    """The first layout that is right on all ranks. Raises GateFailed where none is, or the forced one is not.
+
+    BadModel where the model gives no finite number.
+    """
+    few = chosen(examples, engine.scorer.boundary)
     precision = spec.settings.precision
-    truth = Truth(engine, world, few)
     errors: dict[str, list[float]] = {}
     reasons: list[str] = []
+    if engine.scorer.fused:
+        off = max(world.gather(head_error(engine, world, few)))
+        engine.scorer.fused = off <= HEAD_LIMITS[precision]
+        errors["head"] = [off]
+        if not engine.scorer.fused:
+            reasons.append(f"The fused head is off by {off:.1e} a token: the model's own logits are used.")
+    truth = Truth(engine, world, few)
+    refuse_non_finite(few, truth.sums[:, None])
     for layout in LAYOUTS if spec.layout == "auto" else (spec.layout,):
-        for fused in (True, False) if layout == "padded" and engine.scorer.fused else (engine.scorer.fused,):
-            engine.scorer.fused = fused
-            found, reason = tried(truth, layout)
-            worst = [max(values) for values in zip(*world.gather(found), strict=True)]
-            reason = next((each for each in world.gather(reason) if each), "")
-            errors[layout] = worst
-            if worst[0] <= LIMITS[precision] and worst[1] <= GRADIENT_LIMITS[precision]:
-                return Probe(layout, errors, " ".join(reasons))
-            reasons.append(f"{layout}: {reason or f'off by {worst[0]:.1e} a token, gradients by {worst[1]:.1e}'}.")
+        found, reason = tried(truth, layout)
+        worst = [max(values) for values in zip(*world.gather(found), strict=True)]
+        reason = next((each for each in world.gather(reason) if each), "")
+        errors[layout] = worst
+        if worst[0] <= LIMITS[precision] and worst[1] <= GRADIENT_LIMITS[precision]:
+            return Probe(layout, errors, " ".join(reasons))
+        reasons.append(f"{layout}: {reason or f'off by {worst[0]:.1e} a token, gradients by {worst[1]:.1e}'}.")
     raise GateFailed(f"The model scores the same tokens differently among others: {' '.join(reasons)}")
 
 
@@ -65,9 +77,22 @@ def tried(truth: "Truth", layout: Layout) -> tuple[list[float], str]:
         return [float("inf")] * 2, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def chosen(examples: Sequence[Example]) -> list[Example]:
+def head_error(engine: Engine, world: World, examples: Sequence[Example]) -> float:
+    """Of the fused head against the model's own logits, on each example's first answer; a token."""
+    batch = collate([replace(e, answers=e.answers[:1]) for e in examples], "padded", world.device)
+    fused = engine.score_only(batch)[:, 0]
+    engine.scorer.fused = False
+    own = engine.score_only(batch)[:, 0]
+    engine.scorer.fused = True
+    per_token = (fused - own).abs() / (batch.place < len(batch.targets)).sum(1)
+    return float(per_token.max()) if per_token.isfinite().all() else float("inf")
+
+
+def chosen(examples: Sequence[Example], boundary: int | None = None) -> list[Example]:
     """The longest, for windows that short ones never reach, the shortest and others between; lists cut to two."""
     ordered = sorted(examples, key=lambda e: (-e.longest, e.number))
+    if boundary is not None:
+        ordered = [e for e in ordered if (e.longest > boundary) == (ordered[0].longest > boundary)]
     step = max(1, (len(ordered) - 1) // (EXAMPLES - 1))
     picked = ordered[::step][: EXAMPLES - 1] + ordered[-1:]
     return [replace(each, answers=each.answers[:2]) for each in picked[:EXAMPLES]]
@@ -82,9 +107,7 @@ class Truth:
         singles = [replace(e, answers=(answer,)) for e in examples for answer in e.answers]
         # Different factors, so that the gradients of two branches cannot stand for each other.
         self.factors = [1.0 - 0.3 * (number % 5) for number in range(len(singles))]
-        fused, engine.scorer.fused = engine.scorer.fused, False
         alone = [self.score([single], "padded", [f]) for single, f in zip(singles, self.factors, strict=True)]
-        engine.scorer.fused = fused
         self.sums = torch.cat([sums for sums, _ in alone])
         self.gradients = [gradient[0] for _, gradient in alone]
 

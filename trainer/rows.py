@@ -48,7 +48,9 @@ def plan(
     rows = balanced(sizes, layout, ranks, row_tokens, boundary)
     missing = -len(rows) % ranks
     mine = [Row(row) for row in rows[rank::ranks]]
-    return mine + [Row((sizes[-1].number,), weight=0)] * (missing > 0 and rank >= ranks - missing)
+    if rank >= ranks - missing:
+        mine.append(Row((sizes[-1].number,), weight=0))
+    return mine
 
 
 def balanced(

@@ -54,6 +54,70 @@ def gemma2_with_softcap() -> nn.Module:
     return Gemma2ForCausalLM._from_config(config, attn_implementation="eager")
 
 
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
+def gpt_oss() -> nn.Module:
+    """Attention sinks, a window in every other layer, experts."""
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    return GptOssForCausalLM(
+        GptOssConfig(head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=5, **SIZES)
+    )
+
+
+def qwen3_moe() -> nn.Module:
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    return Qwen3MoeForCausalLM(Qwen3MoeConfig(head_dim=8, **experts, **SIZES))
+
+
+def opt() -> nn.Module:
+    """Learned positions, a bias in every layer."""
+    from transformers import OPTConfig, OPTForCausalLM
+
+    sizes = {"hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    quiet = {"dropout": 0.0, "attention_dropout": 0.0, "word_embed_proj_dim": 32}
+    return OPTForCausalLM(OPTConfig(vocab_size=VOCABULARY, max_position_embeddings=64, **sizes, **quiet))
+
+
+def granite() -> nn.Module:
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    scales = {"logits_scaling": 4.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5}
+    return GraniteForCausalLM(GraniteConfig(embedding_multiplier=3.0, **scales, **SIZES))
+
+
+def cohere2() -> nn.Module:
+    from transformers import Cohere2Config, Cohere2ForCausalLM
+
+    return Cohere2ForCausalLM(Cohere2Config(sliding_window=5, logit_scale=0.25, **SIZES))
+
+
+def mamba() -> nn.Module:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    return MambaForCausalLM(
+        MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=0.3)
+    )
+
+
+def falcon_h1() -> nn.Module:
+    """Attention and a state space side by side; its logits times a factor."""
+    from transformers import FalconH1Config, FalconH1ForCausalLM
+
+    state = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8}
+    return FalconH1ForCausalLM(FalconH1Config(lm_head_multiplier=0.5, initializer_range=0.3, **state, **SIZES))
+
+
 FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "llama": llama,
     "llama, tied": lambda: llama(tie_word_embeddings=True),
@@ -61,6 +125,11 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "gpt2": gpt2,
     "mistral with a window": mistral_with_a_window,
     "gemma 2": gemma2_with_softcap,
+    "gpt-oss": gpt_oss,
+    "qwen3 moe": qwen3_moe,
+    "opt": opt,
+    "granite": granite,
+    "cohere 2": cohere2,
 }
 
 
@@ -113,6 +182,55 @@ def test_every_layout_is_each_answer_alone(family: str) -> None:
         for name, gradient in expected.items():
             assert torch.allclose(mine[name], gradient, atol=2e-5, rtol=1e-4), (layout, name)
         model.zero_grad()
+
+
+@pytest.mark.parametrize("family", [mamba, falcon_h1])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_state_that_runs_on_leaks_from_neighbours_but_not_when_padded(family: Callable[[], nn.Module]) -> None:
+    """What the probe has to find: nothing is raised, and the numbers of a packed row are wrong."""
+    torch.manual_seed(0)
+    model = family().eval()
+    with torch.no_grad():
+        sums = torch.stack([tokens.sum() for example in examples() for tokens in truth(model, example)])
+        scorer = Scorer(model)
+        error = {
+            layout: float((scorer(collate(examples(), layout, torch.device("cpu")))[:, 0] - sums).abs().max())
+            for layout in ("shared", "packed", "padded")
+        }
+    assert error["padded"] < 3e-5
+    assert min(error["shared"], error["packed"]) > 1e-2
+
+
+def test_a_model_whose_attention_cannot_be_replaced_is_refused_in_a_row() -> None:
+    from transformers import GPTJConfig, GPTJForCausalLM
+
+    sizes = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "n_positions": 64}
+    scorer = Scorer(GPTJForCausalLM(GPTJConfig(**sizes)))
+    with pytest.raises(RuntimeError, match="cannot be replaced"):
+        scorer(collate(examples(), "packed", torch.device("cpu")))
+
+
+def test_rotary_frequencies_that_change_with_length_set_a_boundary() -> None:
+    from transformers import Phi3Config, Phi3ForCausalLM
+
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "long_factor": [2.0] * 4, "short_factor": [1.0] * 4}
+    config = Phi3Config(
+        pad_token_id=0,
+        initializer_range=0.3,
+        max_position_embeddings=64,
+        original_max_position_embeddings=10,
+        rope_parameters={**rope, "original_max_position_embeddings": 10},
+        **SIZES,
+    )
+    scorer = Scorer(Phi3ForCausalLM(config).eval())
+    assert scorer.boundary == 11
+    long, short = examples()[1], examples()[3]
+    assert long.longest > scorer.boundary > short.longest
+    with torch.no_grad():
+        (alone,) = scorer(collate([short], "shared", torch.device("cpu")))
+        *_, mixed = scorer(collate([long, short], "shared", torch.device("cpu")))
+    assert not torch.allclose(alone, mixed, atol=1e-4), "or no boundary is needed any longer"
+    assert Scorer(llama()).boundary is None
 
 
 def test_the_head_sum_counts_the_shared_length() -> None:

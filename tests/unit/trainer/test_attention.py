@@ -1,0 +1,93 @@
+"""One pure mask decides what is seen: unfolded (CPU), FlexAttention and plain arithmetic agree on it."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.attention import Attending, attend, explicit, flexed, inside, unfolded, visible
+from trainer.layouts import plant
+
+CPU = torch.device("cpu")
+TREES = [(3, 2, 4), (5,), (1, 1, 1, 6), (9, 0, 3), (2, 7)]
+HEADS, GROUPS, WIDTH = 4, 2, 16
+
+
+def projected() -> tuple[Attending, Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    row = Attending(plant(TREES, CPU))
+    q, k, v = (torch.randn(1, heads, row.length, WIDTH, requires_grad=True) for heads in (HEADS, GROUPS, GROUPS))
+    return row, q, k, v
+
+
+@pytest.mark.parametrize("window", [None, 3, 100])
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("sinks", [None, torch.tensor([0.5, -1.0, 2.0, 0.0])])
+def test_unfolded_is_the_dense_mask(window: int | None, softcap: float | None, sinks: Tensor | None) -> None:
+    row, q, k, v = projected()
+    expected = explicit(q, k, v, 0.3, row.dense(window), softcap, sinks).transpose(1, 2)
+    found = unfolded(row, q, k, v, 0.3, window, softcap, sinks)
+    factors = torch.randn_like(expected)
+    assert torch.allclose(found, expected, atol=1e-5)
+    for mine, other in zip(
+        torch.autograd.grad((found * factors).sum(), (q, k, v)),
+        torch.autograd.grad((expected * factors).sum(), (q, k, v)),
+        strict=True,
+    ):
+        assert torch.allclose(mine, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("sinks", [None, torch.tensor([0.5, -1.0, 2.0, 0.0])])
+@pytest.mark.filterwarnings("ignore:.*flex_attention called without torch.compile:UserWarning")
+def test_the_block_mask_is_the_dense_mask(window: int | None, sinks: Tensor | None) -> None:
+    """Without gradients, which FlexAttention lacks on a CPU."""
+    row, *parts = projected()
+    q, k, v = (part.detach() for part in parts)
+    with torch.no_grad():
+        expected = explicit(q, k, v, 0.3, row.dense(window), 2.0, sinks).transpose(1, 2)
+        assert torch.allclose(flexed(row, q, k, v, 0.3, window, 2.0, sinks), expected, atol=1e-5)
+
+
+def test_what_is_seen() -> None:
+    """A trunk of two and branches of one and two, then another document."""
+    sees = visible(plant([(2, 1, 2), (1,)], CPU), None)
+    index = torch.arange(6)
+    table = sees(index[:, None], index[None, :]).int().tolist()
+    assert table == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 0, 1, 0, 0],
+        [1, 1, 0, 1, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
+
+
+def test_a_window_counts_positions_not_tokens_of_the_row() -> None:
+    sees = visible(plant([(2, 3, 2)], CPU), 2)
+    last_of_trunk, first_of_second_branch = torch.tensor(1), torch.tensor(5)
+    assert bool(sees(first_of_second_branch, last_of_trunk))
+    assert not bool(sees(torch.tensor(6), last_of_trunk))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"position_bias": torch.zeros(1)}, "position_bias"),
+        ({"attention_mask": torch.zeros(1)}, "attention_mask"),
+        ({"dropout": 0.1}, "dropout"),
+        ({"is_causal": False}, "is_causal"),
+    ],
+)
+def test_what_it_does_not_know_it_refuses(more: dict[str, Any], message: str) -> None:
+    row, q, k, v = projected()
+    with inside(row), pytest.raises(RuntimeError, match=message):
+        attend(torch.nn.Identity(), q, k, v, **{"attention_mask": None, **more})
+
+
+def test_a_cache_is_refused() -> None:
+    row, q, k, v = projected()
+    with inside(row), pytest.raises(RuntimeError, match="queries"):
+        attend(torch.nn.Identity(), q[:, :, :1], k, v, None)
