@@ -96,8 +96,9 @@ def row_budget(
     """
     device = "cpu" if node is None else node.device
     budget = CPU_ROW_TOKENS if device == "cpu" else MOST_ROW_TOKENS
-    if node is not None and facts is not None and node.memory_bytes is not None:
-        fits = room(facts, settings, ranks=ranks, memory_bytes=node.memory_bytes, device=device)
+    available = None if node is None else node.room(ranks)
+    if facts is not None and available is not None:
+        fits = room(facts, settings, ranks=ranks, memory_bytes=available, device=device)
         budget = max(largest_example(inspection), min(budget, fits))
     if halvings:
         share = -(-settings.batch_size // ranks) * largest_example(inspection)

@@ -1,4 +1,4 @@
-"""What planning knows of a node: its kind of device, the memory of a rank, and how fast earlier jobs ran on it."""
+"""What planning knows of a node: its kind of device, its memory, and how fast earlier jobs ran on it."""
 
 from typing import Literal
 
@@ -21,7 +21,7 @@ class Rate(BaseModel):
 
 
 class NodeFacts(BaseModel):
-    """`memory_bytes`: of one slot, a GPU's own memory or a share of the machine's. `rates`: the newest last."""
+    """`memory_bytes`: of one GPU, or of the whole machine where ranks run on the CPU. `rates`: the newest last."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -31,3 +31,7 @@ class NodeFacts(BaseModel):
     slots: int = 1
     memory_bytes: int | None = None
     rates: list[Rate] = []
+
+    def room(self, ranks: int) -> int | None:
+        """Bytes for each of so many ranks, if they are alone here."""
+        return self.memory_bytes if self.device == "cuda" or self.memory_bytes is None else self.memory_bytes // ranks

@@ -148,7 +148,7 @@ def fit_on(node: NodeFacts, settings: Settings, inspection: Inspection, facts: M
     row = max(largest, min(budget, share))
     scored = row * inspection.scored_tokens // max(1, tokens(inspection))
     needed = memory(facts, settings, ranks=ranks, row_tokens=row, scored=scored, device=node.device)
-    known = node.memory_bytes
+    known = node.room(ranks)
     most = None if known is None else room(facts, settings, ranks=ranks, memory_bytes=known, device=node.device)
     fits = None if known is None else needed.total <= USABLE * known
     reason = None

@@ -4,6 +4,7 @@ import os
 import statistics
 import subprocess
 from functools import cache
+from pathlib import Path
 
 from core import settings
 from core.contract.run_spec import Inspection, RunSpec
@@ -24,8 +25,15 @@ def facts() -> NodeFacts:
     gpu = nvidia()
     if gpu is not None:
         return NodeFacts(name=own.node, device="cuda", device_name=gpu[0], slots=own.slots, memory_bytes=gpu[1])
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // own.slots
-    return NodeFacts(name=own.node, slots=own.slots, memory_bytes=memory)
+    return NodeFacts(name=own.node, slots=own.slots, memory_bytes=memory())
+
+
+def memory() -> int:
+    """Bytes of this machine, or of the container that we are in."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text().strip() if limit.is_file() else "max"
+    return min(whole, int(told)) if told.isdigit() else whole
 
 
 def nvidia() -> tuple[str, int] | None:

@@ -55,3 +55,8 @@ def test_the_node_that_fits_is_taken_and_without_nodes_nobody_knows() -> None:
 
 def test_warnings_are_those_of_the_job() -> None:
     assert [each.param for each in planned([], learning_rate=1e-2).warnings] == [f"{AT}.learning_rate"]
+
+
+def test_ranks_on_a_cpu_share_the_machine_and_gpus_have_their_own() -> None:
+    assert planned([node(40, device="cpu", slots=4)], ranks=2).memory.available == 20 * GIB
+    assert planned([node(40, slots=4)], ranks=2).memory.available == 40 * GIB
