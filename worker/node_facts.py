@@ -1,5 +1,6 @@
 """What this node is to planning: its devices, the memory of one slot, and how fast its jobs ran."""
 
+import logging
 import os
 import statistics
 import subprocess
@@ -7,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from core import settings
+from core.contract.errors import Unavailable
 from core.contract.run_spec import Inspection, RunSpec
 from core.db import nodes
 from core.db.engine import transaction
@@ -14,6 +16,7 @@ from planning import facts as model_facts
 from planning.node import NodeFacts, Rate
 from planning.time import step_flops, step_rows
 
+log = logging.getLogger(__name__)
 ASK_SECONDS = 10.0
 # Steps whose times say nothing: the first ones fill caches.
 WARM_UP, LEAST_STEPS = 3, 8
@@ -53,7 +56,7 @@ def nvidia() -> tuple[str, int] | None:
 
 
 def measured(spec: RunSpec, stored: dict[str, object], inspection: Inspection, seconds: list[float]) -> None:
-    """Keeps what a finished job's steps took, in seconds each, for forecasts of later ones."""
+    """Keeps what a finished job's steps took, in seconds, for later forecasts; no job fails for want of it."""
     known = model_facts.known(stored)
     if known is None or len(seconds) < LEAST_STEPS + WARM_UP:
         return
@@ -67,5 +70,8 @@ def measured(spec: RunSpec, stored: dict[str, object], inspection: Inspection, s
         rows=step_rows(spec.settings, inspection, ranks=spec.world_size, row_tokens=spec.row_tokens),
         seconds=statistics.median(seconds[WARM_UP:]),
     )
-    with transaction() as session:
-        nodes.add_rate(session, settings.worker().node, rate.model_dump())
+    try:
+        with transaction() as session:
+            nodes.add_rate(session, settings.worker().node, rate.model_dump())
+    except Unavailable as error:
+        log.warning("what was measured is not kept: %s", error)

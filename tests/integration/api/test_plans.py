@@ -7,19 +7,21 @@ import httpx
 import openai
 import pytest
 
-from core import ids
+from core import ids, settings
 from core.contract.choice import AT
 from core.contract.job_spec import DpoHyperparameters
 from core.contract.losses import LossName
 from core.contract.preference import Kind
-from core.contract.run_spec import Inspection, RowProblem
+from core.contract.run_spec import Inspection, RowProblem, RunSpec
 from core.db import admission, events, files, jobs, models, nodes
 from core.db.engine import transaction
 from core.db.tables import File, Node
 from tests.integration.api.conftest import Tenant, error_of
 from tests.unit.planning.known import GIB, INSPECTION, MODEL
+from worker import node_facts
 
 Processed = Callable[..., str]
+RUN = {"run_id": "r", "model_digest": "", "train_digest": "", "settings": {"batch_size": 5}}
 
 
 @pytest.fixture
@@ -241,3 +243,22 @@ def test_what_was_measured_on_a_node_stays_when_it_is_seen_again(node: Callable[
     with transaction() as session:
         found = {each.name: each.facts for each in nodes.known(session)}["gpu-1"]
     assert (found["rates"], found["memory_bytes"]) == ([{"flops": 1.0}], 5)
+
+
+def test_a_finished_job_calibrates_the_plan(
+    tenant: Tenant, model: str, processed: Processed, node: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = processed()
+    inspected(tenant, file_id, model)
+    node(16)
+    wanted = body(model, file_id)
+    assert "assumed" in tenant.http.post("/v1/fine_tuning/plan", json=wanted).json()["seconds"]["basis"]
+    monkeypatch.setenv("PALATE_NODE", "gpu-1")
+    settings.worker.cache_clear()
+    spec = RunSpec.model_validate(dict.fromkeys(("workspace", "model_dir", "train_data"), "/x") | RUN)
+    node_facts.measured(spec, MODEL.model_dump(), INSPECTION, [1.0] * 5)
+    assert "assumed" in tenant.http.post("/v1/fine_tuning/plan", json=wanted).json()["seconds"]["basis"]
+    node_facts.measured(spec, MODEL.model_dump(), INSPECTION, [9.0, 9.0, 9.0, *[2.0] * 20])
+    seconds = tenant.http.post("/v1/fine_tuning/plan", json=wanted).json()["seconds"]
+    assert "measured" in seconds["basis"]
+    assert seconds["training"] == pytest.approx(20 * 2.0)
