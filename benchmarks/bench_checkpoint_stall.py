@@ -63,7 +63,7 @@ def main() -> None:
             model_digest="stall",
             train_data=base / "train.zst",
             train_digest=write_records(base / "train.zst", make_records(200)),
-            settings=Settings(learning_rate=1e-5, batch_size=12, n_epochs=1000, max_steps=STEPS),
+            settings=Settings(learning_rate=1e-5, batch_size=8, n_epochs=1000, max_steps=STEPS),
             checkpoint_steps=EVERY,
             resume_steps=EVERY,
         )
