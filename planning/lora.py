@@ -36,7 +36,8 @@ def matches(matrix: Matrix, target: str) -> bool:
     """As peft does it: the module's whole name or the end of it. Layer numbers must be there."""
     name = NUMBER.sub("*", target)
     numbers = [int(each) for each in NUMBER.findall(target)]
-    if not (matrix.name == name or matrix.name.endswith("." + name)):
+    # Weights are often stored without the name of the whole (`transformer.`) that stands before it in the module's.
+    if not (("." + matrix.name).endswith("." + name) or name.endswith("." + matrix.name)):
         return False
     return matrix.name.count("*") != 1 or all(number < matrix.count for number in numbers)
 
@@ -58,5 +59,7 @@ def check(facts: ModelFacts, targets: list[str]) -> None:
                 else f"The model has no linear layer `{target}`"
             )
             raise BadInput(
-                f"{what}; it has {', '.join(known[:SHOWN])}.", code="lora_modules_unknown", param=f"{PARAM}.{number}"
+                f"{what}; it has {', '.join(known[:SHOWN])}.",
+                code="lora_unfit" if hit else "unknown_modules",
+                param=f"{PARAM}.{number}",
             )

@@ -104,8 +104,8 @@ def both(tenant: Tenant, wanted: dict[str, Any]) -> list[httpx.Response]:
         ({"lora": {"r": 0}}, "out_of_range", "lora.r"),
         ({"lora": {"rank": 8}}, "unknown_parameter", "lora.rank"),
         ({"lora": {"target_modules": []}}, "out_of_range", "lora.target_modules"),
-        ({"lora": {"target_modules": ["q_proj", "w_proj"]}}, "lora_modules_unknown", "lora.target_modules.1"),
-        ({"lora": {"target_modules": ["lm_head"]}}, "lora_modules_unknown", "lora.target_modules.0"),
+        ({"lora": {"target_modules": ["q_proj", "w_proj"]}}, "unknown_modules", "lora.target_modules.1"),
+        ({"lora": {"target_modules": ["lm_head"]}}, "lora_unfit", "lora.target_modules.0"),
     ],
 )
 def test_settings_are_refused_at_creation(

@@ -17,7 +17,14 @@ def test_all_linear_layers_but_the_head() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["q_proj", "self_attn.q_proj", "model.layers.3.self_attn.q_proj", "layers.0.mlp.down_proj"]
+    "target",
+    [
+        "q_proj",
+        "self_attn.q_proj",
+        "model.layers.3.self_attn.q_proj",
+        "layers.0.mlp.down_proj",
+        "base.model.layers.0.mlp.down_proj",
+    ],
 )
 def test_names_and_the_ends_of_names(target: str) -> None:
     check(MODEL, [target])
@@ -37,5 +44,8 @@ def test_names_and_the_ends_of_names(target: str) -> None:
 def test_what_cannot_be_adapted(target: str, says: str) -> None:
     with pytest.raises(BadInput) as refused:
         check(MODEL, ["q_proj", target])
-    assert (refused.value.code, refused.value.param) == ("lora_modules_unknown", f"{PARAM}.1")
+    assert (refused.value.code, refused.value.param) == (
+        "lora_unfit" if "table" in says else "unknown_modules",
+        f"{PARAM}.1",
+    )
     assert says in refused.value.message
