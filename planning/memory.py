@@ -15,8 +15,9 @@ from planning.resolve import CPU_ROW_TOKENS, halved
 # Of a GPU's memory, what is left to the allocator's fragments and to the driver.
 USABLE = 0.9
 MOST_ROW_TOKENS = 65_536
-# What a process has before it loads a model (interpreter, torch, DeepSpeed; on a GPU its context): measured.
-RUNTIME_BYTES = {"cpu": 620 << 20, "cuda": 1_200 << 20}
+# What a process has before it loads a model. CPU: seen (interpreter, torch, transformers, DeepSpeed: 437 MiB, and the
+# process group); with the GPU's context: estimated.
+RUNTIME_BYTES = {"cpu": 480 << 20, "cuda": 1_200 << 20}
 # The fused head (trainer.head): the tables it keeps for the backward, and the tiles at work.
 HEAD_KEPT_BYTES, HEAD_TILES_BYTES = 256 << 20, 96 << 20
 BYTES = {"fp32": 4, "bf16": 2}

@@ -17,9 +17,9 @@ from planning.resolve import total_steps
 
 # Of one rank, where nothing was measured yet: stated with the forecast.
 DEFAULT_FLOPS = {"cpu": 2.0e10, "cuda": 2.0e14}
-# Interpreter, imports, rendezvous, loading, sealing; a gigabyte of weights more. Measured on a CPU node.
+# Interpreter, imports, rendezvous, sealing (7 to 9 s on two cores); estimated: a gigabyte of weights read or written.
 START_SECONDS, SECONDS_PER_GIGABYTE = 9.0, 4.0
-# Of a forward and backward through one layer, whatever its size: hooks of ZeRO-3, Python, launches.
+# Of a forward and backward through one layer, whatever its size: hooks of ZeRO-3, Python, launches. Estimated.
 LAYER_SECONDS = {"cpu": 1.5e-3, "cuda": 4e-4}
 FORWARD_SHARE = 1 / 3
 
