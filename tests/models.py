@@ -1,6 +1,7 @@
 """Tiny real models for tests: a random Llama and a trained BPE tokenizer, made by transformers, decided by the seed."""
 
 from pathlib import Path
+from typing import Any
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
@@ -17,8 +18,7 @@ WORDS = (
 def make_tiny_model(folder: Path, seed: int = 0, *, template: str | None = CHAT_TEMPLATE, tie: bool = True) -> Path:
     """A Llama of about 0.1 M parameters, context 256, vocabulary 320, in `folder` as safetensors. Returns `folder`."""
     import torch
-    from safetensors.torch import save_file
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = make_tokenizer(template)
     config = LlamaConfig(
@@ -39,7 +39,45 @@ def make_tiny_model(folder: Path, seed: int = 0, *, template: str | None = CHAT_
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        return write_model(folder, LlamaForCausalLM(config), tokenizer)
+
+
+def make_tiny_hybrid(folder: Path) -> Path:
+    """Falcon-H1: beside its attention, a state that runs on from one document of a packed row into the next."""
+    import torch
+    from transformers import FalconH1Config, FalconH1ForCausalLM
+
+    tokenizer = make_tokenizer()
+    config = FalconH1Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mamba_d_ssm=32,
+        mamba_n_heads=4,
+        mamba_d_head=8,
+        mamba_d_state=8,
+        lm_head_multiplier=0.5,
+        max_position_embeddings=256,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.3,
+        architectures=["FalconH1ForCausalLM"],
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return write_model(folder, FalconH1ForCausalLM(config), tokenizer)
+
+
+def write_model(folder: Path, model: Any, tokenizer: Any) -> Path:
+    from safetensors.torch import save_file
+    from transformers import GenerationConfig
+
+    config = model.config
     folder.mkdir(parents=True, exist_ok=True)
     # Not model.save_pretrained: it imports accelerate and deepspeed, four seconds for a model of 400 kB.
     save_file(
