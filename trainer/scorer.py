@@ -61,6 +61,10 @@ class Scorer(nn.Module):
         if self.model.config._attn_implementation != implementation:
             raise attention.RowOnly("The model's attention function cannot be replaced.")
 
+    def recompute(self) -> None:
+        """From now on each layer keeps its input alone and is computed again in the backward pass, within its row."""
+        self.model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": attention.carried})
+
     @contextmanager
     def plain(self) -> Iterator[Any]:
         """The model itself with its own attention, for `generate`."""

@@ -265,3 +265,22 @@ def test_without_the_fused_head_it_is_the_same() -> None:
     fused = scorer(batch)
     scorer.fused = False
     assert torch.allclose(scorer(batch), fused, atol=2e-5)
+
+
+def test_a_layer_that_is_recomputed_sees_its_row() -> None:
+    """Two rows forwarded, then both backward, each through layers computed again: the gradients of no recompute."""
+    torch.manual_seed(0)
+    model: Any = llama().train()
+    scorer = Scorer(model)
+    rows = [
+        collate(examples()[:2], "shared", torch.device("cpu")),
+        collate(examples()[2:], "shared", torch.device("cpu")),
+    ]
+    sum(scorer(row).sum() for row in rows).backward()
+    expected = gradients(model)
+    model.zero_grad()
+    scorer.recompute()
+    assert model.is_activation_checkpointing
+    sum(scorer(row).sum() for row in rows).backward()
+    for name, gradient in gradients(model).items():
+        assert torch.allclose(gradient, expected[name], atol=1e-6), name
