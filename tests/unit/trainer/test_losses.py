@@ -1,210 +1,169 @@
-"""Every loss against numbers worked out by hand, its value at the start, its gradient, and its relatives."""
+"""Every loss against its formula written out with plain floats, answer by answer."""
 
-from math import exp, log, log1p
-from typing import Any
+import math
+from collections.abc import Callable
+from itertools import permutations
 
 import pytest
-import torch
-from torch import Tensor
 
-from core.contract.losses import LOSSES as FACTS
+from core.contract.losses import LossName
 from core.contract.run_spec import Settings
-from trainer.at_start import at_start, rounding
-from trainer.losses import LOSSES, Scores, kl, loss, negative_log_likelihood, preference, rewards, share, wins
+from tests.scores import (
+    HEADS,
+    LENGTHS,
+    NAMES,
+    POLICY,
+    REFERENCE,
+    REFERENCE_HEADS,
+    answers_of,
+    auto,
+    make_scores,
+)
+from trainer.losses import LOSSES, loss, negative_log_likelihood, preference
 
-# log pi, log pi_ref, tokens of chosen and rejected; the sums over the shared five tokens.
-POLICY, REFERENCE, LENGTHS = (-12.0, -9.0), (-13.0, -7.5), (8.0, 5.0)
-HEADS, REFERENCE_HEADS = (-7.0, -9.0), (-7.4, -7.5)
-H = (1.0, -1.5)
-D = 2.5
-
-
-def ls(z: float) -> float:
-    return -log1p(exp(-z))
+H = [[p - q for p, q in zip(*rows, strict=True)] for rows in zip(POLICY, REFERENCE, strict=True)]
+CONFIDENCE, MARGIN, WEIGHT, LABEL, KL = [1.0, 0.7, 0.55], [0.5, 2.0, 0.0], [0.0, 2.0, 0.5], [True, False, True], 0.25
 
 
 def s(z: float) -> float:
-    return 1 / (1 + exp(-z))
+    return 1 / (1 + math.exp(-z))
 
 
-def made(policy: Any = (POLICY,), reference: Any = (REFERENCE,), **given: Any) -> Scores:
-    p, r = torch.tensor(policy, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64)
-    count = len(p)
-    one = torch.ones(count, dtype=torch.float64)
-    fields: dict[str, Tensor] = {
-        "lengths": torch.tensor([LENGTHS[: p.shape[1]]] * count, dtype=torch.float64)
-        if p.shape[1] <= 2
-        else torch.full_like(p, 6.0),
-        "heads": torch.tensor([HEADS] * count, dtype=torch.float64) if p.shape[1] == 2 else p,
-        "reference_heads": torch.tensor([REFERENCE_HEADS] * count, dtype=torch.float64) if p.shape[1] == 2 else r,
-        "there": torch.ones_like(p, dtype=torch.bool),
-        "weight": one,
-        "confidence": one,
-        "margin": 0 * one,
-        "label": one.bool(),
-        "kl": torch.zeros((), dtype=torch.float64),
-    }
-    for name, value in given.items():
-        fields[name] = torch.as_tensor(value)
-        if fields[name].dtype == torch.float32:
-            fields[name] = torch.as_tensor(value, dtype=torch.float64)
-    return Scores(p, r, **fields)
+def soft(z: float, i: int, settings: Settings) -> float:
+    """Binary cross-entropy with a soft label and a margin."""
+    z -= settings.margin_weight * MARGIN[i]
+    e, c = settings.label_smoothing, CONFIDENCE[i]
+    p = c * (1 - e) + (1 - c) * e
+    return -p * math.log(s(z)) - (1 - p) * math.log(s(-z))
 
 
-def settings(name: str, **given: Any) -> Settings:
-    return Settings(loss=name, **{**FACTS[name].auto, **given})  # type: ignore[index,arg-type]
+def per_token(i: int, table: list[list[float]] = H) -> list[float]:
+    return [value / length for value, length in zip(table[i], LENGTHS[i], strict=True)]
 
 
-NORMED = H[0] / 8 - H[1] / 5
-MEAN = (-12 / 8, -9 / 5)
-# ld: the tail beyond five tokens counts half; rejected has none.
-LD = (-7.0 + 0.5 * (-12 + 7)) - (-7.4 + 0.5 * (-13 + 7.4)) - (-1.5)
-CASES: list[tuple[str, dict[str, Any], dict[str, Any], float]] = [
-    ("sigmoid", {}, {}, -ls(0.1 * D)),
-    ("sigmoid", {"label_smoothing": 0.2}, {}, -0.8 * ls(0.1 * D) - 0.2 * ls(-0.1 * D)),
-    ("sigmoid", {"label_smoothing": 0.1}, {"confidence": [0.75]}, -0.7 * ls(0.1 * D) - 0.3 * ls(-0.1 * D)),
-    ("sigmoid", {"margin_weight": 0.5}, {"margin": [2.0]}, -ls(0.1 * D - 1.0)),
-    ("sigmoid_norm", {}, {}, -ls(5 * NORMED)),
-    ("robust", {"label_smoothing": 0.2}, {}, (-0.8 * ls(0.1 * D) + 0.2 * ls(-0.1 * D)) / 0.6),
-    ("hinge", {}, {}, 1 - 0.05 * D),
-    ("ipo", {}, {}, (NORMED - 5) ** 2),
-    ("apo_zero", {}, {}, 1 - s(0.1) + s(-0.15)),
-    ("apo_down", {}, {}, s(0.1) + 1 - s(0.25)),
-    ("dpop", {}, {}, -ls(0.3 * D)),
-    ("nca_pair", {}, {}, -ls(0.01) - 0.5 * ls(-0.01) - 0.5 * ls(0.015)),
-    ("bco_pair", {}, {}, -ls(0.01) - ls(0.015)),
-    ("sppo_hard", {}, {}, (1 - 500) ** 2 + (-1.5 + 500) ** 2),
-    (
-        "exo_pair",
-        {},
-        {},
-        s(0.1 * D) * (ls(0.1 * D) - log(1 - 1e-3)) + s(-0.1 * D) * (ls(-0.1 * D) - log(1e-3)),
+def ld_h(i: int, alpha: float) -> list[float]:
+    """Tail tokens weigh alpha: the sums of heads and tails, of policy and reference."""
+    return [
+        (HEADS[i][k] + alpha * (POLICY[i][k] - HEADS[i][k]))
+        - (REFERENCE_HEADS[i][k] + alpha * (REFERENCE[i][k] - REFERENCE_HEADS[i][k]))
+        for k in range(3)
+    ]
+
+
+def robust(i: int, t: Settings) -> float:
+    z, e = t.beta * (H[i][0] - H[i][1]), t.label_smoothing
+    return ((1 - e) * -math.log(s(z)) - e * -math.log(s(-z))) / (1 - 2 * e)
+
+
+def exo_pair(i: int, t: Settings) -> float:
+    """KL(q || p) with q the policy's choice and p = (1-e, e)."""
+    q = s(t.beta * (H[i][0] - H[i][1]))
+    e = t.label_smoothing
+    return q * math.log(q / (1 - e)) + (1 - q) * math.log((1 - q) / e)
+
+
+def dpop(i: int, t: Settings) -> float:
+    return -math.log(s(t.beta * (H[i][0] - H[i][1] - t.dpop_lambda * max(0.0, -H[i][0]))))
+
+
+def simpo(i: int, t: Settings) -> float:
+    mean = per_token(i, POLICY)
+    return -math.log(s(t.beta * mean[0] - t.beta * mean[1] - t.simpo_gamma_ratio * t.beta))
+
+
+def orpo(i: int, t: Settings) -> float:
+    w, l = (math.exp(mean) for mean in per_token(i, POLICY)[:2])  # noqa: E741
+    ratio = (w / (1 - w)) / (l / (1 - l))
+    return -math.log(w) - t.orpo_lambda * math.log(s(math.log(ratio)))
+
+
+def kto(i: int, t: Settings) -> float:
+    r, z0 = t.beta * H[i][0], t.beta * KL
+    return t.desirable_weight * (1 - s(r - z0)) if LABEL[i] else t.undesirable_weight * (1 - s(z0 - r))
+
+
+def s_dpo(i: int, t: Settings) -> float:
+    return -math.log(s(-math.log(sum(math.exp(t.beta * (h - H[i][0])) for h in H[i][1:]))))
+
+
+def plackett_luce(i: int, t: Settings) -> float:
+    """Drawn one by one without putting back, each with a chance as exp(r)."""
+    chances = [math.exp(t.beta * h) for h in H[i]]
+    return -math.log(math.prod(chances[k] / sum(chances[k:]) for k in range(3)))
+
+
+def reward(i: int, t: Settings) -> list[float]:
+    return [t.beta * h for h in H[i]]
+
+
+BY_HAND: dict[LossName, Callable[[int, Settings], float]] = {
+    "sigmoid": lambda i, t: soft(t.beta * (H[i][0] - H[i][1]), i, t),
+    "sigmoid_norm": lambda i, t: soft(t.beta * (per_token(i)[0] - per_token(i)[1]), i, t),
+    "robust": robust,
+    "hinge": lambda i, t: max(0.0, 1 - t.beta * (H[i][0] - H[i][1])),
+    "ipo": lambda i, t: (per_token(i)[0] - per_token(i)[1] - 1 / (2 * t.beta)) ** 2,
+    "apo_zero": lambda i, t: 1 - s(reward(i, t)[0]) + s(reward(i, t)[1]),
+    "apo_down": lambda i, t: s(reward(i, t)[0]) + 1 - s(reward(i, t)[0] - reward(i, t)[1]),
+    "dpop": dpop,
+    "nca_pair": lambda i, t: (
+        -math.log(s(reward(i, t)[0])) - 0.5 * math.log(s(-reward(i, t)[0])) - 0.5 * math.log(s(-reward(i, t)[1]))
     ),
-    ("ld", {}, {}, -ls(0.1 * LD)),
-    ("simpo", {}, {}, -ls(2 * (MEAN[0] - MEAN[1]) - 1.0)),
-    (
-        "orpo",
-        {},
-        {},
-        12 / 8 - 0.1 * ls((MEAN[0] - MEAN[1]) - (log1p(-exp(MEAN[0])) - log1p(-exp(MEAN[1])))),
-    ),
+    "bco_pair": lambda i, t: -math.log(s(reward(i, t)[0])) - math.log(s(-reward(i, t)[1])),
+    "sppo_hard": lambda i, t: (H[i][0] - 1 / (2 * t.beta)) ** 2 + (H[i][1] + 1 / (2 * t.beta)) ** 2,
+    "exo_pair": exo_pair,
+    "ld": lambda i, t: soft(t.beta * (ld_h(i, t.ld_alpha)[0] - ld_h(i, t.ld_alpha)[1]), i, t),
+    "simpo": simpo,
+    "orpo": orpo,
+    "kto": kto,
+    "s_dpo": s_dpo,
+    "plackett_luce": plackett_luce,
+}
+# Beside the automatic settings: every other setting of each loss at a value that shows in the result.
+OTHERS: dict[LossName, list[dict[str, float]]] = {
+    "sigmoid": [{"label_smoothing": 0.1}, {"margin_weight": 1.5}, {"label_smoothing": 0.3, "margin_weight": 0.5}],
+    "sigmoid_norm": [{"label_smoothing": 0.2, "margin_weight": 0.7}],
+    "ld": [{"ld_alpha": 0.0}, {"ld_alpha": 1.0}, {"ld_alpha": 0.3, "label_smoothing": 0.2, "margin_weight": 0.7}],
+    "robust": [{"label_smoothing": 0.0}, {"label_smoothing": 0.4}],
+    "dpop": [{"dpop_lambda": 0.0}, {"dpop_lambda": 3.0}],
+    "exo_pair": [{"label_smoothing": 0.3}],
+    "simpo": [{"simpo_gamma_ratio": 0.0}, {"simpo_gamma_ratio": 1.2}],
+    "orpo": [{"orpo_lambda": 2.0}],
+    "kto": [{"desirable_weight": 1.33, "undesirable_weight": 0.7}],
+}
+CASES = [
+    (name, {**beta, **other})
+    for name in NAMES
+    for other in [{}, *OTHERS.get(name, [])]
+    for beta in [{}, *([] if name == "orpo" else [{"beta": 0.02}, {"beta": 0.8}])]
 ]
 
 
-@pytest.mark.parametrize(("name", "chosen", "given", "expected"), CASES)
-def test_by_hand(name: str, chosen: dict[str, Any], given: dict[str, Any], expected: float) -> None:
-    found = preference(made(**given), settings(name, **chosen))
-    assert found.tolist() == pytest.approx([expected], rel=1e-12)
+def test_the_table_has_every_loss_of_the_contract_in_its_order() -> None:
+    assert tuple(LOSSES) == NAMES
 
 
-def test_dpop_punishes_a_chosen_answer_that_falls() -> None:
-    found = preference(made(policy=[(-14.0, -9.0)]), settings("dpop"))
-    assert float(found) == pytest.approx(-ls(0.3 * (0.5 - 50 * 1.0)))
+@pytest.mark.parametrize(("name", "others"), CASES)
+def test_a_loss_is_its_formula(name: LossName, others: dict[str, float]) -> None:
+    settings = auto(name, **others)
+    scores = make_scores(answers_of(name), confidence=CONFIDENCE, margin=MARGIN)
+    expected = [BY_HAND[name](i, settings) for i in range(3)]
+    assert preference(scores, settings).tolist() == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize(("label", "expected"), [(True, 1.5 * s(-(0.1 * (1.0 - 0.4)))), (False, 0.5 * s(0.1 * 0.6))])
-def test_kto_by_hand(label: bool, expected: float) -> None:
-    single = made(policy=[POLICY[:1]], reference=[REFERENCE[:1]], label=[label], kl=torch.tensor(0.4).double())
-    found = preference(single, settings("kto", desirable_weight=1.5, undesirable_weight=0.5))
-    assert float(found) == pytest.approx(expected)
+@pytest.mark.parametrize("name", NAMES)
+def test_weight_multiplies_the_preference_and_not_the_likelihood(name: LossName) -> None:
+    settings = auto(name, nll_weight=0.6)
+    scores = make_scores(answers_of(name), weight=WEIGHT)
+    nll = [-POLICY[i][0] / LENGTHS[i][0] for i in range(3)]
+    alone = preference(scores, settings).tolist()
+    expected = [w * one + 0.6 * more for w, one, more in zip(WEIGHT, alone, nll, strict=True)]
+    assert negative_log_likelihood(scores).tolist() == pytest.approx(nll, rel=1e-12)
+    assert loss(scores, settings).tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_lists_by_hand() -> None:
-    h = [2.0, -1.0, 0.5]
-    listed = made(policy=[h], reference=[(0.0, 0.0, 0.0)])
-    assert float(preference(listed, settings("s_dpo"))) == pytest.approx(-ls(-log(exp(-3) + exp(-1.5))))
-    first = log(sum(map(exp, h))) - h[0]
-    second = log(exp(-1) + exp(0.5)) + 1
-    assert float(preference(listed, settings("plackett_luce"))) == pytest.approx(first + second)
-
-
-@pytest.mark.parametrize("name", ["s_dpo", "plackett_luce"])
-def test_lists_are_dpo_for_two_and_ignore_what_is_not_there(name: str) -> None:
-    chosen = settings(name, beta=0.1)
-    two = preference(made(), chosen)
-    assert float(two) == pytest.approx(-ls(0.1 * D))
-    wide = made(policy=[(*POLICY, 99.0)], reference=[(*REFERENCE, -99.0)], there=[[True, True, False]])
-    assert torch.equal(preference(wide, chosen), two)
-
-
-@pytest.mark.parametrize("name", [name for name in LOSSES if FACTS[name].reference])
-def test_the_value_at_the_start(name: str) -> None:
-    width = {"single": 1, "list": 4, "pair": 2}[FACTS[name].unit]
-    policy = [[-3.0 - i for i in range(width)]] * 2
-    still = made(policy=policy, reference=policy, label=[True, False], margin=[0.5, 0.0], confidence=[0.8, 1.0])
-    still = still._replace(reference_heads=still.heads)
-    chosen = settings(name)
-    if name == "sigmoid":
-        chosen = settings(name, label_smoothing=0.1, margin_weight=2.0)
-    expected = at_start(still, chosen)
-    assert expected is not None
-    assert preference(still, chosen).tolist() == pytest.approx(expected.tolist(), rel=1e-9)
-    assert rounding(still, chosen).tolist() == [0.0, 0.0]
-
-
-def test_the_table_of_start_values() -> None:
-    table = {
-        "sigmoid": log(2), "sigmoid_norm": log(2), "robust": log(2), "hinge": 1, "ipo": 25, "apo_zero": 1,
-        "apo_down": 1, "dpop": log(2), "nca_pair": 2 * log(2), "bco_pair": 2 * log(2), "sppo_hard": 500_000,
-        "exo_pair": -log(2) - 0.5 * log(1e-3 * (1 - 1e-3)), "ld": log(2), "s_dpo": log(2), "plackett_luce": log(2),
-    }  # fmt: skip
-    still = made(policy=[POLICY], reference=[POLICY], reference_heads=[HEADS])
-    for name, value in table.items():
-        assert float(preference(still, settings(name))) == pytest.approx(value), name
-    single = made(policy=[(-3.0,)], reference=[(-3.0,)])
-    assert float(preference(single, settings("kto"))) == 0.5
-
-
-@pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("far", [1.0, 300.0])
-def test_gradients_by_differences_and_finite_far_out(name: str, far: float) -> None:
-    width = {"single": 1, "list": 3, "pair": 2}[FACTS[name].unit]
-    policy = -torch.tensor([[3.1, 4.7, 2.2][:width], [9.3, 1.9, 5.8][:width]], dtype=torch.float64) * far
-    base = made(policy=policy.tolist(), reference=[[-4.0] * width] * 2, label=[True, False])
-    base = base._replace(lengths=torch.full_like(policy, 4.0), kl=torch.tensor(0.3, dtype=torch.float64))
-    chosen = settings(name)
-
-    def value(p: Tensor) -> Tensor:
-        return loss(base._replace(policy=p, heads=0.5 * p), chosen)
-
-    p = policy.clone().requires_grad_()
-    found = value(p)
-    (gradient,) = torch.autograd.grad(found.sum(), p)
-    assert found.isfinite().all()
-    assert gradient.isfinite().all()
-    if far == 1.0:
-        assert torch.autograd.gradcheck(value, (p,))
-
-
-def test_weight_and_nll() -> None:
-    both = made(policy=[POLICY, POLICY], reference=[REFERENCE, REFERENCE], weight=[2.0, 0.0])
-    found = loss(both, settings("sigmoid", nll_weight=0.5))
-    assert found.tolist() == pytest.approx([-2 * ls(0.1 * D) + 0.5 * 1.5, 0.5 * 1.5])
-    assert negative_log_likelihood(both).tolist() == [1.5, 1.5]
-
-
-def test_shares_of_micro_batches_add_up_to_the_mean() -> None:
-    values = torch.tensor([1.0, 2.0, 3.0, 6.0, 8.0])
-    ranks = [[values[:2], values[2:3]], [values[3:], values[:1]]]
-    weights = [[1, 1], [1, 0]]
-    total = sum(
-        float(share(row, weight, 5, 2))
-        for rows, own in zip(ranks, weights, strict=True)
-        for row, weight in zip(rows, own, strict=True)
-    )
-    assert total / 2 == pytest.approx(float(values.mean()))
-
-
-def test_rewards_and_wins() -> None:
-    chosen, rejected = rewards(made(), settings("sigmoid"))
-    assert (float(chosen), float(rejected)) == pytest.approx((0.1, -0.15))
-    assert wins(made(), settings("sigmoid")).tolist() == [1.0]
-    assert wins(made(policy=[(-14.0, -7.0)]), settings("sigmoid")).tolist() == [0.0]
-    assert wins(made(policy=[REFERENCE]), settings("sigmoid")).tolist() == [0.5]
-    listed = made(policy=[(1.0, 2.0, 0.0, -1.0)], reference=[(0.0,) * 4])
-    assert wins(listed, settings("s_dpo")).tolist() == pytest.approx([2 / 3])
-
-
-def test_kl_is_never_below_zero() -> None:
-    assert float(kl(torch.tensor([-3.0, 1.0]))) == 0
-    assert float(kl(torch.tensor([3.0, 1.0]))) == 2
+def test_the_chances_of_all_orders_add_up_to_one() -> None:
+    settings, total = auto("plackett_luce", beta=0.7), 0.0
+    for order in permutations(range(3)):
+        policy, reference = ([[row[k] for k in order] for row in table] for table in (POLICY, REFERENCE))
+        total += math.exp(-float(preference(make_scores(3, policy=policy, reference=reference), settings)[0]))
+    assert total == pytest.approx(1)
