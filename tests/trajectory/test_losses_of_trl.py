@@ -1,5 +1,6 @@
 """Our losses are TRL's wherever trainer.md says that they must be: TRL's own trainer on the same tokens, to 1e-6."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from core.contract.run_spec import Settings
 from trainer.collection import scores
 from trainer.data import Example
 from trainer.layouts import collate
-from trainer.losses import Scores, loss, negative_log_likelihood, preference
+from trainer.losses import Scores, kl, loss, negative_log_likelihood, preference
 from trainer.render import Answer
 from trainer.scorer import Scorer
 
@@ -141,3 +142,54 @@ def test_orpo_s_odds(ours: Scores) -> None:
     expected = -ORPOTrainer.odds_ratio_loss(themselves, means[:, 0], means[:, 1])[0]
     odds = preference(ours, chosen) - negative_log_likelihood(ours)
     assert odds.tolist() == pytest.approx(expected.tolist(), rel=1e-5, abs=1e-6)
+
+
+def test_kto(tmp_path: Path) -> None:
+    """One batch that is the whole global batch: its z0 is then ours, over answers shifted by one prompt."""
+    from datasets import Dataset
+    from trl import KTOConfig, KTOTrainer
+
+    from tests.models import make_tokenizer
+
+    class Given(KTOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+            return dataset
+
+    draw = torch.Generator().manual_seed(1)
+    prompts, answers = ([torch.randint(3, 80, (n,), generator=draw).tolist() for n in (5, 7, 4)] for _ in range(2))
+    labels = [True, False, True]
+    rows = [
+        {
+            "prompt_ids": prompts[i],
+            "completion_ids": answers[i],
+            "KL_completion_ids": answers[i - 1],
+            "label": labels[i],
+        }
+        for i in range(3)
+    ]
+    arguments = KTOConfig(
+        output_dir=str(tmp_path), report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False,
+        per_device_train_batch_size=3, beta=0.3, desirable_weight=1.5, undesirable_weight=0.5,
+    )  # fmt: skip
+    trainer = Given(
+        model=llama(1), ref_model=llama(2), args=arguments, train_dataset=Dataset.from_list(rows),
+        processing_class=make_tokenizer(),
+    )  # fmt: skip
+    with torch.no_grad():
+        expected = float(trainer.compute_loss(trainer.model.eval(), trainer.data_collator(rows)))
+
+    def single(i: int, answer: list[int]) -> Example:
+        prefix = len(prompts[i])
+        own = Answer(tuple(prompts[i] + answer), ((prefix, prefix + len(answer)),))
+        return Example(str(i), 1, prefix, (own,), label=labels[i])
+
+    def scored(examples: list[Example], z0: torch.Tensor | None = None) -> Scores:
+        batch = collate(examples, "padded", torch.device("cpu"))
+        return scores(examples, Scorer(llama(1))(batch), Scorer(llama(2))(batch), z0)
+
+    with torch.no_grad():
+        z0 = kl(scored([single(i, answers[i - 1]) for i in range(3)]).h)
+        ours = scored([single(i, answers[i]) for i in range(3)], z0)
+    chosen = settings("kto", beta=0.3, desirable_weight=1.5, undesirable_weight=0.5)
+    assert float(z0) > 0.1
+    assert float(loss(ours, chosen).mean()) == pytest.approx(expected, abs=1e-6)
