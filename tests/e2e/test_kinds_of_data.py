@@ -1,0 +1,139 @@
+"""Single answers, rankings and pairs with numbers beside them: from upload to model, or refused by line."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from math import log
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import MODEL
+from tests.e2e.live import User, error_of
+from tests.launch import alone
+from tests.models import WORDS
+
+JOBS = "/fine_tuning/jobs"
+COUNT = 24
+Row = dict[str, Any]
+
+
+def words(draw: random.Random, least: int = 3, most: int = 8) -> str:
+    return " ".join(draw.choices(WORDS, k=draw.randint(least, most)))
+
+
+def single(draw: random.Random) -> Row:
+    good = draw.random() < 0.5
+    return {"prompt": words(draw), "completion": f"{words(draw)} {'wonderful' if good else 'boring'}", "label": good}
+
+
+def ranking(draw: random.Random) -> Row:
+    ends = enumerate(("wonderful", "strange", "boring"), 1)
+    answers = [{"answer": f"{words(draw)} {end}", "rank": rank} for rank, end in ends]
+    draw.shuffle(answers)
+    return {"prompt": [{"role": "user", "content": words(draw)}], "answers": answers}
+
+
+def weighed(draw: random.Random) -> Row:
+    told = {"prompt": words(draw), "chosen": f"{words(draw)} good", "rejected": f"{words(draw)} bad"}
+    return told | {"weight": 2, "confidence": 0.75}
+
+
+def lines(make: Callable[[random.Random], Row]) -> list[bytes]:
+    draw = random.Random(5)
+    return [json.dumps(make(draw)).encode() + b"\n" for _ in range(COUNT)]
+
+
+# name -> (a record, counts of the report that are not 0 beside the common ones, words of status_details)
+FILES: dict[str, tuple[Callable[[random.Random], Row], dict[str, int], str]] = {
+    "kto.jsonl": (single, {"unpaired": COUNT}, "24 answers taken."),
+    "ranked.jsonl": (ranking, {"rankings": COUNT, "comparisons": 3 * COUNT, "ties": 0}, "24 rankings taken."),
+    "weighed.jsonl": (weighed, {"pairs": COUNT}, "24 pairs taken."),
+}
+# loss and file -> (examples, the loss of the first step: policy and reference are one model then)
+RUNS: dict[tuple[str, str], tuple[int, float]] = {
+    ("kto", "kto.jsonl"): (COUNT, 0.5),
+    ("s_dpo", "ranked.jsonl"): (COUNT, log(3)),
+    ("plackett_luce", "ranked.jsonl"): (COUNT, log(6)),
+    ("sigmoid", "ranked.jsonl"): (3 * COUNT, log(2)),
+    ("sigmoid", "weighed.jsonl"): (COUNT, 2 * log(2)),
+}
+
+
+@pytest.fixture(scope="module")
+def files(user: User) -> dict[str, str]:
+    return {name: user.upload(b"".join(lines(make)), name) for name, (make, _, _) in FILES.items()}
+
+
+@pytest.fixture(scope="module")
+def jobs(user: User, files: dict[str, str]) -> Iterator[dict[tuple[str, str], str]]:
+    """One rank each, side by side."""
+    with alone():
+        settings = {"batch_size": 4, "max_steps": 2}
+        yield {(loss, name): user.create(MODEL, files[name], loss=loss, **settings) for loss, name in RUNS}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_each_kind_is_counted_in_its_own_words(user: User, files: dict[str, str], name: str) -> None:
+    _, counts, details = FILES[name]
+    file = user.judged(files[name])
+    assert (file["status"], file["status_details"]) == ("processed", details)
+    report = user.http.get(f"/files/{files[name]}/report").json()
+    assert report["counts"] == report["counts"] | counts | {"records": COUNT, "usable": COUNT, "bad": 0}
+    assert report["columns"] == (["weight", "confidence"] if name == "weighed.jsonl" else [])
+
+
+@pytest.mark.parametrize(("loss", "name"), RUNS)
+def test_each_becomes_a_model(user: User, jobs: dict[tuple[str, str], str], loss: str, name: str) -> None:
+    examples, first = RUNS[loss, name]
+    job_id = jobs[loss, name]
+    done = user.succeeded(job_id)
+    data = done["palate"]["data"]
+    assert (data["pairs"], data["dropped"]) == (examples, 0)
+    assert done["method"]["dpo"]["hyperparameters"]["loss"] == loss
+    losses = user.http.get(f"{JOBS}/{job_id}/metrics", params={"name": "train_loss"}).json()["train_loss"]
+    assert losses[0] == pytest.approx(first, abs=0.01)
+    assert len(user.weights(job_id)["model.safetensors"]) == 64
+
+
+BAD: dict[str, tuple[Callable[[random.Random], Row], Row, tuple[str, str]]] = {
+    "label": (single, {"label": 1}, ("label_not_bool", "label")),
+    "completion": (single, {"completion": 1}, ("field_type", "completion")),
+    "rank": (
+        ranking,
+        {"answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": "2"}]},
+        ("rank_invalid", "answers[1].rank"),
+    ),
+    "weight": (weighed, {"weight": -1}, ("weight_invalid", "weight")),
+    "confidence": (weighed, {"confidence": 0.25}, ("confidence_invalid", "confidence")),
+}
+
+
+@pytest.fixture(scope="module")
+def spoiled(user: User) -> dict[str, str]:
+    sent = {}
+    for case, (make, wrong, _) in BAD.items():
+        rows = lines(make)
+        rows[16] = json.dumps(json.loads(rows[16]) | wrong).encode() + b"\n"
+        sent[case] = user.upload(b"".join(rows), f"{case}.jsonl")
+    return sent
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_row_is_told_by_its_line(user: User, spoiled: dict[str, str], case: str) -> None:
+    file = user.judged(spoiled[case])
+    assert file["status"] == "error"
+    assert "line 17" in file["status_details"]
+    found = user.http.get(f"/files/{file['id']}/errors").json()["data"]
+    assert [(each["line"], each["code"], each["path"]) for each in found] == [(17, *BAD[case][2])]
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"), [("sigmoid", "kto.jsonl"), ("kto", "ranked.jsonl"), ("hinge", "weighed.jsonl")]
+)
+def test_a_loss_that_the_data_cannot_serve_is_refused(user: User, files: dict[str, str], loss: str, name: str) -> None:
+    user.judged(files[name])
+    method = {"type": "dpo", "dpo": {"hyperparameters": {"loss": loss}}}
+    body = {"model": MODEL, "training_file": files[name], "method": method}
+    error = error_of(user.http.post(JOBS, json=body), 400)
+    assert (error["code"], error["param"]) == ("loss_needs_other_data", "method.dpo.hyperparameters.loss")
