@@ -70,7 +70,7 @@ def main() -> None:
     columns: dict[str, list[Run]] = {}
     bare: list[float] = []
     peer: list[float] = []
-    for launcher in LAUNCHERS:
+    for launcher in sys.argv[1:] or LAUNCHERS:
         os.environ["PALATE_LAUNCHER"] = launcher
         with live.folder() as scratch, live.running(scratch / "home") as service:
             inputs.tiny_model(service, MODEL, scratch / "model")
@@ -86,7 +86,7 @@ def main() -> None:
                         live.say(
                             f"{launcher}, {ranks}: {cold.moments['stepped']:.1f} s, {run.moments['stepped']:.1f} s"
                         )
-                        if (launcher, ranks) == (LAUNCHERS[0], 1):
+                        if ranks == 1 and len(peer) < WARM_ROUNDS:
                             peer.append(trl(scratch / "model", path, scratch / f"trl-{number}"))
                             bare.append(by_hand(run.spec, scratch / f"bare-{number}"))
                             live.say(f"TRL {peer[-1]:.1f} s, our trainer by hand {bare[-1]:.1f} s")

@@ -138,7 +138,8 @@ def rename(title: str) -> None:
     """
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = int(fields[45]), int(fields[48])  # arg_start and env_end: both blocks lie side by side
-    words = title.encode().replace(b" ", b"\0")[: end - start - 1]
+    # One string: the kernel shows no more than that of a title longer than the first command.
+    words = title.encode()[: end - start - 1]
     ctypes.memmove(start, words.ljust(end - start, b"\0"), end - start)
 
 

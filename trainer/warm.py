@@ -46,6 +46,7 @@ PRELOADED = (
 )
 ASK_SECONDS = 2.0
 LOOK_SECONDS = 60.0
+LIFELINE_SECONDS = 0.25
 
 
 def main(arguments: list[str]) -> int:
@@ -64,7 +65,10 @@ def main(arguments: list[str]) -> int:
         except BlockingIOError:
             return 0  # another was quicker
         code = warm.code()
+        signal.signal(signal.SIGALRM, leave_with_lifeline)
+        signal.setitimer(signal.ITIMER_REAL, LIFELINE_SECONDS, LIFELINE_SECONDS)
         preload()
+        signal.setitimer(signal.ITIMER_REAL, 0.0)  # from here on a pidfd tells it
         server = Server(asked.socket, code, asked.jobs, asked.idle_seconds)
         server.serve()
         if server.worn_out:
@@ -72,6 +76,13 @@ def main(arguments: list[str]) -> int:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.execv(sys.executable, [sys.executable, "-m", "trainer", "warm", *arguments])
     return 0
+
+
+def leave_with_lifeline(*_: object) -> None:
+    """While modules are imported, for seconds, nothing else would look."""
+    named = os.environ.get(LIFELINE)
+    if named and not processes.parse(named).alive():
+        os._exit(0)
 
 
 def preload() -> None:

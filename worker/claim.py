@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from core import ids, processes, settings
@@ -12,9 +13,11 @@ from core.db.attempts import Ending, Lease
 from core.db.engine import transaction
 from core.db.tasks import TaskClaim
 from worker import node_facts, spawn, workspace
+from worker.standby import Standby
 
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
+_supervisor = Standby("worker.supervisor")
 T = TypeVar("T")
 
 
@@ -26,8 +29,10 @@ def claim_all() -> int:
         with transaction() as session:
             nodes.seen(session, own.node, own.slots, own.task_slots, told)
         clean()
-        claimed = _until_none(claim_task, start_task)
-        return claimed + _until_none(claim_attempt, start_attempt)
+        claimed = _until_none(claim_task, start_task) + _until_none(claim_attempt, start_attempt)
+        if not claimed:
+            _supervisor.make(supervisors_log())
+        return claimed
 
 
 def _until_none(claim: Callable[[], T | None], start: Callable[[T], None]) -> int:
@@ -52,8 +57,11 @@ def claim_task() -> TaskClaim | None:
 
 def start_attempt(lease: Lease) -> None:
     log.info("attempt %d of %s starts", lease.epoch, lease.job_id)
-    path = settings.worker().scratch / "logs" / "supervisors.log"
-    spawn.detached("worker.supervisor", lease.job_id, str(lease.epoch), lease.owner, log=path)
+    _supervisor.start(lease.job_id, str(lease.epoch), lease.owner, log=supervisors_log())
+
+
+def supervisors_log() -> Path:
+    return settings.worker().scratch / "logs" / "supervisors.log"
 
 
 def start_task(claim: TaskClaim) -> None:

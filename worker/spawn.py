@@ -9,12 +9,18 @@ from pathlib import Path
 INTERMEDIATE = (
     "import subprocess, sys\n"
     "log = open(sys.argv[1], 'ab')\n"
-    "subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)\n"
+    "subprocess.Popen(sys.argv[2:], stdout=log, stderr=log, start_new_session=True)\n"
 )
 
 
-def detached(module: str, *arguments: str, log: Path, environment: Mapping[str, str] = os.environ) -> None:
+def detached(
+    module: str,
+    *arguments: str,
+    log: Path,
+    environment: Mapping[str, str] = os.environ,
+    stdin: int = subprocess.DEVNULL,
+) -> None:
     """Runs `python -m module arguments`; the short-lived process in between is reaped here."""
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-S", "-E", "-c", INTERMEDIATE, str(log), sys.executable, "-m", module, *arguments]
-    subprocess.run(command, check=True, timeout=30, env=dict(environment), stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, timeout=30, env=dict(environment), stdin=stdin)

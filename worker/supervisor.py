@@ -33,7 +33,7 @@ from core.contract.trainer_events import (
 from core.db.attempts import Ending, Lease
 from core.db.engine import Session
 from core.objects.store import Store
-from worker import close, launcher, lifeline, node_facts, prepare, workspace
+from worker import close, launcher, lifeline, node_facts, prepare, standby, workspace
 from worker.classify import classify
 from worker.follower import Follower
 from worker.heartbeat import Heartbeat
@@ -50,7 +50,7 @@ CANCEL_SECONDS = 1.0
 DRAIN_SECONDS = 120.0
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], store: Store) -> int:
     logs.setup("supervisor")
     lease = Lease(argv[0], int(argv[1]), argv[2])
     space = workspace.make(lease)
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
             fence_seconds=own.scaled(own.fence_seconds),
             on_lost=lambda: fence(space),
         ) as heart:
-            Supervisor(lease, space, heart).run()
+            Supervisor(lease, space, heart, store).run()
     except Fenced as error:
         log.error("%s", error)
     finally:
@@ -87,13 +87,13 @@ def fence(space: Workspace) -> None:
 
 
 class Supervisor:
-    def __init__(self, lease: Lease, space: Workspace, heart: Heartbeat) -> None:
+    def __init__(self, lease: Lease, space: Workspace, heart: Heartbeat, store: Store) -> None:
         own = settings.worker()
         self.lease = lease
         self.space = space
         self.heart = heart
         self.lease_seconds = own.scaled(own.lease_seconds)
-        self.store = Store.from_settings()
+        self.store = store
         self.retries = 0
         self.draining = False
         self.pace = Pace()
@@ -235,4 +235,5 @@ class Pace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    store = Store.from_settings()
+    sys.exit(main(standby.arguments(sys.argv[1:]), store))

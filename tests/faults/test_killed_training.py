@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core import processes
 from core.processes import Process
 from tests.e2e.live import Live, processes_of, triples
 from tests.launch import alone
@@ -45,7 +46,9 @@ def test_a_job_survives_the_death_of_each_that_runs_it(live: Live) -> None:
     all_gone(found)
 
     found = after_resume_point(live, job, attempt=2)
-    os.kill(process(live, "worker.supervisor"), signal.SIGKILL)
+    supervisor = processes.read(Workspace(live.attempts(job) / "a2").supervisor)
+    assert supervisor is not None
+    supervisor.kill()
     all_gone(found)
 
     after_resume_point(live, job, attempt=3)

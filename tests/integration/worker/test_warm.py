@@ -251,3 +251,16 @@ def test_after_many_jobs_it_begins_anew_and_it_leaves_with_its_lifeline(job: Job
             assert process.poll() is None
             lifeline.kill()
             assert process.wait(GONE_SECONDS) == 0
+
+
+def test_it_leaves_with_its_lifeline_while_it_still_imports(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as lifeline:
+        known = {**launcher.environment(tmp_path), "PALATE_LIFELINE": str(processes.of(lifeline.pid))}
+        path = tmp_path / "warm" / "s"
+        command = [sys.executable, "-m", "trainer", "warm", "--socket", str(path)]
+        with subprocess.Popen(command, cwd=ROOT, env=known) as process:
+            until(path.with_suffix(".lock").exists, "the beginning")
+            lifeline.kill()
+            lifeline.wait()
+            assert process.wait(GONE_SECONDS) == 0
+            assert not path.exists()

@@ -1,5 +1,6 @@
 """Processes are known by pid and start time."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,25 @@ def test_who_watches_another_ends_with_it(tmp_path: Path) -> None:
         watched.wait()
         assert watcher.stdout.read() == "it is gone\n"
     assert watcher.returncode == processes.ORPHANED
+
+
+def test_a_fork_goes_by_its_own_name(tmp_path: Path) -> None:
+    """However much longer than the first command; what the first was told is shown no more."""
+    title = "a title of its own " + "x" * 300
+    code = (
+        "import os, sys, signal; from core import processes\n"
+        "processes.rename(sys.stdin.readline().strip()); os.environ.clear(); print(flush=True); signal.pause()"
+    )
+    known = {**os.environ, "TOLD": "y" * 600}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=known
+    ) as renamed:
+        assert renamed.stdin is not None
+        assert renamed.stdout is not None
+        renamed.stdin.write(title + "\n")
+        renamed.stdin.flush()
+        renamed.stdout.readline()
+        shown = Path(f"/proc/{renamed.pid}")
+        assert (shown / "cmdline").read_text().rstrip("\0") == title
+        assert "TOLD" not in (shown / "environ").read_text()
+        renamed.kill()
