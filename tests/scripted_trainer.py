@@ -3,7 +3,8 @@
 Its weights are a hash chain over the steps, so that a resumed run ends with the same bytes, or is wrong. What it shall
 do comes as JSON in the first probe prompt: {"steps": 5, "step_seconds": 0.05, "at": {"3": "exit:71"}}; an act is done
 in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (never another word). `fits`: with a row
-budget above it every attempt ends out of memory after its first step.
+budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
+text, one a scored answer, named by the data; `answers` (default 3) says how many.
 """
 
 import hashlib
@@ -56,6 +57,7 @@ class Script:
             pairs=20,
             dropped=0,
             resumed_from_step=self.start,
+            details={"reference_forwards": self.reference()},
         )
         self.say("phase", phase="training")
         for step in range(self.start + 1, self.total + 1):
@@ -68,6 +70,29 @@ class Script:
         self.say("checkpoint_sealed", step=self.total, path=self.seal("checkpoints", self.total), final=True)
         self.say("finished", step=self.total, metrics={}, trained_tokens=self.total * 100)
         return Exit.DONE
+
+    def reference(self) -> int:
+        """How many answers no earlier run had; they are left for later ones."""
+        if not self.spec.reference_key:
+            return 0
+        kept = {line for path in self.spec.reference_entries for line in path.read_text().splitlines()}
+        wanted = [f"{self.spec.train_digest} {n}" for n in range(int(self.wanted.get("answers", 3)))]
+        missing = [line for line in wanted if line not in kept]
+        if missing:
+            folder = self.spec.workspace / "reference" / "new" / "1"
+            partial = folder.with_name("1.tmp")
+            partial.mkdir(parents=True)
+            (partial / "reference.safetensors").write_text("\n".join(missing))
+            manifests.write(partial, manifests.build(partial))
+            partial.rename(folder)
+            self.say(
+                "reference_sealed",
+                path="reference/new/1",
+                key=self.spec.reference_key,
+                data_digest=self.spec.train_digest,
+                sequences=len(missing),
+            )
+        return len(missing)
 
     def step(self, step: int) -> None:
         time.sleep(float(self.wanted.get("step_seconds", 0.02)))
