@@ -9,11 +9,19 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+# Told after each step: its number, seconds of training so far (with the reference pass), the model.
+Watch = Callable[[int, float, Any], None]
+
+
+def ignore(step: int, seconds: float, model: Any) -> None: ...
 
 
 def resident() -> int:
@@ -43,7 +51,7 @@ def prepared(work: Any) -> tuple[Path, Path, str, list[Any]]:
     return folder, path, digest, [[examples[i] for i in batch] for batch in order]
 
 
-def ours(work: Any, arm: dict[str, Any]) -> dict[str, Any]:
+def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]:
     import tempfile
 
     from core.contract.run_spec import RunSpec, Settings
@@ -93,6 +101,7 @@ def ours(work: Any, arm: dict[str, Any]) -> dict[str, Any]:
             seconds.append(time.perf_counter() - start)
             losses.append(stepped.figures["loss"])
             tokens += stepped.tokens
+            watch(step, seen.get("reference", 0.0) + sum(seconds), course.engine.model)
     return {
         "setup": assembled - began - seen.get("reference", 0.0),
         "reference": seen.get("reference", 0.0),
@@ -121,7 +130,7 @@ class Timed:
         return getattr(self.inner, name)
 
 
-def trl(work: Any, arm: dict[str, Any]) -> dict[str, Any]:
+def trl(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]:
     """`best`: no recompute, precomputed reference, pairs of a global batch by length, its head on scored positions."""
     import logging
 
@@ -169,6 +178,7 @@ def trl(work: Any, arm: dict[str, Any]) -> dict[str, Any]:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             wait()
             self.seconds.append(time.perf_counter() - self.start)
+            watch(len(self.seconds), (ready - made) * arm["best"] + sum(self.seconds), model)
 
         def on_log(self, *_: Any, logs: Any = None, **__: Any) -> None:
             if logs and "loss" in logs:

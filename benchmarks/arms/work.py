@@ -19,7 +19,10 @@ CONTEXT = 2048
 
 @dataclass(frozen=True)
 class Work:
-    """`longest`: pairs of more tokens are left out, so that no arm cuts one. `batch` in pairs a global batch."""
+    """`longest`: pairs of more tokens are left out, so that no arm cuts one. `batch` in pairs a global batch.
+
+    `pretraining`: steps of language modelling on the data's own text (both answers of every pair) before DPO.
+    """
 
     data: str
     vocab: int
@@ -30,6 +33,7 @@ class Work:
     longest: int = 1024
     learning_rate: float = 1e-5
     seed: int = 0
+    pretraining: int = 0
 
 
 def records(name: str) -> list[PreferenceRecord]:
@@ -114,8 +118,9 @@ def make_tokenizer(texts: Iterable[str], vocab: int) -> Any:
 
 
 def model_folder(work: Work) -> Path:
-    """A random Llama with a tokenizer of the data, made once; of `vocab` rows, whatever the BPE found."""
-    folder = CACHE / f"{work.data}-{work.hidden}x{work.layers}-v{work.vocab}"
+    """A Llama with a tokenizer of the data, made once; of `vocab` rows, whatever the BPE found."""
+    taught = f"-t{work.pretraining}" if work.pretraining else ""
+    folder = CACHE / f"{work.data}-{work.hidden}x{work.layers}-v{work.vocab}{taught}"
     if (folder / "tokenizer.json").exists():
         return folder
     import torch
@@ -138,10 +143,35 @@ def model_folder(work: Work) -> Path:
         dtype="float32",
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    if work.pretraining:
+        pretrain(model, tokenizer, records(work.data), work.pretraining)
+    model.save_pretrained(folder)
     GenerationConfig(eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def pretrain(model: Any, tokenizer: Any, pool: list[PreferenceRecord], steps: int) -> None:
+    """In place: blocks of 128 tokens of the conversations, 32 a step, whatever answer they end with."""
+    import torch
+
+    ids: list[int] = []
+    for each in pool:
+        for answer in (each.chosen, each.rejected):
+            turns = [turn.model_dump(include={"role", "content"}) for turn in (*each.prompt, *answer)]
+            ids += tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False).input_ids
+    blocks = torch.tensor(ids[: len(ids) // 128 * 128]).view(-1, 128)
+    draw = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.95))
+    slope = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 20, 1 - step / steps))
+    for _ in range(steps):
+        batch = blocks[torch.randint(len(blocks), (32,), generator=draw)]
+        model(input_ids=batch, labels=batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        slope.step()
+        optimizer.zero_grad()
 
 
 def fitting(work: Work, tokenizer: Any) -> list[PreferenceRecord]:

@@ -1,0 +1,97 @@
+"""Held-out accuracy of one arm in a process of its own: `python -m benchmarks.arms.quality ours|trl WORK EXTRA` (JSON).
+
+Prints a JSON object: accuracies before and after training, and where the training had lasted `stop_after` seconds.
+Both arms are judged by the same plain loop over transformers' own model, outside their clocks.
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict, replace
+from typing import Any
+
+from benchmarks.arms import run
+from benchmarks.arms.work import Work, fitting, model_folder
+
+
+class Judge:
+    """Pairs that no arm trains on, and what the reference says of them."""
+
+    def __init__(self, work: Work, count: int) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from trainer.data import make_renderer, tokenise
+
+        self.folder = model_folder(work)
+        tokenizer = AutoTokenizer.from_pretrained(self.folder)
+        pool = fitting(replace(work, pairs=work.pairs + 2 * count), tokenizer)
+        seen = {each.model_dump_json(include={"prompt"}) for each in pool[: work.pairs]}
+        unseen = [each for each in pool[work.pairs :] if each.model_dump_json(include={"prompt"}) not in seen]
+        renderer = make_renderer(tokenizer, [])
+        self.pairs = tokenise(renderer, unseen[:count], work.longest, "error").examples
+        self.plain = AutoModelForCausalLM.from_pretrained(self.folder).eval()
+        self.reference = self.scores(self.plain)
+
+    def scores(self, model: Any) -> Any:
+        """log pi of each answer [pairs, 2]"""
+        import torch
+
+        found = []
+        with torch.no_grad():
+            for pair in self.pairs:
+                for answer in pair.answers:
+                    ids = torch.tensor([list(answer.ids)])
+                    logits = model(input_ids=ids).logits[0, pair.prefix - 1 : -1].float()
+                    targets = ids[0, pair.prefix :, None]
+                    found.append(logits.log_softmax(-1).gather(1, targets).sum())
+        return torch.stack(found).view(-1, 2)
+
+    def accuracies(self, model: Any) -> dict[str, float]:
+        """`rewards`: h_w > h_l, an exact tie one half; `logps`: log pi(y_w) > log pi(y_l)."""
+        logps = self.scores(model)
+        rewards = logps - self.reference
+        told = (rewards[:, 0] > rewards[:, 1]).float() + 0.5 * (rewards[:, 0] == rewards[:, 1])
+        return {"rewards": float(told.mean()), "logps": float((logps[:, 0] > logps[:, 1]).float().mean())}
+
+    def of_ours(self, model: Any) -> dict[str, float]:
+        """Of the engine's model: its partitioned weights, as an export would write them, in a plain model."""
+        import deepspeed
+        import torch
+
+        from trainer import parts
+
+        weights: dict[str, Any] = {}
+        for part in parts.of_model(model, torch.float32):
+            with deepspeed.zero.GatheredParameters(list(part.gathered)):
+                weights |= {name: tensor.detach().clone() for name, tensor in part.make(part.gathered).items()}
+        self.plain.load_state_dict(weights)
+        return self.accuracies(self.plain)
+
+
+def main() -> None:
+    arm, work = sys.argv[1], Work(**json.loads(sys.argv[2]))
+    extra = json.loads(sys.argv[3])
+    out = os.dup(1)
+    run.print_to_stderr()
+    judge = Judge(work, extra["held_out"])
+    found: dict[str, Any] = {"before": judge.accuracies(judge.plain), "work": asdict(work)}
+    steps = -(-work.pairs // work.batch)
+    look = judge.of_ours if arm == "ours" else judge.accuracies
+
+    def watch(step: int, seconds: float, model: Any) -> None:
+        if "at_time" not in found and seconds >= extra.get("stop_after", float("inf")):
+            found.update(at_time=look(model), steps_at_time=step)
+        if step == steps:
+            found.update(after=look(model), seconds=seconds)
+
+    if arm == "ours":
+        run.ours(work, {}, watch)
+    else:
+        run.trl(work, {"best": True, "micro": extra["micro"]}, watch)
+    os.write(out, json.dumps(found).encode())
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
