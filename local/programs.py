@@ -21,7 +21,7 @@ def environment(home: Path, parts: Mapping[str, str], node: str) -> dict[str, st
     inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     return {
         "PALATE_SLOTS": str(slots()),
-        "PALATE_LAUNCHER": "torchrun",
+        "PALATE_LAUNCHER": "warm",
         **inherited,
         **parts,
         "PALATE_NODE": node,
