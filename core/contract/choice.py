@@ -1,6 +1,6 @@
 """Which loss a job runs, and whether its settings and its data suit that loss: one place for what is refused."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from core.contract.errors import BadInput
 from core.contract.job_spec import DpoHyperparameters
@@ -19,6 +19,21 @@ WORDS: dict[Kind, str] = {
 # Fields of the data that change the loss of every record which has them.
 COLUMNS = ("weight", "confidence")
 
+FITS = tuple[Callable[[float], bool], str]
+ANYTHING: FITS = (lambda value: True, "")
+HALF: FITS = (lambda e: e <= 0.5, "of at most 0.5: above it the labels would be turned round")
+TARGET: FITS = (lambda beta: beta >= 1e-6, "of at least 1e-06: its target is 1 / (2 beta)")
+# What a formula needs beyond the bounds of the setting (core.contract.job_spec), and in words.
+NEEDS: dict[tuple[LossName, str], FITS] = {
+    ("sigmoid", "label_smoothing"): HALF,
+    ("sigmoid_norm", "label_smoothing"): HALF,
+    ("ld", "label_smoothing"): HALF,
+    ("robust", "label_smoothing"): (lambda e: e < 0.5, "less than 0.5: it divides by 1 - 2e"),
+    ("exo_pair", "label_smoothing"): (lambda e: e > 0, "greater than 0: it takes ln e (auto: 0.001)"),
+    ("ipo", "beta"): TARGET,
+    ("sppo_hard", "beta"): TARGET,
+}
+
 
 def loss_of(asked: DpoHyperparameters, kind: Kind) -> LossName:
     return BY_KIND[kind] if asked.loss == "auto" else asked.loss
@@ -28,7 +43,10 @@ def check_settings(asked: DpoHyperparameters, loss: LossName | None) -> None:
     """Raises BadInput for a setting that the loss does not use, or not with this value; None: not known yet."""
     possible = CANDIDATES if loss is None else (loss,)
     for name in sorted(OWN_SETTINGS):
-        if getattr(asked, name) != "auto" and not any(name in LOSSES[each].auto for each in possible):
+        value = getattr(asked, name)
+        if value == "auto":
+            continue
+        if not any(name in LOSSES[each].auto for each in possible):
             users = [each for each, facts in LOSSES.items() if name in facts.auto]
             raise BadInput(
                 f"Loss {spelled(possible)} does not use `{name}`; leave it out, or choose one that does: "
@@ -36,12 +54,10 @@ def check_settings(asked: DpoHyperparameters, loss: LossName | None) -> None:
                 code="setting_not_used",
                 param=f"{AT}.{name}",
             )
-    if loss == "exo_pair" and asked.label_smoothing == 0:
-        raise BadInput(
-            "Loss exo_pair needs a `label_smoothing` greater than 0 (auto: 0.001).",
-            code="out_of_range",
-            param=f"{AT}.label_smoothing",
-        )
+        for each in possible:
+            fits, words = NEEDS.get((each, name), ANYTHING)
+            if not fits(value):
+                raise BadInput(f"Loss {each} needs a `{name}` {words}.", code="out_of_range", param=f"{AT}.{name}")
     if loss == "kto" and asked.desirable_weight == 0 and asked.undesirable_weight == 0:
         raise BadInput(
             "With both `desirable_weight` and `undesirable_weight` 0 nothing is learned; raise one.",

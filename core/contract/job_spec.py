@@ -39,7 +39,7 @@ class DpoHyperparameters(Strict):
     beta, learning_rate, weight_decay: as in Rafailov et al. 2023; label_smoothing: the share of flipped labels
     (cDPO, Mitchell 2023); nll_weight: weight of the chosen answer's mean negative log-likelihood (RPO, Pang et al.
     2024); batch_size: preference pairs a global batch; max_length: tokens of prompt + answer. Which of the settings a
-    loss uses, and what `auto` is for it: core.contract.losses.
+    loss uses, and what `auto` is for it: core.contract.losses; where it needs a tighter bound: core.contract.choice.
     """
 
     beta: Annotated[float, Field(gt=0, le=100)] | Auto = "auto"
@@ -53,7 +53,7 @@ class DpoHyperparameters(Strict):
     max_grad_norm: Annotated[float, Field(ge=0, le=1000)] | Auto = "auto"
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = "auto"
     loss: LossName | Auto = "auto"
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] | Auto = "auto"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
     nll_weight: Annotated[float, Field(ge=0, le=100)] | Auto = "auto"
     margin_weight: Annotated[float, Field(ge=0, le=100)] | Auto = "auto"
     simpo_gamma_ratio: Annotated[float, Field(ge=0, le=100)] | Auto = "auto"
@@ -96,12 +96,12 @@ class Resources(Strict):
 class CheckpointPolicy(Strict):
     """auto: at each epoch's end; `keep` of them, beside the best and the final one."""
 
-    every_steps: Annotated[int, Field(ge=1)] | Auto = "auto"
+    every_steps: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = "auto"
     keep: Annotated[int, Field(ge=1, le=100)] = 3
 
 
 class EvalPolicy(Strict):
-    every_steps: Annotated[int, Field(ge=1)] | Auto = "auto"
+    every_steps: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = "auto"
 
 
 class PalateOptions(Strict):

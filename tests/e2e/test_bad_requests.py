@@ -50,7 +50,7 @@ HYPER = "method.dpo.hyperparameters"
         (dpo(batch_size=257), "out_of_range", f"{HYPER}.batch_size", "at most 256"),
         (dpo(batch_size=8.5), "invalid_type", f"{HYPER}.batch_size", "an integer"),
         (dpo(n_epochs=0), "out_of_range", f"{HYPER}.n_epochs", "at least 1"),
-        (dpo(label_smoothing=0.5), "out_of_range", f"{HYPER}.label_smoothing", "less than 0.5"),
+        (dpo(label_smoothing=0.6), "out_of_range", f"{HYPER}.label_smoothing", "at most 0.5"),
         (dpo(max_length=8), "out_of_range", f"{HYPER}.max_length", "at least 16"),
         (dpo(truncation="cut"), "invalid_value", f"{HYPER}.truncation", "'drop', 'keep_end'"),
         ({"method": {"type": "supervised"}}, "unsupported_method", "method.type", "'dpo'"),

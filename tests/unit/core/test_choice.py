@@ -41,16 +41,37 @@ def test_before_the_data_is_known_only_what_no_candidate_uses_is_refused() -> No
 
 
 @pytest.mark.parametrize(
-    ("settings", "param"),
+    ("loss", "setting", "taken", "refused"),
     [
-        ({"loss": "exo_pair", "label_smoothing": 0.0}, "label_smoothing"),
-        ({"loss": "kto", "desirable_weight": 0.0, "undesirable_weight": 0.0}, "desirable_weight"),
+        ("robust", "label_smoothing", [0.0, 0.499], [0.5, 0.7]),
+        ("exo_pair", "label_smoothing", [1e-9, 0.7], [0.0]),
+        ("sigmoid", "label_smoothing", [0.0, 0.5], [0.501]),
+        ("sigmoid_norm", "label_smoothing", [0.5], [0.501]),
+        ("ld", "label_smoothing", [0.5], [0.501]),
+        ("auto", "label_smoothing", [0.5], [0.501]),
+        ("ipo", "beta", [1e-6], [1e-9, 1e-300]),
+        ("sppo_hard", "beta", [1e-6], [1e-9, 1e-300]),
+        ("sigmoid", "beta", [1e-300], []),
     ],
 )
-def test_values_that_one_loss_cannot_have(settings: dict[str, Any], param: str) -> None:
-    with pytest.raises(BadInput) as refused:
-        check_settings(asked(**settings), settings["loss"])
-    assert (refused.value.code, refused.value.param) == ("out_of_range", f"{AT}.{param}")
+def test_values_that_one_loss_can_have_and_another_not(
+    loss: LossName, setting: str, taken: list[float], refused: list[float]
+) -> None:
+    known = None if loss == "auto" else loss
+    for value in taken:
+        check_settings(asked(loss=loss, **{setting: value}), known)
+    for value in refused:
+        with pytest.raises(BadInput) as found:
+            check_settings(asked(loss=loss, **{setting: value}), known)
+        assert (found.value.code, found.value.param) == ("out_of_range", f"{AT}.{setting}")
+        assert f"`{setting}`" in found.value.message
+
+
+def test_kto_learns_of_one_side_at_least() -> None:
+    check_settings(asked(loss="kto", desirable_weight=0.0), "kto")
+    with pytest.raises(BadInput) as found:
+        check_settings(asked(loss="kto", desirable_weight=0.0, undesirable_weight=0.0), "kto")
+    assert (found.value.code, found.value.param) == ("out_of_range", f"{AT}.desirable_weight")
 
 
 @pytest.mark.parametrize(("kind", "loss"), [("pair", "sigmoid"), ("ranking", "sigmoid"), ("unpaired", "kto")])
