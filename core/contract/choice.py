@@ -70,7 +70,8 @@ def check_data(asked: DpoHyperparameters, kind: Kind, columns: Collection[str], 
     """The loss for data of this kind. Raises BadInput where it cannot be made of it; `param` names the file."""
     loss = loss_of(asked, kind)
     facts = LOSSES[loss]
-    where = param if asked.loss == "auto" else f"{AT}.loss"
+    # A held-out file has to suit the loss that the training file suits.
+    where = f"{AT}.loss" if asked.loss != "auto" and param == "training_file" else param
     if kind not in facts.data:
         raise BadInput(
             f"Loss {loss} needs {spelled(WORDS[each] for each in WORDS if each in facts.data)}; "

@@ -54,6 +54,7 @@ class LossFacts:
 
 # The sigmoid family: binary cross-entropy on beta D, so soft labels, margins and weights have a meaning.
 FAMILY = frozenset({"weight", "confidence", "margin"})
+WEIGHT = frozenset({"weight"})
 SMOOTHED = {"label_smoothing": 0.0, "nll_weight": 0.0, "margin_weight": 0.0}
 
 LOSSES: dict[LossName, LossFacts] = {
@@ -72,9 +73,11 @@ LOSSES: dict[LossName, LossFacts] = {
     "ld": LossFacts({"beta": 0.1, "ld_alpha": 0.5, **SMOOTHED}, columns=FAMILY),
     "simpo": LossFacts({"beta": 2.0, "simpo_gamma_ratio": 0.5, "nll_weight": 0.0}, reference=False),
     "orpo": LossFacts({"orpo_lambda": 0.1}, reference=False),
-    "kto": LossFacts({"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}, data=SINGLES, unit="single"),
-    "s_dpo": LossFacts({"beta": 1.0, "nll_weight": 0.0}, data=LISTS, unit="list"),
-    "plackett_luce": LossFacts({"beta": 1.0, "nll_weight": 0.0}, data=LISTS, unit="list"),
+    "kto": LossFacts(
+        {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}, SINGLES, "single", columns=WEIGHT
+    ),
+    "s_dpo": LossFacts({"beta": 1.0, "nll_weight": 0.0}, LISTS, "list", columns=WEIGHT),
+    "plackett_luce": LossFacts({"beta": 1.0, "nll_weight": 0.0}, LISTS, "list", columns=WEIGHT),
 }
 # Settings that belong to a loss, as opposed to those of every run.
 OWN_SETTINGS = frozenset(name for facts in LOSSES.values() for name in facts.auto)

@@ -16,6 +16,7 @@ from tests.models import WORDS
 JOBS = "/fine_tuning/jobs"
 COUNT = 24
 Row = dict[str, Any]
+TWICE = {"weight": 2}
 
 
 def words(draw: random.Random, least: int = 3, most: int = 8) -> str:
@@ -24,19 +25,23 @@ def words(draw: random.Random, least: int = 3, most: int = 8) -> str:
 
 def single(draw: random.Random) -> Row:
     good = draw.random() < 0.5
-    return {"prompt": words(draw), "completion": f"{words(draw)} {'wonderful' if good else 'boring'}", "label": good}
+    return {
+        "prompt": words(draw),
+        "completion": f"{words(draw)} {'wonderful' if good else 'boring'}",
+        "label": good,
+    } | TWICE
 
 
 def ranking(draw: random.Random) -> Row:
     ends = enumerate(("wonderful", "strange", "boring"), 1)
     answers = [{"answer": f"{words(draw)} {end}", "rank": rank} for rank, end in ends]
     draw.shuffle(answers)
-    return {"prompt": [{"role": "user", "content": words(draw)}], "answers": answers}
+    return {"prompt": [{"role": "user", "content": words(draw)}], "answers": answers} | TWICE
 
 
 def weighed(draw: random.Random) -> Row:
     told = {"prompt": words(draw), "chosen": f"{words(draw)} good", "rejected": f"{words(draw)} bad"}
-    return told | {"weight": 2, "confidence": 0.75}
+    return told | TWICE | {"confidence": 0.75}
 
 
 def lines(make: Callable[[random.Random], Row]) -> list[bytes]:
@@ -52,10 +57,10 @@ FILES: dict[str, tuple[Callable[[random.Random], Row], dict[str, int], str]] = {
 }
 # loss and file -> (examples, the loss of the first step: policy and reference are one model then)
 RUNS: dict[tuple[str, str], tuple[int, float]] = {
-    ("kto", "kto.jsonl"): (COUNT, 0.5),
-    ("s_dpo", "ranked.jsonl"): (COUNT, log(3)),
-    ("plackett_luce", "ranked.jsonl"): (COUNT, log(6)),
-    ("sigmoid", "ranked.jsonl"): (3 * COUNT, log(2)),
+    ("kto", "kto.jsonl"): (COUNT, 2 * 0.5),
+    ("s_dpo", "ranked.jsonl"): (COUNT, 2 * log(3)),
+    ("plackett_luce", "ranked.jsonl"): (COUNT, 2 * log(6)),
+    ("sigmoid", "ranked.jsonl"): (3 * COUNT, 2 * log(2)),
     ("sigmoid", "weighed.jsonl"): (COUNT, 2 * log(2)),
 }
 
@@ -80,7 +85,7 @@ def test_a_file_of_each_kind_is_counted_in_its_own_words(user: User, files: dict
     assert (file["status"], file["status_details"]) == ("processed", details)
     report = user.http.get(f"/files/{files[name]}/report").json()
     assert report["counts"] == report["counts"] | counts | {"records": COUNT, "usable": COUNT, "bad": 0}
-    assert report["columns"] == (["weight", "confidence"] if name == "weighed.jsonl" else [])
+    assert report["columns"] == ["weight", *(["confidence"] if name == "weighed.jsonl" else [])]
 
 
 @pytest.mark.parametrize(("loss", "name"), RUNS)
@@ -129,7 +134,8 @@ def test_a_bad_row_is_told_by_its_line(user: User, spoiled: dict[str, str], case
 
 
 @pytest.mark.parametrize(
-    ("loss", "name"), [("sigmoid", "kto.jsonl"), ("kto", "ranked.jsonl"), ("hinge", "weighed.jsonl")]
+    ("loss", "name"),
+    [("sigmoid", "kto.jsonl"), ("kto", "ranked.jsonl"), ("hinge", "weighed.jsonl"), ("ipo", "ranked.jsonl")],
 )
 def test_a_loss_that_the_data_cannot_serve_is_refused(user: User, files: dict[str, str], loss: str, name: str) -> None:
     user.judged(files[name])

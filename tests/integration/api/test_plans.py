@@ -130,7 +130,7 @@ def test_an_adapter_is_exported_of_lora_only(tenant: Tenant, model: str) -> None
         ("unpaired", (), {"loss": "sigmoid"}, f"{AT}.loss"),
         ("ranking", (), {"loss": "kto"}, f"{AT}.loss"),
         ("pair", ("confidence",), {"loss": "hinge"}, f"{AT}.loss"),
-        ("unpaired", ("weight",), {}, "training_file"),
+        ("ranking", ("weight",), {"loss": "ipo"}, f"{AT}.loss"),
         ("pair", (), {"margin_weight": 1.0}, f"{AT}.margin_weight"),
     ],
 )

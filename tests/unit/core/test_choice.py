@@ -98,6 +98,21 @@ def test_columns_that_the_loss_would_ignore(column: str) -> None:
     assert "sigmoid_norm" in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("loss", "kind"), [("kto", "unpaired"), ("kto", "pair"), ("s_dpo", "ranking"), ("plackett_luce", "ranking")]
+)
+def test_single_answers_and_lists_are_weighed_but_have_no_confidence(loss: LossName, kind: Kind) -> None:
+    assert check_data(asked(loss=loss), kind, ["weight"], param="training_file") == loss
+    with pytest.raises(BadInput, match="`confidence`"):
+        check_data(asked(loss=loss), kind, ["weight", "confidence"], param="training_file")
+
+
+def test_a_held_out_file_has_to_suit_the_loss_of_the_training_file() -> None:
+    with pytest.raises(BadInput) as refused:
+        check_data(asked(loss="sigmoid"), "unpaired", [], param="validation_file")
+    assert (refused.value.code, refused.value.param) == ("loss_needs_other_data", "validation_file")
+
+
 def test_margins_are_in_nobodys_way_and_a_weight_of_them_needs_some() -> None:
     check_data(asked(loss="ipo"), "pair", ["margin"], param="training_file")
     check_data(asked(margin_weight=1.0), "pair", ["margin"], param="training_file")
