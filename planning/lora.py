@@ -51,15 +51,17 @@ def check(facts: ModelFacts, targets: list[str]) -> None:
     """Raises BadInput for a target that is no layer of this model, or none that can be adapted."""
     for number, target in enumerate(targets):
         hit = [each for each in facts.matrices if matches(each, target)]
-        if not hit or any(is_table(each, facts) for each in hit):
+        # A head that shares the embeddings' weight is stored under one of the two names.
+        table = last(target) in TABLES or any(is_table(each, facts) for each in hit)
+        if table or not hit:
             known = sorted({last(each.name) for each in facts.matrices if not is_table(each, facts)})
             what = (
                 f"`{target}` is a table of tokens, which LoRA does not adapt here"
-                if hit
+                if table
                 else f"The model has no linear layer `{target}`"
             )
             raise BadInput(
                 f"{what}; it has {', '.join(known[:SHOWN])}.",
-                code="lora_unfit" if hit else "unknown_modules",
+                code="lora_unfit" if table else "unknown_modules",
                 param=f"{PARAM}.{number}",
             )

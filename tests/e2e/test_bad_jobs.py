@@ -1,11 +1,17 @@
-"""Jobs whose file and model do not go together fail before a rank starts: a code, a param, the line; never a retry."""
+"""Jobs of files and models that cannot be used: a code, a param, the line; before a rank starts where it can be known,
+else in the one attempt; never a retry, never a traceback."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from core.contract.states import FailureClass
+from core.db.engine import transaction
+from core.db.tables import Attempt
 from tests.e2e.live import Live, User
 from tests.models import CHAT_TEMPLATE, make_tiny_model
 
@@ -21,6 +27,18 @@ def strict_template(folder: Path) -> None:
 def small_table(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 64}))
+
+
+def with_nan(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.embed_tokens.weight"][5, 5] = math.nan
+    save_file(tensors, path, {"format": "pt"})
+
+
+def other_shapes(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 96}))
 
 
 def rows(**seventh: str) -> bytes:
@@ -55,3 +73,26 @@ def test_a_job_that_no_rank_starts(live: Live, user: User, tmp_path: Path, name:
     assert (job["error"]["code"], job["error"]["param"]) == (code, param)
     assert says in job["error"]["message"]
     assert "Traceback" not in json.dumps(user.messages(job["id"]))
+
+
+WEIGHTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "nan": (with_nan, "non_finite_weights", "model.embed_tokens.weight"),
+    "shapes": (other_shapes, "invalid_model", "cannot be loaded"),
+}
+
+
+@pytest.mark.usefixtures("ranks", "inside")
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_that_only_a_rank_reads(live: Live, user: User, tmp_path: Path, name: str) -> None:
+    spoil, code, says = WEIGHTS[name]
+    folder = make_tiny_model(tmp_path / "model")
+    spoil(folder)
+    live.palate("models", "add", f"tiny/{name}", str(folder))
+    job = user.ended(user.create(f"tiny/{name}", user.upload(rows())))
+    assert job["status"] == "failed"
+    assert (job["error"]["code"], job["error"]["param"]) == (code, "model")
+    assert says in job["error"]["message"]
+    assert "Traceback" not in json.dumps([job["error"], user.messages(job["id"])])
+    with transaction() as session:
+        (attempt,) = session.query(Attempt).filter_by(job_id=job["id"])
+        assert attempt.failure_class == FailureClass.USER

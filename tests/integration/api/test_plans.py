@@ -162,19 +162,21 @@ def test_single_answers_are_trained_with_kto(tenant: Tenant, model: str, process
     assert (plan["hyperparameters"]["loss"], plan["unit"]) == ("kto", "single")
 
 
-def test_a_template_that_fails_on_a_row(tenant: Tenant, model: str, processed: Processed) -> None:
+@pytest.mark.parametrize("param", ["training_file", "validation_file"])
+def test_a_template_that_fails_on_a_row(tenant: Tenant, model: str, processed: Processed, param: str) -> None:
     problems = [RowProblem(line=7, code="template_render_failed", message="The template raised: no such role.")]
     broken = INSPECTION.model_copy(update={"problems": problems, "problem_counts": {"template_render_failed": 1}})
-    file_id = processed()
+    good, file_id, lenient = processed(), processed(), processed(on_error="skip")
+    inspected(tenant, good, model)
     inspected(tenant, file_id, model, broken)
-    job = tenant.http.post("/v1/fine_tuning/jobs", json=body(model, file_id)).json()
-    assert (job["status"], job["error"]["code"]) == ("failed", "template_render_failed")
-    assert (job["error"]["param"], "(line 7)" in job["error"]["message"]) == ("training_file", True)
-    refused = tenant.http.post("/v1/fine_tuning/plan", json=body(model, file_id))
-    assert (refused.status_code, error_of(refused)["code"]) == (400, "template_render_failed")
-    lenient = processed(on_error="skip")
     inspected(tenant, lenient, model, broken)
-    assert tenant.http.post("/v1/fine_tuning/jobs", json=body(model, lenient)).json()["status"] == "queued"
+    wanted = body(model, good)
+    job = tenant.http.post("/v1/fine_tuning/jobs", json=wanted | {param: file_id}).json()
+    assert (job["status"], job["error"]["code"]) == ("failed", "template_render_failed")
+    assert (job["error"]["param"], "(line 7)" in job["error"]["message"]) == (param, True)
+    refused = tenant.http.post("/v1/fine_tuning/plan", json=wanted | {param: file_id})
+    assert (refused.status_code, error_of(refused)["code"]) == (400, "template_render_failed")
+    assert tenant.http.post("/v1/fine_tuning/jobs", json=wanted | {param: lenient}).json()["status"] == "queued"
 
 
 def test_a_plan_is_ready_when_the_inspection_is(tenant: Tenant, model: str, processed: Processed) -> None:

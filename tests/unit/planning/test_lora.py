@@ -49,3 +49,10 @@ def test_what_cannot_be_adapted(target: str, says: str) -> None:
         f"{PARAM}.1",
     )
     assert says in refused.value.message
+
+
+def test_a_head_that_is_stored_as_the_embeddings_is_still_no_layer_for_it() -> None:
+    tied = MODEL.model_copy(update={"matrices": [each for each in MODEL.matrices if each.name != "lm_head"]})
+    with pytest.raises(BadInput) as refused:
+        check(tied, ["lm_head"])
+    assert refused.value.code == "lora_unfit"
