@@ -1,15 +1,15 @@
 """Attention within the documents of a packed row, in the place of a model's own attention function.
 
 What a layer may see is decided by `visible` alone. On a GPU FlexAttention skips the blocks that nobody sees. On a CPU
-the row is unfolded for the attention: each branch behind its trunk is an ordinary causal sequence, which costs less
-than a mask.
+the row is cut: each trunk attends to itself, each branch to its trunk and itself, and what cannot be seen is never
+computed.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -46,6 +46,7 @@ class Attending:
         self.documents = documents
         self.length = len(documents.document)
         self._blocks: dict[int | None, Any] = {}
+        self._bands: dict[int | None, tuple[int, Tensor]] = {}
 
     def dense(self, window: int | None) -> Tensor:
         """[T, T]"""
@@ -62,32 +63,20 @@ class Attending:
             self._blocks[window] = create_block_mask(lambda b, h, q, k: sees(q, k), None, None, size, size, device)
         return self._blocks[window]
 
-    @cached_property
-    def unfolded(self) -> tuple[list[Tensor], Tensor]:
-        """Groups of sequences as indices into the row [s, L] (0 behind their ends), and the slot of each token [T]."""
-        sequences: list[list[int]] = []
-        start = 0
-        for trunk, *branches in self.documents.trees:
-            begin = start + trunk
-            for length in branches or [0]:
-                sequences.append([*range(start, start + trunk), *range(begin, begin + length)])
-                begin += length
-            start = begin
-        sequences.sort(key=len, reverse=True)
-        groups: list[list[list[int]]] = []
-        for sequence in sequences:
-            # Little padding, few calls.
-            if not groups or len(sequence) < 0.8 * len(groups[-1][0]):
-                groups.append([])
-            groups[-1].append(sequence)
-        slots = [torch.tensor([s + [0] * (len(group[0]) - len(s)) for s in group]) for group in groups]
-        owner = torch.zeros(self.length, dtype=torch.long)
-        offset = 0
-        for group in groups:
-            for sequence in group:
-                owner[sequence] = torch.arange(offset, offset + len(sequence))
-                offset += len(group[0])
-        return slots, owner
+    def behind(self, trunk: int, length: int, window: int | None) -> Tensor:
+        """[length, trunk + length]: what a branch sees. Only distances count, so all are parts of one band."""
+        if window not in self._bands:
+            longest = max(size for tree in self.documents.trees for size in tree)
+            before = max(tree[0] for tree in self.documents.trees)
+            self._bands[window] = before, band(longest, before, window)
+        before, table = self._bands[window]
+        return table[:length, before - trunk : before + length]
+
+
+def band(rows: int, before: int, window: int | None) -> Tensor:
+    """[rows, before + rows]: the query in row i stands at i, the key in column j at j - before."""
+    seen = torch.ones(rows, before + rows, dtype=torch.bool).tril(before)
+    return seen if window is None else seen.triu(before + 1 - window)
 
 
 _current: ContextVar[Attending | None] = ContextVar("row", default=None)
@@ -141,11 +130,11 @@ def attend(
     if found:
         raise RowOnly(f"The model's attention takes {', '.join(found)}, unknown to packed rows.")
     scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
-    sums = flexed if query.device.type == "cuda" else unfolded
+    sums = flexed if query.device.type == "cuda" else branched
     return sums(row, query, key, value, scale, sliding_window, softcap, s_aux), None
 
 
-def unfolded(
+def branched(
     row: Attending,
     query: Tensor,
     key: Tensor,
@@ -155,38 +144,28 @@ def unfolded(
     softcap: float | None = None,
     sinks: Tensor | None = None,
 ) -> Tensor:
-    groups, owner = row.unfolded
+    """[1, heads, T, d] -> [1, T, heads, d]"""
+    sizes = [size for tree in row.documents.trees for size in tree]
+    parts = zip(*(torch.split(whole, sizes, 2) for whole in (query, key, value)), strict=True)
     found = []
-    for slots in groups:
-        length = slots.shape[1]
-        q, k, v = (
-            part[0]
-            .transpose(0, 1)
-            .index_select(0, slots.flatten())
-            .view(*slots.shape, part.shape[1], -1)
-            .transpose(1, 2)
-            for part in (query, key, value)
-        )
-        band = None if window is None or window >= length else causal_band(length, window)
-        found.append(causal(q, k, v, scale, band, softcap, sinks).transpose(1, 2).flatten(0, 1))
-    return torch.cat(found).index_select(0, owner)[None]
 
+    def add(q: Tensor, k: Tensor, v: Tensor, trunk: int) -> None:
+        length = q.shape[2]
+        if softcap is not None or sinks is not None:
+            sums = explicit(q, k, v, scale, row.behind(trunk, length, window), softcap, sinks)
+        else:
+            plain = trunk == 0 and (window is None or window >= length)
+            mask = None if plain else row.behind(trunk, length, window)
+            sums = F.scaled_dot_product_attention(q, k, v, mask, is_causal=plain, scale=scale, enable_gqa=True)
+        found.append(sums.transpose(1, 2))
 
-def causal(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None, softcap: float | None, sinks: Any
-) -> Tensor:
-    """[s, heads, L, d]; `mask` [L, L] True where seen, None for plain causality."""
-    if softcap is None and sinks is None:
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=True
-        )
-    return explicit(query, key, value, scale, causal_band(query.shape[2]) if mask is None else mask, softcap, sinks)
-
-
-def causal_band(length: int, window: int | None = None) -> Tensor:
-    """[L, L]"""
-    mask = torch.ones(length, length, dtype=torch.bool).tril()
-    return mask if window is None else mask.triu(1 - window)
+    for trunk, *branches in row.documents.trees:
+        q, trunk_k, trunk_v = next(parts)
+        add(q, trunk_k, trunk_v, 0)
+        for _ in branches:
+            q, k, v = next(parts)
+            add(q, torch.cat((trunk_k, k), 2), torch.cat((trunk_v, v), 2), trunk)
+    return torch.cat(found, 1)
 
 
 def explicit(

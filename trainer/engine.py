@@ -38,7 +38,7 @@ class Engine:
         trained = [parameter for parameter in self.scorer.parameters() if parameter.requires_grad]
         cuda = world.device.type == "cuda"
         optimizer = torch.optim.AdamW(
-            trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=cuda
+            trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self.deepspeed, *_ = deepspeed.initialize(model=self.scorer, optimizer=optimizer, config=config)
         self._gathered = deepspeed.zero.GatheredParameters

@@ -1,4 +1,4 @@
-"""One pure mask decides what is seen: unfolded (CPU), FlexAttention and plain arithmetic agree on it."""
+"""One pure mask decides what is seen: branch by branch (CPU), FlexAttention and plain arithmetic agree on it."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.attention import Attending, attend, explicit, flexed, inside, unfolded, visible
+from trainer.attention import Attending, attend, branched, explicit, flexed, inside, visible
 from trainer.layouts import plant
 
 CPU = torch.device("cpu")
@@ -24,10 +24,10 @@ def projected() -> tuple[Attending, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("window", [None, 3, 100])
 @pytest.mark.parametrize("softcap", [None, 2.0])
 @pytest.mark.parametrize("sinks", [None, torch.tensor([0.5, -1.0, 2.0, 0.0])])
-def test_unfolded_is_the_dense_mask(window: int | None, softcap: float | None, sinks: Tensor | None) -> None:
+def test_branched_is_the_dense_mask(window: int | None, softcap: float | None, sinks: Tensor | None) -> None:
     row, q, k, v = projected()
     expected = explicit(q, k, v, 0.3, row.dense(window), softcap, sinks).transpose(1, 2)
-    found = unfolded(row, q, k, v, 0.3, window, softcap, sinks)
+    found = branched(row, q, k, v, 0.3, window, softcap, sinks)
     factors = torch.randn_like(expected)
     assert torch.allclose(found, expected, atol=1e-5)
     for mine, other in zip(
