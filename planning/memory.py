@@ -91,7 +91,7 @@ def row_budget(
     node: NodeFacts | None = None,
     halvings: int = 0,
 ) -> int:
-    """RunSpec.row_tokens: what the memory has room for, on a CPU at most 8,192; halved after out-of-memory.
+    """RunSpec.row_tokens: what the memory has room for, on a CPU at most 4,096; halved after out-of-memory.
 
     A halving starts from what a step really feeds a rank: halving a budget that nothing fills would change nothing.
     """

@@ -12,7 +12,7 @@ T = TypeVar("T", int, float)
 MAX_BATCH = 64
 STEPS_WANTED = 20
 # Tokens that one forward of a rank is fed on a CPU: more is no faster there.
-CPU_ROW_TOKENS = 8_192
+CPU_ROW_TOKENS = 4_096
 # How often the row budget may be halved after a GPU ran out of memory.
 MAX_HALVINGS = 3
 

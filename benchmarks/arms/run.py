@@ -82,7 +82,7 @@ def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any
             train_digest=digest,
             seed=work.seed,
             settings=settings,
-            row_tokens=arm.get("row_tokens", 8192),
+            row_tokens=arm.get("row_tokens", 65_536 if cuda() else 4_096),
             layout=arm.get("layout", "auto"),
         )
         print_to_stderr()

@@ -45,7 +45,7 @@ def test_a_budget_never_refuses_the_largest_example() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "ranks", "budgets"), [(64, 1, [8_192, 4_096, 2_048, 1_024]), (4, 2, [8_192, 1_000, 500, 250])]
+    ("batch", "ranks", "budgets"), [(64, 1, [4_096, 2_048, 1_024, 512]), (4, 2, [4_096, 1_000, 500, 250])]
 )
 def test_a_halving_starts_from_what_is_really_fed(batch: int, ranks: int, budgets: list[int]) -> None:
     settings = FULL.model_copy(update={"batch_size": batch})
