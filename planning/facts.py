@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -9,10 +10,13 @@ from pydantic import BaseModel, ValidationError
 from planning.tensors import Tensor
 
 CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+# The context of a model that has no end of it: the largest max_length of a job.
+UNLIMITED = 1_048_576
 HIDDEN = ("hidden_size", "n_embd", "d_model")
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
 INNER = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
-HEADS = ("num_attention_heads", "n_head", "num_heads")
+ATTENTION = ("num_attention_heads", "n_head", "n_heads")
+HEADS = (*ATTENTION, "num_heads")
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -55,13 +59,11 @@ def known(stored: dict[str, Any]) -> ModelFacts | None:
 
 def facts(config: dict[str, Any], found: list[Tensor]) -> ModelFacts | None:
     """None where the configuration names no context length, without which nothing can be planned."""
-    inner = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
 
     def first(*keys: str) -> int | None:
-        values = [holder.get(key) for key in keys for holder in (config, inner or {})]
-        return next((value for value in values if type(value) is int and value > 0), None)
+        return number(config, keys)
 
-    context = first(*CONTEXT)
+    context = context_length(config)
     if context is None:
         return None
     sizes: Counter[str] = Counter()
@@ -80,6 +82,22 @@ def facts(config: dict[str, Any], found: list[Tensor]) -> ModelFacts | None:
         heads=first(*HEADS),
         matrices=matrices(found),
     )
+
+
+def context_length(config: dict[str, Any]) -> int | None:
+    """In tokens. A recurrent model (Mamba: layers, but no attention heads; or so named by layer) has no limit."""
+    named = number(config, CONTEXT)
+    if named is not None:
+        return named
+    stateful = number(config, LAYERS) and not number(config, ATTENTION)
+    return UNLIMITED if stateful or "recurrent" in str(config.get("block_types")) else None
+
+
+def number(config: dict[str, Any], keys: Sequence[str]) -> int | None:
+    """The first of these keys that names a size, of the model or of its text half."""
+    inner = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
+    values = [holder.get(key) for key in keys for holder in (config, inner or {})]
+    return next((value for value in values if type(value) is int and value > 0), None)
 
 
 def matrices(found: list[Tensor]) -> list[Matrix]:

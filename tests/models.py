@@ -73,6 +73,29 @@ def make_tiny_hybrid(folder: Path) -> Path:
         return write_model(folder, FalconH1ForCausalLM(config), tokenizer)
 
 
+def make_tiny_mamba(folder: Path) -> Path:
+    """No attention at all: a state that runs on, and no length at which it ends."""
+    import torch
+    from transformers import MambaConfig, MambaForCausalLM
+
+    tokenizer = make_tokenizer()
+    config = MambaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        state_size=8,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.3,
+        architectures=["MambaForCausalLM"],
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return write_model(folder, MambaForCausalLM(config), tokenizer)
+
+
 def write_model(folder: Path, model: Any, tokenizer: Any) -> Path:
     from safetensors.torch import save_file
     from transformers import GenerationConfig

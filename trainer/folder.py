@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from core.contract.errors import BadModel
+from planning import facts
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 TOKENIZER = (
@@ -42,13 +43,10 @@ def config(folder: Path) -> dict[str, Any]:
 
 
 def context_length(folder: Path) -> int:
-    found = config(folder)
-    inner = found.get("text_config") if isinstance(found.get("text_config"), dict) else {}
-    for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
-        for holder in (found, inner or {}):
-            if isinstance(holder.get(key), int):
-                return int(holder[key])
-    raise BadModel("config.json of the model names no context length.", param="model")
+    found = facts.context_length(config(folder))
+    if found is None:
+        raise BadModel("config.json of the model names no context length.", param="model")
+    return found
 
 
 def vocabulary(folder: Path) -> int | None:

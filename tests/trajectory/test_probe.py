@@ -6,7 +6,7 @@ import pytest
 
 from core.contract.run_spec import RunSpec
 from tests.launch import Run, alone
-from tests.models import make_tiny_hybrid
+from tests.models import make_tiny_hybrid, make_tiny_mamba
 
 pytestmark = pytest.mark.xdist_group("ranks")
 
@@ -26,6 +26,21 @@ def test_a_hybrid_model_is_trained_padded(spec: RunSpec, tmp_path: Path) -> None
     assert "shared: off by" in started["details"]["layout_reason"]
     losses = [[event["metrics"]["loss"] for event in run.events("step")] for run in runs]
     assert losses[0] == losses[1]
+
+
+def test_a_model_without_attention_is_trained(spec: RunSpec, tmp_path: Path) -> None:
+    """Its configuration names no context: `max_length` alone limits."""
+    settings = spec.settings.model_copy(update={"n_epochs": 1, "max_length": 100})
+    with alone():
+        run = Run(
+            spec.model_copy(
+                update={"model_dir": make_tiny_mamba(tmp_path / "mamba"), "workspace": tmp_path / "run"}
+                | {"settings": settings, "probe_prompts": ["why"]}
+            )
+        )
+        assert run.code() == 0, run.logs()
+    assert run.events("started")[0]["layout"] == "padded"
+    assert len(run.events("step")) == 5
 
 
 def test_a_forced_layout_that_is_wrong_fails_the_run(spec: RunSpec, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.contract.errors import BadModel
-from planning import model_folder, weights
+from planning import facts, model_folder, weights
 from tests.models import make_tiny_model
 
 Spoil = Callable[[Path], object]
@@ -213,3 +213,19 @@ def test_only_what_belongs_to_the_model_is_taken(folder: Path) -> None:
     assert {path.as_posix() for path in model_folder.files(folder)} == {
         *(CONFIG, TOKENIZER, TEMPLATE, SINGLE, "README.md", "generation_config.json", "tokenizer_config.json")
     }
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"hidden_size": 8, "num_hidden_layers": 2, "state_size": 4}, facts.UNLIMITED),
+        ({"num_hidden_layers": 2, "num_heads": 4, "state_size": 4}, facts.UNLIMITED),
+        ({"num_hidden_layers": 2, "num_attention_heads": 2, "block_types": ["recurrent"]}, facts.UNLIMITED),
+        ({"num_hidden_layers": 2, "num_attention_heads": 2}, None),
+        ({"n_layer": 2, "n_head": 2, "n_positions": 64}, 64),
+        ({"text_config": {"max_position_embeddings": 32}}, 32),
+        ({}, None),
+    ],
+)
+def test_a_model_without_attention_has_no_longest_context(config: dict[str, Any], expected: int | None) -> None:
+    assert facts.context_length(config) == expected
