@@ -159,7 +159,8 @@ class Milestones:
         error: Exception | None = None
         if world.leads:
             try:
-                reload_check(spec, exported, examples, expected, world.device, self.heed_alone)
+                fused = course.engine.scorer.fused
+                reload_check(spec, exported, examples, expected, world.device, fused, self.heed_alone)
             # Whatever goes wrong on rank 0 alone has to reach the ranks that wait.
             except Exception as found:
                 error = found

@@ -38,18 +38,19 @@ def reload_check(
     examples: Sequence[Example],
     expected: Tensor,
     device: torch.device,
+    fused: bool,
     look: Callable[[], None],
 ) -> float:
     """Largest difference of log-probability a token; raises GateFailed. `expected`: the engine's sums [S, 2].
 
-    `look` is called after each row, and may raise.
+    `fused`: whether they came through the fused head. `look` is called after each row, and may raise.
 
     A pair may be told apart otherwise only where its answers are nearer than the tolerance allows.
     """
     tolerance, lengths = TOLERANCE[spec.settings.precision], scored_tokens(examples)
     worst = 0.0
     for loaded in exports(spec, folder):
-        off = (sums(loaded, examples, spec.row_tokens, device, look) - expected)[:, 0].abs() / lengths
+        off = (sums(loaded, examples, spec.row_tokens, device, fused, look) - expected)[:, 0].abs() / lengths
         worst = max(worst, float(off.max()))
         if not worst <= tolerance:
             raise GateFailed(
@@ -60,11 +61,16 @@ def reload_check(
 
 
 def sums(
-    loaded: nn.Module, examples: Sequence[Example], row_tokens: int, device: torch.device, look: Callable[[], None]
+    loaded: nn.Module,
+    examples: Sequence[Example],
+    row_tokens: int,
+    device: torch.device,
+    fused: bool,
+    look: Callable[[], None],
 ) -> Tensor:
     scorer = Scorer(loaded).eval()
-    # The model's own logits, but for bf16, whose rounding is coarser than the tolerance.
-    scorer.fused &= loaded.dtype == torch.bfloat16
+    # The model's own logits; but for bf16, whose rounding is coarser than the tolerance: there the engine's way.
+    scorer.fused &= fused and loaded.dtype == torch.bfloat16
     try:
         scorer.to(device)
     except torch.OutOfMemoryError:
