@@ -134,6 +134,29 @@ def test_an_adapter(spec: RunSpec, tmp_path: Path) -> None:
     assert not torch.allclose(before, other, atol=1e-2)
 
 
+def test_an_adapter_resumed_on_another_number_of_ranks(spec: RunSpec, tmp_path: Path) -> None:
+    """The universal layout holds the adapter's states alone; the base model's weights come from its folder."""
+    settings = spec.settings.model_copy(update={"lora": Lora(r=4, alpha=8.0), "learning_rate": 3e-3, "n_epochs": 2})
+    whole = launched(spec, tmp_path / "whole", settings=settings)
+    with alone():
+        cut = {"workspace": tmp_path / "first", "settings": settings, "probe_prompts": [], "resume_steps": 4}
+        first = Run(spec.model_copy(update=cut))
+        first.wait_for("resume_point_sealed")
+        (first.spec.workspace / "stop").write_text("drain")
+        assert first.code() == 10, first.logs()
+    sealed = first.events("resume_point_sealed")[-1]
+    point = first.spec.workspace / sealed["path"]
+    source = ResumeFrom(path=point, manifest_digest=manifest.read(point).digest())
+    expected = {event["step"]: event["metrics"]["loss"] for event in whole.events("step")}
+    assert expected[10] < expected[1] - 0.05
+    for ranks in (1, 3):
+        run = launched(spec, tmp_path / f"on-{ranks}", settings=settings, world_size=ranks, resume_from=source)
+        assert [event["code"] for event in run.events("warning")] == ["resume_other_world_size"]
+        found = {event["step"]: event["metrics"]["loss"] for event in run.events("step")}
+        assert list(found) == list(range(sealed["step"] + 1, 11))
+        assert found == pytest.approx({step: expected[step] for step in found}, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     "update", [{"loss": "sigmoid", "lora": Lora(r=4)}, {"loss": "kto"}, {"loss": "s_dpo", "beta": 0.1}, {"loss": "ipo"}]
 )
