@@ -27,7 +27,7 @@ def s_dpo(scores: "Scores", settings: Settings) -> Tensor:
     """ln sum_j exp(r_j - r_w), j over all answers, w among them: the best one against all others at once, r = beta h.
 
     The same as the paper's -ln s(-ln sum_{j != w} exp(r_j - r_w)); with one other answer it is DPO. For recommenders:
-    one item was taken, many were not. S-DPO, Chen et al. 2024, arXiv:2406.09215, section 3.
+    one item was taken, many were not. S-DPO, Chen et al. 2024, arXiv:2406.09215.
     """
     r = settings.beta * (scores.h - scores.h[:, :1])
     return r.masked_fill(~scores.there, -torch.inf).logsumexp(dim=1)
@@ -37,7 +37,7 @@ def plackett_luce(scores: "Scores", settings: Settings) -> Tensor:
     """sum_i ln sum_{j >= i} exp(r_j - r_i), r = beta h: `s_dpo` of the best, then of the second among the rest, ...
 
     -ln of the probability of the whole order when answers are drawn one by one. Rafailov et al. 2023, arXiv:2305.18290,
-    appendix A.3, eq. 20.
+    appendix A.3.
     """
     r = torch.where(scores.there, settings.beta * scores.h, 0)
     count = r.shape[1]

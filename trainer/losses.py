@@ -99,7 +99,7 @@ def sigmoid_norm(scores: Scores, settings: Settings) -> Tensor:
 def ld(scores: Scores, settings: Settings) -> Tensor:
     """`sigmoid`, but tokens beyond the shorter answer's length count only ld_alpha (1: sigmoid, 0: not at all).
 
-    LD-DPO, Liu et al. 2024, arXiv:2409.06411, section 3.
+    LD-DPO, Liu et al. 2024, arXiv:2409.06411.
     """
     return sigmoid(tails_discounted(scores, settings.ld_alpha), settings)
 
@@ -114,7 +114,7 @@ def tails_discounted(scores: Scores, alpha: float) -> Scores:
 def dpop(scores: Scores, settings: Settings) -> Tensor:
     """-ln s(beta (D - lambda max(0, -h_w))): a pair also pays, lambda-fold, where w itself became less likely.
 
-    lambda is dpop_lambda. DPO-Positive (Smaug), Pal et al. 2024, arXiv:2402.13228, eq. 3.
+    lambda is dpop_lambda. DPO-Positive (Smaug), Pal et al. 2024, arXiv:2402.13228.
     """
     lost = (-scores.h[:, 0]).clamp(min=0)
     return -logsigmoid(settings.beta * (scores.difference - settings.dpop_lambda * lost))
@@ -146,14 +146,14 @@ def orpo(scores: Scores, settings: Settings) -> Tensor:
 def robust(scores: Scores, settings: Settings) -> Tensor:
     """[(1-e) l(beta D) - e l(-beta D)] / (1-2e): unbiased where a share e < 1/2 of the labels was flipped at random.
 
-    e is label_smoothing. rDPO, Chowdhury et al. 2024, arXiv:2403.00409, section 3.
+    e is label_smoothing. rDPO, Chowdhury et al. 2024, arXiv:2403.00409.
     """
     z, e = settings.beta * scores.difference, settings.label_smoothing
     return (-(1 - e) * logsigmoid(z) + e * logsigmoid(-z)) / (1 - 2 * e)
 
 
 def hinge(scores: Scores, settings: Settings) -> Tensor:
-    """max(0, 1 - beta D): a pair won by 1 / beta is left alone. SLiC-HF, Zhao et al. 2023, arXiv:2305.10425, eq. 1,
+    """max(0, 1 - beta D): a pair won by 1 / beta is left alone. SLiC-HF, Zhao et al. 2023, arXiv:2305.10425,
     on DPO's rewards as in RSO, Liu et al. 2023, arXiv:2309.06657.
     """
     return (1 - settings.beta * scores.difference).clamp(min=0)
@@ -276,7 +276,7 @@ def share(per_example: Tensor, weight: float, batch_examples: int, ranks: int) -
 def kl(h_mismatched: Tensor) -> Tensor:
     """max(0, mean h) over answers put behind prompts they do not belong to: an estimate of KL(policy || reference).
 
-    Over the whole global batch and without gradient. KTO, section 4.2.
+    Over the whole global batch and without gradient. KTO, section 4.
     """
     return h_mismatched.detach().mean().clamp(min=0)
 
