@@ -1,7 +1,8 @@
 """Bytes that one rank needs, part by part, and the row budget that fits beside what does not depend on it.
 
 ZeRO-3 (Rajbhandari et al. 2020): weights, gradients and optimizer states are cut over the ranks. The activations of a
-row are kept whole for its backward: nothing is computed twice.
+row are kept whole for its backward; only where not even the largest example has room so, each layer keeps its input
+alone and is computed again there (`recomputes`).
 """
 
 from pydantic import BaseModel
@@ -40,7 +41,16 @@ class Memory(BaseModel):
         return sum(self.model_dump().values())
 
 
-def memory(facts: ModelFacts, settings: Settings, *, ranks: int, row_tokens: int, scored: int, device: str) -> Memory:
+def memory(
+    facts: ModelFacts,
+    settings: Settings,
+    *,
+    ranks: int,
+    row_tokens: int,
+    scored: int,
+    device: str,
+    recompute: bool = False,
+) -> Memory:
     """`row_tokens` are fed at once, `scored` of them seen by the loss."""
     width = BYTES[settings.precision]
     trained = facts.parameters if settings.lora is None else lora.weights(facts, settings.lora)
@@ -60,7 +70,7 @@ def memory(facts: ModelFacts, settings: Settings, *, ranks: int, row_tokens: int
         gathered=2 * largest(facts) * width if ranks > 1 else largest(facts) * width,
         buckets=4 * bucket * 4,
         head=head,
-        activations=row_tokens * token_bytes(facts, settings),
+        activations=row_tokens * token_bytes(facts, settings, recompute),
     )
 
 
@@ -70,16 +80,18 @@ def largest(facts: ModelFacts) -> int:
     return max(sizes, default=(facts.vocab_size or 32_768) * (facts.hidden_size or 1024))
 
 
-def token_bytes(facts: ModelFacts, settings: Settings) -> int:
+def token_bytes(facts: ModelFacts, settings: Settings, recompute: bool = False) -> int:
     """Kept of one token for the backward: a layer's norms, projections and gated feed-forward, in every layer.
 
     About 10 hidden states and 4 of the feed-forward's width (Korthikanti et al. 2022 count 17 for a plain layer whose
-    feed-forward is 4 hidden states wide, without attention scores, which are computed again).
+    feed-forward is 4 hidden states wide, without attention scores, which are computed again). `recompute`: of every
+    layer its input, and the whole of the one at work.
     """
     hidden = facts.hidden_size or 1024
     inner = facts.intermediate_size or 4 * hidden
-    a_layer = 10 * hidden + 4 * inner
-    return (a_layer * (facts.layers or 24) + 4 * hidden) * BYTES[settings.precision]
+    a_layer, layers = 10 * hidden + 4 * inner, facts.layers or 24
+    kept = a_layer + hidden * layers if recompute else a_layer * layers
+    return (kept + 4 * hidden) * BYTES[settings.precision]
 
 
 def row_budget(
@@ -99,7 +111,8 @@ def row_budget(
     budget = CPU_ROW_TOKENS if device == "cpu" else MOST_ROW_TOKENS
     available = None if node is None else node.room(ranks)
     if facts is not None and available is not None:
-        fits = room(facts, settings, ranks=ranks, memory_bytes=available, device=device)
+        again = recomputes(settings, inspection, ranks=ranks, facts=facts, node=node)
+        fits = room(facts, settings, ranks=ranks, memory_bytes=available, device=device, recompute=again)
         budget = max(largest_example(inspection), min(budget, fits))
     if halvings:
         share = -(-settings.batch_size // ranks) * largest_example(inspection)
@@ -107,10 +120,22 @@ def row_budget(
     return budget
 
 
-def room(facts: ModelFacts, settings: Settings, *, ranks: int, memory_bytes: int, device: str) -> int:
+def recomputes(
+    settings: Settings, inspection: Inspection, *, ranks: int, facts: ModelFacts | None, node: NodeFacts | None
+) -> bool:
+    """RunSpec.recompute: whether the largest example has no room with the activations of every layer kept."""
+    available = None if node is None else node.room(ranks)
+    if facts is None or node is None or available is None:
+        return False
+    return room(facts, settings, ranks=ranks, memory_bytes=available, device=node.device) < largest_example(inspection)
+
+
+def room(
+    facts: ModelFacts, settings: Settings, *, ranks: int, memory_bytes: int, device: str, recompute: bool = False
+) -> int:
     """Tokens of the largest row that fits; 0 where the model alone does not."""
     fixed = memory(facts, settings, ranks=ranks, row_tokens=0, scored=1 << 20, device=device).total
-    return max(0, int(USABLE * memory_bytes) - fixed) // token_bytes(facts, settings)
+    return max(0, int(USABLE * memory_bytes) - fixed) // token_bytes(facts, settings, recompute)
 
 
 def largest_example(inspection: Inspection) -> int:

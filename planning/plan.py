@@ -11,7 +11,7 @@ from core.contract.job_spec import DpoHyperparameters
 from core.contract.losses import LOSSES, LossName
 from core.contract.run_spec import Inspection, Lora, Settings
 from planning.facts import ModelFacts
-from planning.memory import USABLE, Memory, largest_example, memory, room, row_budget
+from planning.memory import USABLE, Memory, largest_example, memory, recomputes, room, row_budget
 from planning.node import NodeFacts
 from planning.resolve import resolve, total_steps
 from planning.time import Times, forecast, tokens
@@ -73,6 +73,7 @@ class Plan(BaseModel):
     steps: int
     ranks: int
     row_tokens: int
+    recompute: bool
     tokens: Tokens
     memory: Fit
     seconds: Seconds
@@ -96,6 +97,7 @@ def make(
     fit, node = best(settings, inspection, facts, nodes, ranks)
     steps = total_steps(settings, inspection.usable)
     row_tokens = row_budget(settings, inspection, ranks=ranks, facts=facts, node=node)
+    recompute = recomputes(settings, inspection, ranks=ranks, facts=facts, node=node)
     evaluations = 1 + (steps // eval_steps if eval_steps else settings.n_epochs)
     times = forecast(
         facts,
@@ -104,6 +106,7 @@ def make(
         ranks=ranks,
         row_tokens=row_tokens,
         node=node,
+        recompute=recompute,
         evaluations=evaluations,
         held_out=held_out,
     )
@@ -117,6 +120,7 @@ def make(
         steps=steps,
         ranks=ranks,
         row_tokens=row_tokens,
+        recompute=recompute,
         tokens=Tokens(
             fed=tokens(inspection),
             unshared=inspection.fed["packed"].tokens if inspection.fed else inspection.tokens,
@@ -147,9 +151,11 @@ def fit_on(node: NodeFacts, settings: Settings, inspection: Inspection, facts: M
     share = -(-tokens(inspection) * settings.batch_size // max(1, inspection.usable * ranks))
     row = max(largest, min(budget, share))
     scored = row * inspection.scored_tokens // max(1, tokens(inspection))
-    needed = memory(facts, settings, ranks=ranks, row_tokens=row, scored=scored, device=node.device)
+    on: dict[str, Any] = {"ranks": ranks, "device": node.device}
+    on["recompute"] = recomputes(settings, inspection, ranks=ranks, facts=facts, node=node)
+    needed = memory(facts, settings, row_tokens=row, scored=scored, **on)
     known = node.room(ranks)
-    most = None if known is None else room(facts, settings, ranks=ranks, memory_bytes=known, device=node.device)
+    most = None if known is None else room(facts, settings, memory_bytes=known, **on)
     fits = None if known is None else needed.total <= USABLE * known
     reason = None
     if fits is False and known is not None and most is not None:

@@ -22,6 +22,8 @@ START_SECONDS, SECONDS_PER_GIGABYTE = 9.0, 4.0
 # Of a forward and backward through one layer, whatever its size: hooks of ZeRO-3, Python, launches. Estimated.
 LAYER_SECONDS = {"cpu": 1.5e-3, "cuda": 4e-4}
 FORWARD_SHARE = 1 / 3
+# Every layer's forward a second time.
+RECOMPUTE = 4 / 3
 
 
 class Times(BaseModel):
@@ -115,6 +117,7 @@ def forecast(
     ranks: int,
     row_tokens: int,
     node: NodeFacts,
+    recompute: bool = False,
     evaluations: int = 0,
     held_out: Inspection | None = None,
 ) -> Times:
@@ -126,7 +129,7 @@ def forecast(
     return Times(
         start=START_SECONDS + SECONDS_PER_GIGABYTE * gigabytes,
         reference=a_pass + held if LOSSES[settings.loss].reference else 0.0,
-        training=step * total_steps(settings, inspection.usable),
+        training=step * total_steps(settings, inspection.usable) * (RECOMPUTE if recompute else 1),
         evaluation=held * evaluations,
         export=SECONDS_PER_GIGABYTE * gigabytes,
         basis=basis,

@@ -22,7 +22,7 @@ from trainer.world import World
 class Engine:
     """Parameters, gradients and optimizer states partitioned over the ranks; every method is called by all of them."""
 
-    def __init__(self, folder: Path, settings: Settings, world: World, seed: int = 0) -> None:
+    def __init__(self, folder: Path, settings: Settings, world: World, seed: int = 0, recompute: bool = False) -> None:
         deepspeed = quiet_deepspeed()
         from transformers.integrations import HfDeepSpeedConfig
 
@@ -33,10 +33,11 @@ class Engine:
         causal = model.load(folder, settings.precision)
         self.adapter = lora.inject(causal, settings.lora, seed) if settings.lora else None
         self.scorer = Scorer(causal)
+        if recompute:
+            self.scorer.recompute()
         # From here on from_pretrained is plain again: rank 0 reloads exported models on its own.
         del partitioning
         trained = [parameter for parameter in self.scorer.parameters() if parameter.requires_grad]
-        cuda = world.device.type == "cuda"
         optimizer = torch.optim.AdamW(
             trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )

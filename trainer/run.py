@@ -56,7 +56,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     world.agree(model.find_damage(spec.model_dir, world.rank, world.size))
     renderer = make_renderer(folder.load_tokenizer(spec.model_dir), folder.end_tokens(spec.model_dir))
     data = tokenised_data(spec, world, emitter, renderer)
-    engine = Engine(spec.model_dir, spec.settings, world, spec.seed)
+    engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
     probed = probe(engine, world, spec, data.train.examples)
     total = total_steps(len(data.train), spec.settings)
     progress = Progress()
@@ -77,6 +77,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
         details={
             "held_out_pairs": len(data.held_out),
             "device": world.device.type,
+            "recompute": bool(engine.model.is_activation_checkpointing),
             "layout_errors": probed.errors,
             "layout_reason": probed.reason,
             "reference_cached": search.cached if search else 0,

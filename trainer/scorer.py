@@ -62,7 +62,12 @@ class Scorer(nn.Module):
             raise attention.RowOnly("The model's attention function cannot be replaced.")
 
     def recompute(self) -> None:
-        """From now on each layer keeps its input alone and is computed again in the backward pass, within its row."""
+        """From now on each layer keeps its input alone and is computed again in the backward pass, within its row.
+
+        Of a model whose layers cannot, nothing changes.
+        """
+        if not self.model.supports_gradient_checkpointing:
+            return
         self.model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": attention.carried})
 
     @contextmanager

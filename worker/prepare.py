@@ -23,7 +23,7 @@ from core.db.engine import transaction
 from core.db.tables import Job, Model, ReferenceEntry, ResumePoint
 from core.objects.store import Progress, Store
 from planning.facts import known
-from planning.memory import row_budget
+from planning.memory import recomputes, row_budget
 from planning.resolve import resolve, total_steps
 from worker import cache, node_facts
 from worker.references import fetch as fetch_entry
@@ -93,6 +93,10 @@ class Plan:
             halvings=halvings,
         )
 
+    def recompute(self) -> bool:
+        facts = known(self.model.facts)
+        return recomputes(self.settings, self.inspection, ranks=self.job.ranks, facts=facts, node=node_facts.facts())
+
 
 def read(lease: Lease, lease_seconds: float) -> Plan:
     with transaction() as session:
@@ -130,6 +134,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         seed=job.seed,
         settings=plan.settings,
         row_tokens=plan.row_tokens(job.halvings),
+        recompute=plan.recompute(),
         reference_key=plan.reference_key,
         reference_entries=here.entries,
         export=options.export,

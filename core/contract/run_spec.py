@@ -73,7 +73,7 @@ class ResumeFrom(BaseModel):
 
 class RunSpec(Spec):
     """One attempt. `row_tokens`: at most so many tokens are fed in one forward of a rank (one example may need more);
-    `checkpoint_steps` and `eval_steps` are intervals.
+    `checkpoint_steps` and `eval_steps` are intervals. `recompute`: activations are computed again in the backward pass.
 
     `reference_key` names the reference (weights, dtype, scorer version); `reference_entries` are files of earlier
     runs under that key, in which log-probabilities are looked up by the tokens they belong to.
@@ -96,6 +96,7 @@ class RunSpec(Spec):
     seed: int = 0
     settings: Settings
     row_tokens: int = 8192
+    recompute: bool = False
     layout: Literal["auto", "shared", "packed", "padded"] = "auto"
     reference_key: str = ""
     reference_entries: list[Path] = []

@@ -45,6 +45,17 @@ def test_three_ranks(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
     same(launched(spec, tmp_path, world_size=3, row_tokens=90), straight)
 
 
+@pytest.mark.parametrize("lora", [None, Lora(r=4)])
+def test_layers_computed_again_change_nothing(spec: RunSpec, tmp_path: Path, lora: Lora | None) -> None:
+    settings = spec.settings.model_copy(update={"lora": lora, "n_epochs": 1, "learning_rate": 1e-3})
+    told = []
+    for recompute in (False, True):
+        run = launched(spec, tmp_path / str(recompute), settings=settings, recompute=recompute)
+        assert run.events("started")[0]["details"]["recompute"] is recompute
+        told.append([event["metrics"][name] for event in run.events("step") for name in ("loss", "grad_norm")])
+    assert told[0] == pytest.approx(told[1], abs=1e-6)
+
+
 def test_a_second_run_takes_the_reference_of_the_first(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
     """0 reference forwards, on another number of ranks; the same losses as with a live reference."""
     key = reference_key(spec.model_digest, "fp32")

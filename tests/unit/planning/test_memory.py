@@ -3,7 +3,7 @@
 import pytest
 
 from core.contract.run_spec import Inspection, Lora, Settings
-from planning.memory import CPU_ROW_TOKENS, memory, room, row_budget, token_bytes
+from planning.memory import CPU_ROW_TOKENS, memory, recomputes, room, row_budget, token_bytes
 from tests.unit.planning.known import GIB, INSPECTION, MODEL, node
 
 FULL = Settings(batch_size=8)
@@ -42,6 +42,19 @@ def test_a_cpu_has_a_plain_budget_and_a_gpu_what_fits() -> None:
 
 def test_a_budget_never_refuses_the_largest_example() -> None:
     assert row_budget(FULL, INSPECTION, facts=MODEL, node=node(1)) == 1_000
+
+
+def test_layers_are_computed_again_only_where_the_largest_example_has_no_room() -> None:
+    """All kept, a token takes 245,760 bytes; with the layers' inputs alone 90,112."""
+    kept, again = token_bytes(MODEL, FULL), token_bytes(MODEL, FULL, recompute=True)
+    assert (kept, again) == (245_760, (14 * 1024 + 4 * 1024 + 4 * 1024) * 4)
+    fixed = memory(MODEL, FULL, ranks=1, row_tokens=0, scored=1 << 20, device="cuda").total
+    for tokens, expected in ((1_001, False), (999, True)):
+        close = node((fixed + tokens * kept) / 0.9 / GIB)
+        assert recomputes(FULL, INSPECTION, ranks=1, facts=MODEL, node=close) is expected
+        budget = row_budget(FULL, INSPECTION, facts=MODEL, node=close)
+        assert budget == pytest.approx(tokens * (kept / again if expected else 1), abs=2)
+    assert not recomputes(FULL, INSPECTION, ranks=1, facts=None, node=node(1))
 
 
 @pytest.mark.parametrize(
