@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from core.contract.bands import warnings
 from core.contract.choice import AT
@@ -14,7 +14,7 @@ from planning.facts import ModelFacts
 from planning.memory import USABLE, Memory, largest_example, memory, recomputes, room, row_budget
 from planning.node import NodeFacts
 from planning.resolve import resolve, total_steps
-from planning.time import Times, forecast, tokens
+from planning.time import Times, forecast, layout_of, tokens
 
 LEAST_LENGTH = 64
 GIB = 2**30
@@ -74,6 +74,7 @@ class Plan(BaseModel):
     ranks: int
     row_tokens: int
     recompute: bool
+    layout: Literal["shared", "packed"] = Field(description="what tokens and time assume; a run's probe decides")
     tokens: Tokens
     memory: Fit
     seconds: Seconds
@@ -121,6 +122,7 @@ def make(
         ranks=ranks,
         row_tokens=row_tokens,
         recompute=recompute,
+        layout=layout_of(inspection),
         tokens=Tokens(
             fed=tokens(inspection),
             unshared=inspection.fed["packed"].tokens if inspection.fed else inspection.tokens,

@@ -5,6 +5,7 @@
 """
 
 import math
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -41,7 +42,7 @@ class Times(BaseModel):
         return self.start + self.reference + self.training + self.evaluation + self.export
 
 
-def layout_of(inspection: Inspection) -> str:
+def layout_of(inspection: Inspection) -> Literal["shared", "packed"]:
     """The layout that a run has where the model allows it; without figures, none."""
     return "shared" if "shared" in inspection.fed else "packed"
 

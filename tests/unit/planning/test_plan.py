@@ -20,6 +20,7 @@ def test_every_auto_is_a_number_and_what_fits_says_so() -> None:
     assert "auto" not in plan.hyperparameters.values()
     assert (plan.hyperparameters["batch_size"], plan.steps, plan.hyperparameters["max_steps"]) == (5, 20, 20)
     assert (plan.examples, plan.unit, plan.dropped) == (100, "pair", 0)
+    assert (plan.layout, plan.recompute) == ("shared", False)
     assert (plan.tokens.fed, plan.tokens.unshared, plan.tokens.scored) == (30_000, 40_000, 15_000)
     assert (plan.memory.fits, plan.memory.reason, plan.advice) == (True, None, [])
     assert plan.memory.total == sum(plan.memory.parts.model_dump().values())
@@ -42,6 +43,7 @@ def test_what_does_not_fit_names_the_reason_and_each_remedy_fits() -> None:
 def test_a_model_that_fits_nowhere() -> None:
     plan = planned([node(0.5)])
     assert (plan.memory.fits, plan.memory.largest_row_tokens, plan.memory.micro_batch, plan.advice) == (False, 0, 0, [])
+    assert plan.recompute
     assert "The model alone needs" in sentence(plan)
     assert "more memory" in sentence(plan)
 

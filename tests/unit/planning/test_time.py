@@ -42,6 +42,8 @@ def test_a_run_like_a_measured_one_takes_as_long() -> None:
         MODEL, SETTINGS, INSPECTION, ranks=1, row_tokens=8_192, node=node, evaluations=2, held_out=INSPECTION
     )
     assert times.training == pytest.approx(25)
+    again = forecast(MODEL, SETTINGS, INSPECTION, ranks=1, row_tokens=8_192, node=node, recompute=True)
+    assert again.training == pytest.approx(25 * 4 / 3)
     assert times.reference == pytest.approx(2 * 25 / 3)
     assert times.evaluation == pytest.approx(2 * 25 / 3)
     assert times.total == pytest.approx(times.start + times.reference + 25 + times.evaluation + times.export)
