@@ -9,6 +9,7 @@ import importlib.metadata
 import platform
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,9 @@ def prune(folder: Path) -> None:
     """Only the newest KEEP sealed points stay."""
     sealed = [path for path in folder.glob("step-*") if path.suffix != ".tmp"]
     for path in sorted(sealed, key=lambda p: int(p.name.removeprefix("step-")))[:-KEEP]:
-        # Unsealed first: a half-deleted folder must not look whole.
-        shutil.rmtree(path.rename(seal.unfinished(path)))
+        # Unsealed first: a half-deleted folder must not look whole. The worker deletes what it has stored.
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path.rename(seal.unfinished(path)))
 
 
 def check(spec: RunSpec, world: World, source: ResumeFrom) -> Manifest:

@@ -1,7 +1,6 @@
 """What the parts of a run share once it is assembled: the examples, the engine, the reference, how far it is."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
@@ -13,6 +12,7 @@ from trainer.emit import Emitter
 from trainer.engine import Engine
 from trainer.layouts import Layout
 from trainer.reference import Reference
+from trainer.render import Renderer
 from trainer.scoring import Tick
 from trainer.world import World
 
@@ -58,8 +58,7 @@ class Course:
     spec: RunSpec
     world: World
     emitter: Emitter
-    tokenizer: Any
-    end_ids: frozenset[int]
+    renderer: Renderer
     data: Data
     engine: Engine
     layout: Layout

@@ -51,7 +51,8 @@ class Tokenised:
     mismatched: for `kto` only, one for each example: another record's answer behind the same prompt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, boundary: int | None = None) -> None:
+        self.boundary = boundary
         self.examples: list[Example] = []
         self.mismatched: list[Example] = []
         self.problems: list[RowProblem] = []
@@ -65,9 +66,13 @@ def tokenise(
     loss: LossName = "sigmoid",
     seed: int = 0,
     share: tuple[int, int] = (0, 1),
+    boundary: int | None = None,
 ) -> Tokenised:
-    """`share` (rank, ranks): every ranks-th record only. What becomes of a record depends on neither."""
-    result = Tokenised()
+    """`share` (rank, ranks): every ranks-th record only. What becomes of a record depends on neither.
+
+    `boundary`: no example has answers on both sides of so many tokens (trainer.folder.rope_boundary).
+    """
+    result = Tokenised(boundary)
     rank, ranks = share
     if LOSSES[loss].unit == "single":
         known = list(records)
@@ -111,6 +116,7 @@ def take(
             compared = tuple(rendered.answers[k] for k in comparison.order)
             if len({answer.ids for answer in compared}) < len(compared):
                 raise Unfit("identical_after_truncation", "The tokens of two answers are the same.")
+            refuse_both_sides(compared, result.boundary)
             name = record.id if i == 0 else f"{record.id}:{i}"
             line = record.origin.line
             about = (record.weight, comparison.confidence, comparison.margin, comparison.label, number)
@@ -123,6 +129,17 @@ def take(
         return
     result.examples += found
     result.mismatched += mismatched
+
+
+def refuse_both_sides(compared: Sequence[Answer], boundary: int | None) -> None:
+    """Answers in one row get the rotary frequencies of the longest: only alike ones can be compared. Raises Unfit."""
+    lengths = [len(answer.ids) for answer in compared]
+    if boundary is not None and min(lengths) <= boundary < max(lengths):
+        raise Unfit(
+            "crosses_rope_boundary",
+            f"Its answers end at {min(lengths)} and {max(lengths)} tokens, but beyond {boundary} the model computes "
+            f"positions otherwise: they cannot be compared. Set max_length to {boundary}, or shorten it.",
+        )
 
 
 def fit(

@@ -63,6 +63,16 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 BROKEN_DISK = {errno.EIO, errno.ESTALE, errno.EROFS}
 
 
+def of_the_node(error: BaseException) -> BaseException | None:
+    """What in the chain behind it was memory, a disk or a peer: then what a library was reading is not at fault."""
+    each: BaseException | None = error
+    while each is not None:
+        if judge(each).exit in (Exit.INFRASTRUCTURE, Exit.OUT_OF_GPU_MEMORY):
+            return each
+        each = each.__cause__ or each.__context__
+    return None
+
+
 def judge(error: BaseException) -> Verdict:
     """One sentence for a person, a code for a program; an unknown error is our bug, never the infrastructure's."""
     if isinstance(error, PalateError):
@@ -73,6 +83,8 @@ def judge(error: BaseException) -> Verdict:
         return Verdict(Exit.INFRASTRUCTURE, "no_space", "The disk of the node is full.")
     if isinstance(error, OSError) and error.errno in BROKEN_DISK:
         return Verdict(Exit.INFRASTRUCTURE, "disk_error", "The disk of the node cannot be read or written.")
+    if isinstance(error, MemoryError):
+        return Verdict(Exit.INFRASTRUCTURE, "no_memory", "The node has no memory left.")
     kind = type(error).__name__
     if kind in {"OutOfMemoryError", "AcceleratorOutOfMemoryError"}:
         return Verdict(

@@ -6,6 +6,7 @@ from typing import Any
 
 from core.contract.errors import BadModel
 from planning import facts
+from trainer.failures import of_the_node
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 TOKENIZER = (
@@ -72,7 +73,35 @@ def load_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     # The loader raises what it meets: OSError, ValueError, KeyError, or an exception of the Rust core.
     except Exception as error:
-        raise BadModel(f"The model's tokenizer cannot be loaded: {first_line(error)}", param="model") from error
+        raise refusal("model's tokenizer", error) from error
+
+
+def load_config(folder: Path) -> Any:
+    """As transformers understands it."""
+    config(folder)
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    # The loader raises what it meets: OSError, ValueError, KeyError, an exception of the configuration's own class.
+    except Exception as error:
+        raise refusal("model", error) from error
+
+
+def rope_boundary(config: Any) -> int | None:
+    """Tokens of an answer above which the model's rotary frequencies change, for the whole row at once."""
+    inner = config.get_text_config()
+    rope = getattr(inner, "rope_parameters", None) or {}
+    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
+    changing = [each for each in kinds if each.get("rope_type") in ("dynamic", "longrope")]
+    originals = [each.get("original_max_position_embeddings") or inner.max_position_embeddings for each in changing]
+    # An answer's last token is not fed.
+    return min(originals) + 1 if originals else None
+
+
+def refusal(what: str, error: Exception) -> BaseException:
+    """What to raise where a library could not load `what`: BadModel, or what of the node's failed behind it."""
+    return of_the_node(error) or BadModel(f"The {what} cannot be loaded: {first_line(error)}", param="model")
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -31,7 +31,8 @@ def inspect(spec: InspectSpec) -> Inspection:
         if bad.code not in FATAL_MODELS:
             raise
         return result.model_copy(update={"fatal": Fatal(code=bad.code, message=bad.message, param="model")})
-    found = tokenise(renderer, records.read(spec.data), limit, spec.truncation, spec.loss)
+    boundary = folder.rope_boundary(folder.load_config(spec.model_dir))
+    found = tokenise(renderer, records.read(spec.data), limit, spec.truncation, spec.loss, boundary=boundary)
     return describe(found, renderer, spec, context, limit)
 
 

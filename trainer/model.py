@@ -38,12 +38,11 @@ def find_damage(folder: Path, rank: int = 0, ranks: int = 1) -> BadModel | None:
 
 def load(folder: Path, precision: str) -> nn.Module:
     """On every rank; partitioned as it is built where DeepSpeed's configuration is alive (trainer.engine)."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    model_folder.config(folder)
+    config = model_folder.load_config(folder)
+    without_dropout(config)
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        without_dropout(config)
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -53,11 +52,9 @@ def load(folder: Path, precision: str) -> nn.Module:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except torch.OutOfMemoryError:
-        raise
     # The loader raises what it meets: OSError, ValueError, KeyError, RuntimeError for shapes, SafetensorError.
     except Exception as error:
-        raise BadModel(f"The model cannot be loaded: {model_folder.first_line(error)}", param="model") from error
+        raise model_folder.refusal("model", error) from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise BadModel(f"The model's files hold no {missing[0]}.", code="missing_weights", param="model")

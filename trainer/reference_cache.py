@@ -10,6 +10,7 @@ from torch import Tensor
 from core.contract import manifest
 from core.contract.run_spec import RunSpec
 from core.contract.trainer_events import ReferenceSealed
+from core.disk import flush_all
 from trainer import reference_file, seal
 from trainer.data import Example
 from trainer.emit import Emitter
@@ -113,4 +114,5 @@ def keep(
 def write(folder: Path, key: str, entries: Entries) -> Path:
     partial = seal.open_folder(folder)
     reference_file.write(partial, key, entries)
+    flush_all(partial)
     return seal.close_folder(partial, manifest.build(partial, key=key))

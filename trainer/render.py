@@ -60,7 +60,7 @@ class Renderer:
 
     def render(self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]]) -> Rendered:
         """Raises Unfit. `prompt`: the record's, or what is left of it; `continuations`: one or more answers to it."""
-        header = self.text(prompt, record, header=True)
+        header = self.text(prompt, record.tools, header=True)
         head = self.tokenize(header)[0]
         answers = [self.answer(prompt, header, continuation, record) for continuation in continuations]
         prefix = common(head, *(answer.ids for answer in answers))
@@ -75,14 +75,14 @@ class Renderer:
 
     def answer(self, prompt: Sequence[Message], header: str, continuation: Sequence[Message], record: Record) -> Answer:
         """`header`: the prompt as rendered up to where the assistant begins to speak."""
-        whole = self.text([*prompt, *continuation], record)
+        whole = self.text([*prompt, *continuation], record.tools)
         ids, offsets = self.tokenize(whole)
         spans: list[tuple[int, int]] = []
         for number, message in enumerate(continuation):
             if message.role != "assistant":
                 continue
             before = [*prompt, *continuation[:number]]
-            until = whole if number == len(continuation) - 1 else self.text([*before, message], record)
+            until = whole if number == len(continuation) - 1 else self.text([*before, message], record.tools)
             if not whole.startswith(until):
                 raise Unfit("template_render_failed", CHANGES)
             start = self.content_start(before, header if number == 0 else None, until, record)
@@ -101,11 +101,11 @@ class Renderer:
 
     def content_start(self, before: Sequence[Message], header: str | None, until: str, record: Record) -> int:
         """The character where an assistant turn begins, behind its header."""
-        header = header or self.text(before, record, header=True)
+        header = header or self.text(before, record.tools, header=True)
         if until.startswith(header):
             return len(header)
         shared = common(header, until)
-        if shared < len(self.text(before, record).rstrip()):
+        if shared < len(self.text(before, record.tools).rstrip()):
             raise Unfit("template_render_failed", CHANGES)
         return shared
 
@@ -116,12 +116,12 @@ class Renderer:
                 return i + 1
         return None
 
-    def text(self, messages: Sequence[Message], record: Record, header: bool = False) -> str:
+    def text(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None, header: bool = False) -> str:
         """Rendered; with `header`, up to where the assistant would begin to speak."""
         turns = [self.turn(message) for message in messages]
         try:
             rendered = self.tokenizer.apply_chat_template(
-                turns, tools=record.tools, tokenize=False, add_generation_prompt=header
+                turns, tools=tools, tokenize=False, add_generation_prompt=header
             )
         # A template is a program of the model's author: whatever it raises is about this record.
         except Exception as error:

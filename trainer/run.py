@@ -24,6 +24,7 @@ from trainer.milestones import Milestones
 from trainer.probe import probe
 from trainer.reference import ReferencePass, without_reference
 from trainer.render import Renderer
+from trainer.sample import openings
 from trainer.schedule import total_steps
 from trainer.scoring import score_examples
 from trainer.stop import StopRequested
@@ -55,6 +56,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     resumed = checkpoint.check(spec, world, spec.resume_from) if spec.resume_from else None
     world.agree(model.find_damage(spec.model_dir, world.rank, world.size))
     renderer = make_renderer(folder.load_tokenizer(spec.model_dir), folder.end_tokens(spec.model_dir))
+    openings(renderer, spec.probe_prompts)
     data = tokenised_data(spec, world, emitter, renderer)
     engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
     probed = probe(engine, world, spec, data.train.examples)
@@ -88,8 +90,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
         spec,
         world,
         emitter,
-        renderer.tokenizer,
-        renderer.end_ids,
+        renderer,
         data,
         engine,
         probed.layout,
@@ -141,6 +142,7 @@ def tokenise_together(
     """Each rank renders every size-th record; all get all, in the file's order."""
     settings = spec.settings
     limit = min(settings.max_length, folder.context_length(spec.model_dir))
+    boundary = folder.rope_boundary(folder.load_config(spec.model_dir))
     mine = Tokenised()
     error: Exception | None = None
     emitter.phase(Phase.TOKENIZING, 0, 0)
@@ -151,7 +153,7 @@ def tokenise_together(
     try:
         found = counted(records.read(path, digest), told)
         share = (world.rank, world.size)
-        mine = tokenise(renderer, found, limit, settings.truncation, settings.loss, spec.seed, share)
+        mine = tokenise(renderer, found, limit, settings.truncation, settings.loss, spec.seed, share, boundary)
     except BadData as bad:
         error = bad
     world.agree(error)

@@ -6,17 +6,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.contract.errors import BadModel
+from core.contract.preference import Message
 from trainer.engine import Engine
+from trainer.render import Renderer, Unfit
 from trainer.world import World
 
 NEW_TOKENS = 64
 
 
+def openings(renderer: Renderer, prompts: Sequence[str]) -> list[str]:
+    """Each prompt up to where the assistant begins to speak. Raises BadModel where the template refuses one."""
+    found: list[str] = []
+    for number, prompt in enumerate(prompts):
+        try:
+            found.append(renderer.text([Message(role="user", content=prompt)], None, header=True))
+        except Unfit as unfit:
+            raise BadModel(
+                f"Probe prompt {number}: {unfit.message}", code=unfit.code, param=f"palate.probe_prompts.{number}"
+            ) from unfit
+    return found
+
+
 def continuations(
     engine: Engine,
     world: World,
-    tokenizer: Any,
-    end_ids: frozenset[int],
+    renderer: Renderer,
     prompts: Sequence[str],
     context: int,
     stopped: Callable[[], bool],
@@ -28,15 +43,12 @@ def continuations(
     from transformers import GenerationConfig, StoppingCriteriaList
 
     new = min(NEW_TOKENS, context // 2)
-    rendered = [
-        tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)
-        for prompt in prompts
-    ]
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"][-(context - new) :] for text in rendered]
-    longest, padding = max(map(len, ids)), min(end_ids)
+    ids = [renderer.tokenize(text)[0][-(context - new) :] for text in openings(renderer, prompts)]
+    ends = sorted(renderer.end_ids)
+    longest, padding = max(map(len, ids)), ends[0]
     given = torch.tensor([[padding] * (longest - len(row)) + row for row in ids], device=world.device)
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=world.device)
-    greedy = GenerationConfig(max_new_tokens=new, do_sample=False, eos_token_id=sorted(end_ids), pad_token_id=padding)
+    greedy = GenerationConfig(max_new_tokens=new, do_sample=False, eos_token_id=ends, pad_token_id=padding)
 
     def criterion(ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
         return torch.full((len(ids),), stopped(), device=ids.device)
@@ -50,4 +62,4 @@ def continuations(
             stopping_criteria=criteria,
             synced_gpus=world.size > 1,
         )
-    return [str(tokenizer.decode(row, skip_special_tokens=True)) for row in out[:, longest:]]
+    return [str(renderer.tokenizer.decode(row, skip_special_tokens=True)) for row in out[:, longest:]]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainer import attention
 from trainer.attention import Attending, inside
+from trainer.folder import rope_boundary
 from trainer.head import Head, transform_of
 from trainer.layouts import Batch
 
@@ -27,7 +28,7 @@ class Scorer(nn.Module):
         self.model = model
         self.own_attention = str(self.model.config._attn_implementation)
         linear = self.model.get_output_embeddings()
-        self.boundary = rope_boundary(self.model.config.get_text_config())
+        self.boundary = rope_boundary(self.model.config)
         self.fused = isinstance(linear, nn.Linear) and self.model.base_model is not model
         if self.fused:
             self.model.set_output_embeddings(Head(linear, transform_of(self.model.config.get_text_config())))
@@ -90,13 +91,3 @@ class AnswerSums(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         of_all, of_head = gradients[0][ctx.batch.sequence].unbind(1)
         return of_all + of_head * ctx.batch.head, None
-
-
-def rope_boundary(config: Any) -> int | None:
-    """Tokens of an answer above which the model's rotary frequencies change, for the whole row at once."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
-    changing = [each for each in kinds if each.get("rope_type") in ("dynamic", "longrope")]
-    originals = [each.get("original_max_position_embeddings") or config.max_position_embeddings for each in changing]
-    # An answer's last token is not fed.
-    return min(originals) + 1 if originals else None

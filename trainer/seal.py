@@ -3,7 +3,6 @@
 A rank whose part is on the disk says so by a file, rank-N.files.json; whoever waits for it needs no collective.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter
 
 from core.contract import manifest
 from core.contract.manifest import FileEntry, Manifest, sha256_file
+from core.disk import flush, flush_names
 from trainer.failures import Infrastructure
 
 PATIENCE = 1800.0
@@ -82,22 +82,12 @@ def when_whole(partial: Path, ranks: int, meta: dict[str, Any], given_up: Callab
 
 
 def close_folder(partial: Path, contents: Manifest) -> Path:
-    """Manifest, then everything on the disk, then the name. Returns the sealed folder."""
-    for entry in contents.files:
-        flush(partial / entry.path)
+    """Of files that are on the disk: the manifest, their names, then the folder's own. Returns the sealed folder."""
     manifest.write(partial, contents)
-    flush(partial)
+    flush_names(partial)
     final = partial.with_suffix("")
     if final.exists():
         shutil.rmtree(final)
     partial.rename(final)
     flush(final.parent)
     return final
-
-
-def flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

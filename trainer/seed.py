@@ -8,7 +8,7 @@ import torch
 
 
 def settle(seed: int) -> None:
-    """The same on every rank: no rank draws anything of its own (dropout is 0, batches have their own generator)."""
+    """The same on every rank. Batches have generators of their own; the dropout of an adapter draws from this one."""
     random.seed(seed)
     torch.manual_seed(seed)
     if torch.cuda.is_available():

@@ -18,6 +18,7 @@ from zstandard import ZstdError
 
 from core import settings
 from core.contract.manifest import Manifest, ManifestMismatch
+from core.disk import flush, flush_all
 from core.objects import keys
 from core.objects.store import Progress, Store
 from preferences.canonical import digest_of
@@ -51,7 +52,7 @@ def canonical(store: Store, digest: str, progress: Progress | None = None) -> Pa
         if found != digest:
             raise ManifestMismatch(f"The canonical data {digest} has digest {found} in the store.")
 
-    return entry("canonical", f"{digest}.jsonl.zst", 0, make)
+    return entry("canonical", f"{digest}.jsonl.zst", store.head(keys.canonical(digest)) or 0, make)
 
 
 def reference(store: Store, sha256: str, object_key: str, size: int, progress: Progress | None = None) -> Path:
@@ -74,7 +75,10 @@ def entry(kind: str, name: str, size: int, make: Callable[[Path], None]) -> Path
             remove(partial)
             try:
                 make(partial)
+                # Nobody checks it again: after a power cut the name must not stand for less.
+                flush_all(partial)
                 partial.rename(path)
+                flush(path.parent)
             finally:
                 remove(partial)
     return path

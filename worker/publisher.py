@@ -88,14 +88,14 @@ class Publisher:
             return
         try:
             manifest = manifests.read(folder)
-        except FileNotFoundError:
             if isinstance(sealed, ResumePointSealed):
-                return  # the trainer has a newer one already and dropped this
+                self._resume_point(sealed, folder, manifest)
+            else:
+                self._checkpoint(sealed, folder, manifest)
+        except FileNotFoundError:
+            if isinstance(sealed, ResumePointSealed) and not folder.exists():
+                return  # the trainer has newer ones already and dropped this
             raise
-        if isinstance(sealed, ResumePointSealed):
-            self._resume_point(sealed, folder, manifest)
-        else:
-            self._checkpoint(sealed, folder, manifest)
         shutil.rmtree(folder, ignore_errors=True)
 
     def _resume_point(self, sealed: ResumePointSealed, folder: Path, manifest: manifests.Manifest) -> None:

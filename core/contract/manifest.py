@@ -40,7 +40,7 @@ class Manifest(BaseModel):
     meta: dict[str, Any] = {}
 
     def digest(self) -> str:
-        """sha256 (hex) over paths, sizes and hashes: the name of this content."""
+        """sha256 (hex) over paths, sizes and hashes: the name of this content. `meta` is about it and not in it."""
         rows = sorted((f.path, f.bytes, f.sha256) for f in self.files)
         return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,53 @@ def test_a_resume_point_of_another_run_or_damaged(spec: RunSpec, straight: Run, 
     source = ResumeFrom(path=point, manifest_digest="0" * 64)
     found = refused(spec.model_copy(update={**update, "workspace": tmp_path / "other", "resume_from": source}))
     assert found[:2] == (75, "manifest_mismatch")
+
+
+@pytest.fixture(scope="module")
+def point(spec: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Path]:
+    """A run of two steps on one rank, and the resume point behind its first."""
+    settings = spec.settings.model_copy(update={"max_steps": 2})
+    workspace = tmp_path_factory.mktemp("point")
+    update = {"workspace": workspace, "settings": settings, "world_size": 1, "resume_steps": 1, "probe_prompts": []}
+    short = spec.model_copy(update=update)
+    assert ended(short)[0] == 0
+    return short, workspace / "resume" / "step-1"
+
+
+def resumed(run: RunSpec, source: Path, workspace: Path) -> tuple[int, str, str]:
+    resume_from = ResumeFrom(path=source, manifest_digest=manifest.read(source).digest())
+    return refused(run.model_copy(update={"workspace": workspace, "resume_from": resume_from}))
+
+
+def test_a_resume_point_with_one_flipped_byte(point: tuple[RunSpec, Path], tmp_path: Path) -> None:
+    """The manifest is the right one; a shard is not: nothing of it is unpickled."""
+    run, sealed = point
+    source = Path(shutil.copytree(sealed, tmp_path / "point"))
+    shard = max((source / "state").rglob("*.pt"), key=lambda path: path.stat().st_size)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    code, name, message = resumed(run, source, tmp_path / "run")
+    assert (code, name) == (75, "manifest_mismatch")
+    assert shard.name in message
+
+
+def test_a_policy_that_is_not_the_reference_before_the_first_step(point: tuple[RunSpec, Path], tmp_path: Path) -> None:
+    """The gate: weights of step 1 that are said to be those of step 0."""
+    run, sealed = point
+    source = Path(shutil.copytree(sealed, tmp_path / "point"))
+    found = manifest.read(source)
+    meta = {**found.meta, "progress": {**found.meta["progress"], "step": 0}}
+    manifest.write(source, found.model_copy(update={"meta": meta}))
+    code, name, message = resumed(run, source, tmp_path / "run")
+    assert (code, name) == (70, "gate_failed")
+    assert "stored reference" in message
+
+
+def test_a_template_that_refuses_a_probe_prompt(spec: RunSpec, tmp_path: Path) -> None:
+    update = {"workspace": tmp_path / "run", "world_size": 1, "probe_prompts": ["why", "say <|end|> now"]}
+    code, last = ended(spec.model_copy(update=update))
+    assert (code, last["code"], last["param"]) == (66, "special_token_in_text", "palate.probe_prompts.1")
 
 
 def test_a_run_that_diverges_stops_before_the_update(spec: RunSpec, tmp_path: Path) -> None:

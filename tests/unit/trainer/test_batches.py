@@ -1,10 +1,8 @@
-from collections import Counter
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.contract.run_spec import Settings
-from trainer.batches import deal, global_batch
+from trainer.batches import global_batch
 from trainer.schedule import learning_rate, steps_per_epoch, total_steps
 
 sizes = st.integers(1, 60)
@@ -26,24 +24,6 @@ def test_a_batch_depends_on_seed_epoch_step_and_data_and_nothing_else() -> None:
     others = [global_batch(2, 1, "d", 50, 8), global_batch(1, 2, "d", 50, 8), global_batch(1, 1, "e", 50, 8)]
     assert first not in others
     assert global_batch(1, 8, "d", 50, 8) not in [first, *others]
-
-
-@given(pairs=sizes, ranks=st.integers(1, 9), micro=st.integers(1, 9))
-def test_dealing_loses_nothing_and_keeps_ranks_in_step(pairs: int, ranks: int, micro: int) -> None:
-    lengths = [(i * 7) % 13 for i in range(pairs)]
-    hands = [deal(range(pairs), lengths, rank, ranks, micro) for rank in range(ranks)]
-    assert len({len(rows) for rows in hands}) == 1
-    assert all(1 <= len(row.pairs) <= micro for rows in hands for row in rows)
-    counted = Counter(i for rows in hands for row in rows if row.weight for i in row.pairs)
-    assert counted == Counter(range(pairs))
-
-
-def test_the_longest_come_first() -> None:
-    assert [row.pairs for row in deal([0, 1, 2, 3], [3, 9, 5, 9], 0, 1, 2)] == [(1, 3), (2, 0)]
-
-
-def test_no_pairs_no_rows() -> None:
-    assert deal([], [], 0, 2, 4) == []
 
 
 def test_steps() -> None:

@@ -101,6 +101,22 @@ def test_what_falls_out_says_why(template: str, prompt: list[Message], chosen: l
     assert not found.examples
 
 
+def test_answers_on_both_sides_of_a_rope_boundary_are_not_compared() -> None:
+    long = talk(("assistant", "it was wonderful " * 9))
+    found = tokenise(renderer(WITH_BOS), [record(ASK, long, NO)], 256, "drop")
+    (pair,) = found.examples
+    chosen, rejected = (len(answer.ids) for answer in pair.answers)
+    for boundary, codes in (
+        (rejected - 1, []),
+        (rejected, ["crosses_rope_boundary"]),
+        (chosen - 1, ["crosses_rope_boundary"]),
+        (chosen, []),
+    ):
+        found = tokenise(renderer(WITH_BOS), [record(ASK, long, NO)], 256, "drop", boundary=boundary)
+        assert [problem.code for problem in found.problems] == codes, boundary
+        assert len(found.examples) == 1 - len(codes)
+
+
 def test_keep_end_drops_whole_oldest_turns_but_no_system_message() -> None:
     found = renderer(WITH_BOS)
     prompt = talk(("system", "be brief"), ("user", "a fox " * 20), ("assistant", "no " * 20), ("user", "the last"))

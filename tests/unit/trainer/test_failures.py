@@ -10,6 +10,7 @@ from core.contract.exits import Exit
 from core.contract.trainer_events import Failed, parse_event
 from trainer.emit import Emitter
 from trainer.failures import BadRecord, Diverged, GateFailed, judge
+from trainer.folder import refusal
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ from trainer.failures import BadRecord, Diverged, GateFailed, judge
         (Diverged("x", step=3), Exit.DIVERGED, "diverged"),
         (GateFailed("x"), Exit.BUG, "gate_failed"),
         (OSError(errno.ENOSPC, "full"), Exit.INFRASTRUCTURE, "no_space"),
+        (MemoryError(), Exit.INFRASTRUCTURE, "no_memory"),
         (FileNotFoundError("x"), Exit.BUG, "internal_error"),
         (RuntimeError("[gloo/transport/tcp/pair.cc:1] Connection closed by peer"), Exit.INFRASTRUCTURE, "lost_peer"),
         (KeyError("secret"), Exit.BUG, "internal_error"),
@@ -30,6 +32,16 @@ def test_every_failure_has_an_exit_code_and_a_word(error: Exception, code: Exit,
     verdict = judge(error)
     assert (verdict.exit, verdict.code) == (code, name)
     assert "secret" not in verdict.message
+
+
+def test_a_broken_disk_below_a_library_is_not_the_models_fault() -> None:
+    disk = OSError(errno.EIO, "input/output error")
+    wrapped = ValueError("cannot load the configuration")
+    wrapped.__cause__ = disk
+    assert refusal("model", wrapped) is disk
+    told = refusal("model", ValueError("no such model type\nand more"))
+    assert isinstance(told, BadModel)
+    assert told.message == "The model cannot be loaded: no such model type"
 
 
 @pytest.mark.parametrize("error", [BadRecord("x", code="too_long", line=3), Diverged("x", step=4)])

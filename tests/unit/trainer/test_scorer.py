@@ -1,6 +1,7 @@
 """Shared, packed and padded rows score alike: each answer as if it were alone, for every family that can."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from trainer.data import Example
+from trainer.folder import load_config, rope_boundary
 from trainer.layouts import Layout, collate
 from trainer.render import Answer
 from trainer.scorer import Scorer
@@ -210,7 +212,7 @@ def test_a_model_whose_attention_cannot_be_replaced_is_refused_in_a_row() -> Non
         scorer(collate(examples(), "packed", torch.device("cpu")))
 
 
-def test_rotary_frequencies_that_change_with_length_set_a_boundary() -> None:
+def test_rotary_frequencies_that_change_with_length_set_a_boundary(tmp_path: Path) -> None:
     from transformers import Phi3Config, Phi3ForCausalLM
 
     rope = {"rope_type": "longrope", "rope_theta": 10000.0, "long_factor": [2.0] * 4, "short_factor": [1.0] * 4}
@@ -231,6 +233,8 @@ def test_rotary_frequencies_that_change_with_length_set_a_boundary() -> None:
         *_, mixed = scorer(collate([long, short], "shared", torch.device("cpu")))
     assert not torch.allclose(alone, mixed, atol=1e-4), "or no boundary is needed any longer"
     assert Scorer(llama()).boundary is None
+    config.save_pretrained(tmp_path)
+    assert rope_boundary(load_config(tmp_path)) == 11, "inspection and tokenising know it from the folder alone"
 
 
 def test_the_head_sum_counts_the_shared_length() -> None:
