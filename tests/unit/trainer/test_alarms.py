@@ -8,7 +8,7 @@ from core.contract.run_spec import Settings
 from trainer.alarms import Alarms
 from trainer.course import Progress
 
-GOOD = {"shift": 0.05, "distance": 0.02, "rewards/accuracies": 0.8}
+GOOD = {"shift": 0.05, "distance": 0.02, "rewards/accuracies": 0.8, "nll_loss": 2.5}
 
 
 class Listener:
@@ -35,7 +35,24 @@ def test_a_good_run_hears_nothing() -> None:
 def test_chosen_answers_that_fall() -> None:
     listener = Listener()
     assert listener.steps(10, shift=-0.1) == []
-    assert listener.steps(30, shift=-0.9) == ["chosen_logps_fall@11"], "once"
+    assert listener.steps(30, shift=-0.9) == ["chosen_logps_fall@13"], "once"
+
+
+@pytest.mark.parametrize(
+    ("before", "allowed"),
+    [(0.01, 0.05), (0.4, 0.1), (4.0, 0.5)],
+)
+def test_what_was_likely_may_lose_less(before: float, allowed: float) -> None:
+    listener = Listener()
+    assert listener.steps(5, shift=-allowed + 0.01, nll_loss=before + allowed - 0.01) == []
+    assert listener.steps(5, shift=-allowed - 0.01, nll_loss=before + allowed + 0.01) == ["chosen_logps_fall@8"]
+
+
+def test_one_batch_of_bad_luck_is_no_alarm() -> None:
+    listener = Listener()
+    listener.steps(5)
+    listener.steps(1, shift=-2.0)
+    assert listener.steps(20) == []
 
 
 def test_nothing_learned_after_warm_up_and_a_quarter() -> None:
