@@ -20,7 +20,14 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.arms.work import Work  # noqa: E402
 
-SMALL = {"vocab": 4_096, "hidden": 256, "layers": 4, "batch": 16, "learning_rate": 2e-4, "pretraining": 200}
+SMALL: dict[str, Any] = {
+    "vocab": 4_096,
+    "hidden": 256,
+    "layers": 4,
+    "batch": 16,
+    "learning_rate": 2e-4,
+    "pretraining": 200,
+}
 SETS = {
     "hh-helpful": Work("hh", pairs=480, longest=256, **SMALL),
     "instruction-preference": Work("tone", pairs=480, longest=128, **SMALL),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import zstandard
 
-from core.contract.preference import Message, Origin, PreferenceRecord
+from core.contract.preference import AnyRecord, Message, Origin, PreferenceRecord
 from tests.models import WORDS
 
 
@@ -30,7 +30,7 @@ def make_records(count: int, seed: int = 0) -> list[PreferenceRecord]:
     ]
 
 
-def write_records(path: Path, records: Sequence[PreferenceRecord]) -> str:
+def write_records(path: Path, records: Sequence[AnyRecord]) -> str:
     """Returns the digest: sha256 of the uncompressed lines."""
     lines = "".join(record.model_dump_json(exclude_none=True) + "\n" for record in records).encode()
     path.write_bytes(zstandard.compress(lines))

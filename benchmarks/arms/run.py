@@ -45,7 +45,8 @@ def prepared(work: Any) -> tuple[Path, Path, str, list[Any]]:
     folder = model_folder(work)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     path, digest = data_file(work, tokenizer)
-    examples = tokenise(make_renderer(tokenizer, []), records.read(path, digest), work.longest, "drop").examples
+    renderer = make_renderer(tokenizer, [])
+    examples = tokenise(renderer, records.read(path, digest), work.longest, "drop", work.loss).examples
     steps = -(-len(examples) // work.batch)
     order = [global_batch(work.seed, step, digest, len(examples), work.batch) for step in range(1, steps + 1)]
     return folder, path, digest, [[examples[i] for i in batch] for batch in order]
@@ -62,6 +63,7 @@ def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any
     folder, path, digest, batches = prepared(work)
     os.environ.setdefault("DS_ACCELERATOR", "cpu" if not cuda() else "cuda")
     settings = Settings(
+        loss=work.loss,
         learning_rate=work.learning_rate,
         lr_schedule="linear",
         warmup_ratio=0.0,

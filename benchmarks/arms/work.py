@@ -3,14 +3,16 @@
 import gzip
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.contract.preference import Message, Origin, PreferenceRecord
+from core.contract.losses import LossName
+from core.contract.preference import Message, Origin, PreferenceRecord, RankingRecord
 from tests.models import CHAT_TEMPLATE, ROLES
 from tests.pairs import write_records
+from trainer.examples import answers
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "benchmarks"
@@ -34,15 +36,23 @@ class Work:
     learning_rate: float = 1e-5
     seed: int = 0
     pretraining: int = 0
+    loss: LossName = "sigmoid"
 
 
-def records(name: str) -> list[PreferenceRecord]:
+def records(name: str) -> Sequence[PreferenceRecord | RankingRecord]:
     """Of a file of ../shared/data, by its short name."""
-    return {"hh": hh, "ultra": ultra, "tone": tone, "persona": persona}[name]()
+    makers: dict[str, Callable[[], Sequence[PreferenceRecord | RankingRecord]]] = {
+        "hh": hh,
+        "lists": lists,
+        "ultra": ultra,
+        "tone": tone,
+        "persona": persona,
+    }
+    return makers[name]()
 
 
 def record(number: int, prompt: list[tuple[str, str]], chosen: str, rejected: str) -> PreferenceRecord:
-    turns: list[Any] = [Message(role=role, content=text) for role, text in prompt]  # type: ignore[arg-type]
+    turns: list[Any] = [Message(role=role, content=text) for role, text in prompt]
     said = [[Message(role="assistant", content=text.strip())] for text in (chosen, rejected)]
     origin = Origin(line=number + 1, format="benchmark")
     return PreferenceRecord(id=f"b{number}", prompt=turns, chosen=said[0], rejected=said[1], origin=origin)
@@ -62,6 +72,18 @@ def hh() -> list[PreferenceRecord]:
         report = check_file(source, canonical=out)
     assert report.error is None, report.error
     return [each for each in read(path) if isinstance(each, PreferenceRecord)]
+
+
+def lists() -> list[RankingRecord]:
+    """hh's prompts, each with its preferred answer and four that are not: its own, and those of three others."""
+    known = hh()
+    found = []
+    for number, each in enumerate(known):
+        others = [known[(number + step) % len(known)].rejected for step in (1, 2, 3)]
+        answers = [each.chosen, each.rejected, *others]
+        about = {"id": each.id, "prompt": each.prompt, "origin": each.origin}
+        found.append(RankingRecord(**about, completions=answers, ranks=[1, 2, 2, 2, 2]))
+    return found
 
 
 def ultra() -> list[PreferenceRecord]:
@@ -126,7 +148,7 @@ def model_folder(work: Work) -> Path:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-    texts = [turn.content or "" for r in records(work.data) for turn in (*r.prompt, *r.chosen, *r.rejected)]
+    texts = [turn.content or "" for r in records(work.data) for said in (r.prompt, *answers(r)) for turn in said]
     tokenizer = make_tokenizer(texts, min(work.vocab, 16_384))
     config = LlamaConfig(
         vocab_size=work.vocab,
@@ -152,13 +174,13 @@ def model_folder(work: Work) -> Path:
     return folder
 
 
-def pretrain(model: Any, tokenizer: Any, pool: list[PreferenceRecord], steps: int) -> None:
+def pretrain(model: Any, tokenizer: Any, pool: Sequence[PreferenceRecord | RankingRecord], steps: int) -> None:
     """In place: blocks of 128 tokens of the conversations, 32 a step, whatever answer they end with."""
     import torch
 
     ids: list[int] = []
     for each in pool:
-        for answer in (each.chosen, each.rejected):
+        for answer in answers(each):
             turns = [turn.model_dump(include={"role", "content"}) for turn in (*each.prompt, *answer)]
             ids += tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False).input_ids
     blocks = torch.tensor(ids[: len(ids) // 128 * 128]).view(-1, 128)
@@ -174,16 +196,16 @@ def pretrain(model: Any, tokenizer: Any, pool: list[PreferenceRecord], steps: in
         optimizer.zero_grad()
 
 
-def fitting(work: Work, tokenizer: Any) -> list[PreferenceRecord]:
+def fitting(work: Work, tokenizer: Any) -> list[PreferenceRecord | RankingRecord]:
     """`pairs` of those that fit, drawn by the seed."""
     from trainer.data import make_renderer, tokenise
 
     renderer = make_renderer(tokenizer, [])
-    pool = records(work.data)
+    pool = list(records(work.data))
     random.Random(work.seed).shuffle(pool)
     found = []
     for each in pool:
-        if tokenise(renderer, [each], work.longest, "drop").examples:
+        if tokenise(renderer, [each], work.longest, "drop", work.loss).examples:
             found.append(each)
         if len(found) == work.pairs:
             break
