@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.arms.work import Work  # noqa: E402
 
-RANKINGS, NEGATIVES, BATCH = 16, 4, 4
+RANKINGS, NEGATIVES, BATCH = 48, 4, 16
 LIST = Work("lists", 4_096, pairs=RANKINGS, batch=BATCH, loss="s_dpo")
 PAIRS = Work("lists", 4_096, pairs=RANKINGS, batch=BATCH * NEGATIVES)
 ARMS: dict[str, tuple[str, Work, dict[str, Any]]] = {
