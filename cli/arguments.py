@@ -87,6 +87,10 @@ def _operating(commands: Commands) -> None:
     _command(projects, "create", "access:create_project", "make a project").add_argument("name")
     _command(projects, "list", "access:list_projects", "every project")
 
+    doctor = _command(commands, "doctor", "doctor:run", "what must hold, checked on the live service; changes nothing")
+    doctor.add_argument("--read", action="store_true", help="read every object and compare its sha256")
+    doctor.add_argument("--json", action="store_true", help="what is broken as JSON")
+
 
 def _port(text: str) -> int:
     number = int(text)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cli import place
+from core.objects import keys
 from tests.conftest import ROOT
 from tests.e2e.live import Live, triples
 from tests.models import CHAT_TEMPLATE, make_tiny_model
@@ -183,3 +185,24 @@ def test_a_plan_before_the_run(live: Live, pairs: Path) -> None:
     assert "r 4" in drawn
     refused = live.palate("plan", str(pairs), "--model", "tiny/llama", "--target-modules", "w_proj", good=False)
     assert "q_proj" in refused.stderr
+
+
+def test_the_doctor_finds_nothing_and_then_what_was_spoiled(live: Live, pairs: Path) -> None:
+    """After jobs that succeeded and failed. The same number of other bytes is seen by reading alone."""
+    file_id = live.user.upload(triples(24, seed=2))
+    live.user.succeeded(live.palate("train", file_id, "--model", "tiny/llama").stdout.splitlines()[-1])
+    healthy = live.palate("doctor", "--read").stdout
+    assert healthy.splitlines()[-1].endswith("read: all hold."), healthy
+    with place.store(live.home) as store:
+        size = store.head(keys.file(file_id))
+        assert size
+        store.put(keys.file(file_id), b"x" * size)
+        assert "all hold" in live.palate("doctor").stdout
+        told = live.palate("doctor", "--read", good=False)
+        assert told.returncode == 1
+        assert f"BROKEN files/{file_id} (file {file_id}): its sha256 is " in told.stdout
+        store.delete(keys.file(file_id))
+    told = live.palate("doctor", "--json", good=False)
+    assert told.returncode == 1
+    (lost,) = json.loads(told.stdout)["objects"]
+    assert lost == {"key": f"files/{file_id}", "by": f"file {file_id}", "problem": "it is not in the store"}
