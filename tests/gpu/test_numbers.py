@@ -15,7 +15,7 @@ from trainer.layouts import Layout, collate, plant
 from trainer.render import Answer
 from trainer.scorer import Scorer
 
-pytestmark = [needs_device, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.gpu, needs_device, pytest.mark.filterwarnings("default")]
 
 # Documents that end within, at and behind FlexAttention's blocks of 128.
 TREES = [(100, 28, 60), (256,), (5, 1, 1, 300), (130, 126)]

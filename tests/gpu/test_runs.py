@@ -14,7 +14,7 @@ from tests.launch import ROOT, Run
 from tests.models import make_tiny_model
 from tests.pairs import make_records, write_records
 
-pytestmark = [needs_device, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.gpu, needs_device, pytest.mark.filterwarnings("default")]
 
 FORK = """
 import os, sys
