@@ -62,6 +62,8 @@ def _training(commands: Commands) -> None:
     add_training(plan)
     watch = _command(commands, "watch", "watch:run", "follow a job to its end")
     watch.add_argument("job")
+    for verb, does in (("pause", "leave a resume point and free the slots"), ("resume", "go on"), ("cancel", "stop")):
+        _command(commands, verb, f"verbs:{verb}", f"{verb} a job: {does}").add_argument("job")
     pull = _command(commands, "pull", "pull:run", "download every file of a model, verified")
     pull.add_argument("model")
     pull.add_argument("dir", type=Path)

@@ -34,12 +34,12 @@ THREADS = 8
 T = TypeVar("T")
 
 
-class Cancelled(Exception):
-    """The user took the job back while it was being prepared."""
+class Unwanted(Exception):
+    """The user cancelled or paused the job while it was being prepared."""
 
 
 class Wish:
-    """Looks once a second, while bytes arrive, whether the job is still wanted; raises Cancelled, or Fenced.
+    """Looks once a second, while bytes arrive, whether the job is still wanted; raises Unwanted, or Fenced.
 
     Shared by the threads that download: `give_up` ends the others where one of them failed.
     """
@@ -56,14 +56,14 @@ class Wish:
 
     def look(self, _bytes: int = 0) -> None:
         if self._given_up:
-            raise Cancelled
+            raise Unwanted
         with self._lock:
             if time.monotonic() - self._looked <= LOOK_SECONDS:
                 return
             self._looked = time.monotonic()
         with transaction() as session:
-            if attempts.hold(session, self._lease, self._lease_seconds) == Desired.CANCEL:
-                raise Cancelled
+            if attempts.hold(session, self._lease, self._lease_seconds) != Desired.RUN:
+                raise Unwanted
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
     space.spec.write_text(spec.model_dump_json(indent=1))
     with transaction() as session:
         jobs.locked(session, lease.job_id)
-        if attempts.hold(session, lease, own.scaled(own.lease_seconds)) == Desired.CANCEL:
-            raise Cancelled
+        if attempts.hold(session, lease, own.scaled(own.lease_seconds)) != Desired.RUN:
+            raise Unwanted
         jobs.show(session, lease.job_id, resolved=echo(plan.settings, plan.spec, plan.inspection.usable))
     return spec
 

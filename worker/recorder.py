@@ -122,8 +122,8 @@ class Recorder:
             events.append(session, job.id, *self._events)
             metrics.record(session, job.id, self._metrics)
             shown = dict(self._shown)
-            if desired == Desired.CANCEL and job.state == JobState.RUNNING:
-                shown["phase"] = Phase.CANCELLING
+            if (towards := Phase.towards(desired)) and job.state == JobState.RUNNING:
+                shown["phase"] = towards
             if shown:
                 jobs.show(session, job.id, **shown)
         self._events, self._metrics, self._shown, self._held = [], [], {}, {}

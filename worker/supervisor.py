@@ -110,7 +110,7 @@ class Supervisor:
             self.retries = plan.job.retries
             spec = prepare.prepare(plan, self.lease, self.space, self.store)
             ending = self.train(spec, plan)
-        except prepare.Cancelled:
+        except prepare.Unwanted:
             ending = Ending(Outcome.STOPPED)
         except Fenced:
             raise
@@ -158,6 +158,7 @@ class Supervisor:
         recorder = Recorder(self.lease, self.lease_seconds)
         last: AnyEvent | None = None
         written = asked = 0.0
+        word: str | None = None
         while True:
             over = process.poll() is not None
             for event in follower.read():
@@ -171,18 +172,24 @@ class Supervisor:
             if over or (recorder.pending and now - written > WRITE_SECONDS) or now - written > WISH_SECONDS:
                 wish = self.write(recorder, printed, surely=over)
                 written = now
-                if wish == Desired.CANCEL or self.draining:
-                    asked = asked or now
-                    self.ask_to_stop("cancel" if wish == Desired.CANCEL else "drain")
+                if (wanted := self.stop_word(wish)) and wanted != word and word != "cancel":
+                    word, asked = wanted, now
+                    self.ask_to_stop(word)
             if over:
                 return last
-            if publisher.failure is not None or (asked and now - asked > self.patience()):
+            if publisher.failure is not None or (word and now - asked > self.patience(word)):
                 launcher.end(self.space, process)
             time.sleep(LOOK_SECONDS)
 
-    def patience(self) -> float:
+    def stop_word(self, wish: Desired) -> str | None:
+        """A cancelled run stops as it is; a paused one, and one whose node leaves, with a resume point."""
+        if wish == Desired.CANCEL:
+            return "cancel"
+        return "drain" if wish == Desired.PAUSE or self.draining else None
+
+    def patience(self, word: str) -> float:
         """A cancelled run gets the time of one step; what is sealed stays whole when it is killed."""
-        return DRAIN_SECONDS if self.draining else CANCEL_SECONDS + self.pace.longest
+        return DRAIN_SECONDS if word == "drain" else CANCEL_SECONDS + self.pace.longest
 
     def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Desired:
         """Postgres may be away for as long as the lease lives; the training goes on meanwhile."""
@@ -198,10 +205,9 @@ class Supervisor:
                 time.sleep(WISH_SECONDS)
 
     def ask_to_stop(self, word: str) -> None:
-        if not self.space.stop.exists():
-            partial = self.space.stop.with_suffix(".tmp")
-            partial.write_text(word)
-            partial.rename(self.space.stop)
+        partial = self.space.stop.with_suffix(".tmp")
+        partial.write_text(word)
+        partial.rename(self.space.stop)
 
     def rank_ends(self, ranks: int) -> tuple[dict[int, int], list[int]]:
         """(exit codes that ranks wrote down, ranks that started and wrote none)."""

@@ -104,6 +104,26 @@ def cancel(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
     return shown
 
 
+@router.post("/{job_id}/pause")
+def pause(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
+    """A running job stays `running`, phase `pausing`, until it has left a resume point; then its slots are free."""
+    with transaction() as session:
+        row = jobs.pause(session, caller.project_id, job_id)
+        shown = Job.of(row, standings.of(session, [row])[row.id])
+        after_commit(session, services.bell.ring)
+    return shown
+
+
+@router.post("/{job_id}/resume")
+def resume(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
+    """Queued again; it goes on from its resume point, bit for bit as if it had not been paused."""
+    with transaction() as session:
+        row = jobs.resume(session, caller.project_id, job_id)
+        shown = Job.of(row, standings.of(session, [row])[row.id])
+        after_commit(session, services.bell.ring)
+    return shown
+
+
 @router.get("/{job_id}/events")
 def page_of_events(job_id: str, caller: CallerDep, after: After = None, limit: Limit = 20) -> Page[Event]:
     with transaction() as session:

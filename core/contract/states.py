@@ -38,6 +38,7 @@ class Desired(StrEnum):
     """What the user wants of a job; written by the API alone."""
 
     RUN = "run"
+    PAUSE = "pause"
     CANCEL = "cancel"
 
 
@@ -54,7 +55,13 @@ class Phase(StrEnum):
     EXPORTING = "exporting"
     VERIFYING = "verifying"
     UPLOADING = "uploading"
+    PAUSING = "pausing"
     CANCELLING = "cancelling"
+
+    @classmethod
+    def towards(cls, wish: Desired) -> "Phase | None":
+        """What a running job shows while it stops for this wish."""
+        return {Desired.PAUSE: cls.PAUSING, Desired.CANCEL: cls.CANCELLING}.get(wish)
 
 
 class Outcome(StrEnum):

@@ -14,7 +14,7 @@ from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LOSSES, LossName
 from core.contract.preference import Kind
 from core.contract.run_spec import Fatal, Inspection
-from core.contract.states import FileStatus, JobState, Phase, TaskKind
+from core.contract.states import Desired, FileStatus, JobState, Phase, TaskKind
 from core.db import events, jobs, tasks
 from core.db.events import NewEvent
 from core.db.tables import File, Job, Model
@@ -115,6 +115,8 @@ def decide(session: Session, job: Job, files: Mapping[str, File], found: dict[st
             "digest": job.training_digest,
         },
     )
+    if job.desired == Desired.PAUSE:
+        jobs.move(session, job, JobState.PAUSED, NewEvent("Job paused."))
     return True
 
 

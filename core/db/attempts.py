@@ -151,8 +151,12 @@ def close(session: Session, lease: Lease, ending: Ending) -> JobState:
         jobs.move(session, job, JobState.SUCCEEDED, event)
     elif job.desired == Desired.CANCEL:
         jobs.move(session, job, JobState.CANCELLED, NewEvent("Job cancelled."))
-    elif ending.outcome == Outcome.PREEMPTED:
-        event = NewEvent("Interrupted by a shutdown; the job goes on from its last resume point.", level="warn")
+    elif job.desired == Desired.PAUSE and (ending.outcome != Outcome.FAILED or ending.retry):
+        halved = ending.halved is not None
+        event = NewEvent("Job paused; resume it, and it goes on from its last resume point.")
+        jobs.move(session, job, JobState.PAUSED, event, phase=None, halvings=job.halvings + halved)
+    elif ending.outcome in (Outcome.PREEMPTED, Outcome.STOPPED):
+        event = NewEvent("The run was stopped; the job goes on from its last resume point.", level="warn")
         jobs.requeue(session, job, event, delay_seconds=0, retries=job.retries)
     elif ending.retry and ending.halved is not None:
         data = {"type": "row_budget_halved", "attempt": lease.epoch}

@@ -14,6 +14,8 @@ from core.db.events import NewEvent
 from core.db.tables import Job
 
 _UNSET: Any = object()
+# Behind the last step there is nothing left to go on with.
+ENDING = (Phase.EXPORTING, Phase.VERIFYING, Phase.SAMPLING, Phase.UPLOADING)
 
 
 def get(session: Session, project_id: str, job_id: str) -> Job:
@@ -126,6 +128,47 @@ def cancel(session: Session, project_id: str, job_id: str) -> Job:
         events.append(session, job_id, NewEvent("Cancelling: the run stops after its current step."))
     else:
         move(session, job, JobState.CANCELLED, NewEvent("Job cancelled."), desired=Desired.CANCEL)
+    session.refresh(job)
+    return job
+
+
+def pause(session: Session, project_id: str, job_id: str) -> Job:
+    """At once when it waits; a running one leaves a resume point first, and its holder ends the attempt."""
+    get(session, project_id, job_id)
+    job = locked(session, job_id)
+    if JobState(job.state).terminal or job.desired == Desired.CANCEL:
+        state = job.state if JobState(job.state).terminal else "being cancelled"
+        raise Conflict(f"Job {job_id} is {state}; it cannot be paused.", code="job_not_pausable")
+    if job.desired == Desired.PAUSE:
+        return job
+    if job.state == JobState.QUEUED:
+        move(session, job, JobState.PAUSED, NewEvent("Job paused."), desired=Desired.PAUSE)
+    elif job.state == JobState.RUNNING:
+        if job.phase in ENDING and (job.progress or {}).get("percent") == 100:
+            raise Conflict(
+                f"Job {job_id} is trained and writes its model; it cannot be paused any more.", code="job_not_pausable"
+            )
+        session.execute(update(Job).where(Job.id == job_id).values(desired=Desired.PAUSE, phase=Phase.PAUSING))
+        events.append(session, job_id, NewEvent("Pausing: the run leaves a resume point and stops."))
+    else:
+        session.execute(update(Job).where(Job.id == job_id).values(desired=Desired.PAUSE))
+        events.append(session, job_id, NewEvent("The job pauses when its files are checked."))
+    session.refresh(job)
+    return job
+
+
+def resume(session: Session, project_id: str, job_id: str) -> Job:
+    """Back to the queue; of a job that has not stopped yet, only the wish goes."""
+    get(session, project_id, job_id)
+    job = locked(session, job_id)
+    if JobState(job.state).terminal or job.desired != Desired.PAUSE:
+        raise Conflict(f"Job {job_id} is {job.state}, not paused; there is nothing to resume.", code="job_not_paused")
+    if job.state == JobState.PAUSED:
+        event = NewEvent("Job resumed; it goes on from its last resume point.")
+        move(session, job, JobState.QUEUED, event, desired=Desired.RUN, run_after=func.now())
+    else:
+        session.execute(update(Job).where(Job.id == job_id).values(desired=Desired.RUN))
+        events.append(session, job_id, NewEvent("The job is not to be paused any more."))
     session.refresh(job)
     return job
 

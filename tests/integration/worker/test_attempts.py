@@ -172,3 +172,63 @@ def test_out_of_gpu_memory_with_the_smallest_rows_ends_the_job(
     assert (job.epoch, job.halvings) == (4, 3)
     assert job.error is not None
     assert job.error["code"] == "scripted"
+
+
+def paused(job_id: str) -> None:
+    with transaction() as session:
+        jobs.pause(session, jobs.locked(session, job_id).project_id, job_id)
+
+
+def resumed(job_id: str) -> None:
+    with transaction() as session:
+        jobs.resume(session, jobs.locked(session, job_id).project_id, job_id)
+
+
+def test_a_paused_job_frees_its_slots_and_ends_as_if_it_had_not_been_paused(
+    worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
+) -> None:
+    job_id = submit(steps=30, step_seconds=0.2, ranks=2)
+    waits = submit(steps=2, ranks=2)
+    ring()
+    with_resume_point(job_id)
+    paused(job_id)
+    paused(job_id)
+    assert job_row(job_id).phase == "pausing"
+    until(lambda: job_row(job_id).state == JobState.PAUSED, "the pause")
+    assert finished(waits) == JobState.SUCCEEDED, "both slots are free"
+    with transaction() as session:
+        point = checkpoints.newest_resume_point(session, job_id)
+        assert point is not None
+        step = point.step
+        assert session.get_one(Attempt, (job_id, 1)).step == step, "nothing is done twice"
+    assert (job_row(job_id).state, job_row(job_id).epoch) == (JobState.PAUSED, 1), "nobody takes it up by itself"
+    resumed(job_id)
+    ring()
+    assert finished(job_id) == JobState.SUCCEEDED
+    with transaction() as session:
+        assert session.get_one(Attempt, (job_id, 2)).resumed_from_step == step
+        assert metrics.columns(session, job_id)["step"] == list(range(1, 31))
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 30)
+
+
+def test_a_pause_that_is_taken_back_costs_nothing(
+    worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
+) -> None:
+    """Whether the run had been told already or not, the job goes on by itself."""
+    job_id = submit(steps=12, step_seconds=0.2)
+    ring()
+    with_resume_point(job_id)
+    paused(job_id)
+    resumed(job_id)
+    assert finished(job_id) == JobState.SUCCEEDED
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 12)
+
+
+def test_a_pausing_job_can_be_cancelled(worker: "subprocess.Popen[bytes]", submit: Submit) -> None:
+    job_id = submit(steps=1000, step_seconds=0.1)
+    ring()
+    with_resume_point(job_id)
+    paused(job_id)
+    with transaction() as session:
+        jobs.cancel(session, jobs.locked(session, job_id).project_id, job_id)
+    assert finished(job_id) == JobState.CANCELLED
