@@ -74,6 +74,8 @@ class WorkerSettings(BaseSettings):
     resume_steps: int = 50
     resume_seconds: float = 600.0
     stop_grace_seconds: float = 5.0
+    hang_seconds: float = 300.0
+    hang_between_seconds: float = 1_800.0
     statement_timeout_ms: int = 30_000
 
     def scaled(self, seconds: float) -> float:

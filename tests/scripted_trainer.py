@@ -7,6 +7,7 @@ budget above it every attempt ends out of memory after its first step. Its refer
 text, one a scored answer, named by the data; `answers` (default 3) says how many.
 """
 
+import faulthandler
 import hashlib
 import json
 import os
@@ -120,7 +121,8 @@ class Script:
         if wanted == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if wanted == "silence":
-            signal.pause()
+            while True:
+                signal.pause()
         code = int(wanted.removeprefix("exit:"))
         self.say("failed", code="scripted", message=f"The script says {code}.", step=self.start)
         (self.spec.workspace / "ranks" / "0.exit").write_text(str(code))
@@ -134,7 +136,9 @@ class Script:
         start_time = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         path = self.spec.workspace / "ranks" / "0.json"
         path.write_text(json.dumps({"pid": os.getpid(), "start_time": start_time}))
-        (self.spec.workspace / "logs" / "rank-0.log").write_text("scripted rank 0, key plt_abc_0123456789abcdef\n")
+        log = self.spec.workspace / "logs" / "rank-0.log"
+        log.write_text("scripted rank 0, key plt_abc_0123456789abcdef\n")
+        faulthandler.register(signal.SIGUSR1, log.open("a"), all_threads=True)
 
 
 if __name__ == "__main__":

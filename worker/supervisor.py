@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -19,12 +20,13 @@ from core import processes, queue, settings
 from core.contract.errors import Fenced, Unavailable
 from core.contract.manifest import ManifestMismatch
 from core.contract.run_spec import RunSpec
-from core.contract.states import Desired, FailureClass, Outcome
+from core.contract.states import Desired, FailureClass, Outcome, Phase
 from core.contract.trainer_events import (
     AnyEvent,
     CheckpointSealed,
     Failed,
     Finished,
+    PhaseChanged,
     ReferenceSealed,
     ResumePointSealed,
     Step,
@@ -96,7 +98,8 @@ class Supervisor:
         self.store = store
         self.retries = 0
         self.draining = False
-        self.pace = Pace()
+        self.pace = Pace(own.scaled(own.hang_seconds), own.scaled(own.hang_between_seconds))
+        self.hung = ""
         self.results: Callable[[Session], None] | None = None
         signal.signal(signal.SIGTERM, self._drain)
 
@@ -145,6 +148,8 @@ class Supervisor:
         rank_codes, killed = self.rank_ends(spec.world_size)
         limit, halvings = settings.worker().infra_attempts, plan.job.halvings
         ending = classify(last, process.wait(), rank_codes, killed, self.retries, limit, halvings)
+        if self.hung and ending.outcome == Outcome.FAILED:
+            return self.failed(FailureClass.INFRA, "hang", self.hung)
         if ending.outcome == Outcome.FINISHED:
             self.results = close.results(self.lease, self.store, publisher.final_step)
             node_facts.measured(spec, plan.model.facts, plan.inspection, self.pace.seconds)
@@ -177,6 +182,11 @@ class Supervisor:
                     self.ask_to_stop(word)
             if over:
                 return last
+            if not over and not self.hung and (silent := self.pace.hangs(now)):
+                self.hung = f"nothing was heard of the run for {silent:.0f} s; its stacks are in the ranks' logs"
+                log.error("%s", self.hung)
+                self.space.dump_stacks()
+                launcher.end(self.space, process)
             if publisher.failure is not None or (word and now - asked > self.patience(word)):
                 launcher.end(self.space, process)
             time.sleep(LOOK_SECONDS)
@@ -223,14 +233,34 @@ class Supervisor:
 
 
 class Pace:
-    """How long steps take, in seconds."""
+    """How long steps take, in seconds; and whether the run still says something.
 
-    def __init__(self) -> None:
+    From its first step on, a run that trains is silent for ten steps, or `least`, at most; one that does something else
+    (evaluates, exports) for `between`.
+    """
+
+    def __init__(self, least: float, between: float) -> None:
         self.seconds: list[float] = []
         self._last: float | None = None
+        self._least, self._between = least, between
+        self._heard = 0.0
+        self._trains = False
+
+    def hangs(self, now: float) -> float:
+        """Seconds of silence that are too many, else 0. `now` as of time.monotonic."""
+        if self._last is None:
+            return 0.0
+        usual = statistics.median(self.seconds) if self.seconds else 0.0
+        limit = max(self._least, 10 * usual) if self._trains else max(self._least, self._between)
+        silent = now - self._heard
+        return silent if silent > limit else 0.0
 
     def take(self, event: AnyEvent) -> None:
+        self._heard = time.monotonic()
+        if isinstance(event, PhaseChanged):
+            self._trains = event.phase == Phase.TRAINING
         if isinstance(event, Step):
+            self._trains = True
             if self._last is not None:
                 self.seconds.append(event.time - self._last)
             self._last = event.time

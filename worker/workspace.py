@@ -1,6 +1,8 @@
 """The folder of one attempt on this node, fenced by its name: SCRATCH/attempts/JOB/aEPOCH."""
 
 import shutil
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +40,29 @@ class Workspace:
 
     def processes(self) -> list[Process]:
         """Those of the training: the launcher first, so that it starts nothing more."""
-        found = [processes.read(path) for path in [self.launcher, *sorted((self.path / "ranks").glob("*.json"))]]
-        return [process for process in found if process is not None]
+        launcher = processes.read(self.launcher)
+        return [*([launcher] if launcher else []), *self.ranks().values()]
+
+    def ranks(self) -> dict[int, Process]:
+        """Those that have signed in, by number."""
+        named = {int(path.stem): processes.read(path) for path in sorted((self.path / "ranks").glob("*.json"))}
+        return {rank: process for rank, process in named.items() if process is not None}
+
+    def dump_stacks(self, patience: float = 2.0) -> None:
+        """Every rank that still can writes where it is into its log (trainer.rank registers SIGUSR1 for that)."""
+        sizes = {rank: size(self.log(rank)) for rank in self.ranks()}
+        for process in self.ranks().values():
+            process.send(signal.SIGUSR1)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and any(size(self.log(rank)) == before for rank, before in sizes.items()):
+            time.sleep(0.05)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def root() -> Path:

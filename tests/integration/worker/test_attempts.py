@@ -4,15 +4,17 @@ import hashlib
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 from core import processes
 from core.contract.states import JobState
 from core.db import attempts, checkpoints, events, jobs, metrics, models, rank_logs
 from core.db.engine import transaction
 from core.db.tables import Attempt
+from core.objects import keys
 from core.objects.store import Store
 from core.queue import ring
-from tests.integration.worker.conftest import Submit, job_row
+from tests.integration.worker.conftest import Submit, job_row, start_worker
 from tests.waiting import until
 from worker import workspace
 from worker.workspace import Workspace
@@ -232,3 +234,25 @@ def test_a_pausing_job_can_be_cancelled(worker: "subprocess.Popen[bytes]", submi
     with transaction() as session:
         jobs.cancel(session, jobs.locked(session, job_id).project_id, job_id)
     assert finished(job_id) == JobState.CANCELLED
+
+
+def test_a_run_that_falls_silent_is_ended_with_its_stacks_and_goes_on(
+    service: dict[str, str], submit: Submit, store: Store, tmp_path: Path
+) -> None:
+    """At the time scale of these tests: 20 s of silence are 2 s."""
+    process = start_worker(service, tmp_path / "worker.log", PALATE_HANG_SECONDS="20")
+    try:
+        job_id = submit(steps=8, at={"5": "silence"})
+        ring()
+        assert finished(job_id) == JobState.SUCCEEDED
+    finally:
+        process.kill()
+        process.wait()
+    with transaction() as session:
+        first, second = (session.get_one(Attempt, (job_id, epoch)) for epoch in (1, 2))
+        said = [event.message for event in events.page(session, job_id, None, 100)[0]]
+    assert (first.failure_class, second.resumed_from_step) == ("infra", 4)
+    assert any("nothing was heard of the run for" in message for message in said)
+    log = store.read(keys.log(job_id, 1, 0)).decode()
+    assert "in act" in log.split("Current thread")[1], "where it hung"
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 8)

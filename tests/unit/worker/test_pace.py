@@ -1,0 +1,31 @@
+"""When a run is silent for too long: never before its first step, after ten steps in training, later elsewhere."""
+
+import time
+
+import pytest
+
+from core.contract.states import Phase
+from core.contract.trainer_events import PhaseChanged, Step
+from worker.supervisor import Pace
+
+
+def step(number: int, at: float) -> Step:
+    speed = {"pairs_per_second": 1.0, "eta_seconds": 1.0}
+    return Step(time=at, step=number, total_steps=100, epoch=0.0, metrics={}, tokens=1, **speed)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "phase", "limit"),
+    [(1.0, None, 300.0), (60.0, None, 600.0), (1.0, Phase.EVALUATING, 1800.0), (1.0, Phase.TRAINING, 300.0)],
+)
+def test_the_limit(seconds: float, phase: Phase | None, limit: float) -> None:
+    pace = Pace(300.0, 1800.0)
+    pace.take(PhaseChanged(time=0.0, phase=Phase.REFERENCE_PASS))
+    assert pace.hangs(time.monotonic() + 1e6) == 0.0, "loading and compiling take what they take"
+    for number in range(1, 6):
+        pace.take(step(number, number * seconds))
+    if phase:
+        pace.take(PhaseChanged(time=6 * seconds, phase=phase))
+    now = time.monotonic()
+    assert pace.hangs(now + limit - 1) == 0.0
+    assert pace.hangs(now + limit + 1) > limit
