@@ -16,7 +16,7 @@ from core.contract.errors import Unavailable
 
 AGAIN_SECONDS = 0.5
 PATIENCE_SECONDS = 1_800.0
-PARTS = ("weights", "gradients", "optimizer", "activations", "head", "gathered", "buckets", "runtime")
+PARTS = ("weights", "gradients", "optimizer", "activations", "head", "verifying", "gathered", "buckets", "runtime")
 STAGES = ("start", "reference", "training", "evaluation", "export")
 Json = dict[str, Any]
 

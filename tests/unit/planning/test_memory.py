@@ -13,9 +13,22 @@ def test_states_are_cut_over_the_ranks_and_activations_are_not() -> None:
     one, two = (memory(MODEL, FULL, ranks=ranks, row_tokens=1000, scored=500, device="cpu") for ranks in (1, 2))
     assert (one.weights, one.gradients, one.optimizer) == tuple(MODEL.parameters * each for each in (4, 4, 12))
     assert (two.weights, two.gradients, two.optimizer) == tuple(MODEL.parameters * each // 2 for each in (4, 4, 12))
-    assert one.activations == two.activations == 1000 * token_bytes(MODEL, FULL)
+    assert one.activations == two.activations == 1000 * token_bytes(MODEL, FULL, "cpu")
     # 10 hidden states and 4 of the feed-forward in 4 layers, and 4 hidden states around them, of 4 bytes.
-    assert token_bytes(MODEL, FULL) == (14 * 1024 * 4 + 4 * 1024) * 4
+    assert token_bytes(MODEL, FULL, "cuda") == (14 * 1024 * 4 + 4 * 1024) * 4
+    assert token_bytes(MODEL, FULL, "cpu") == int(1.7 * token_bytes(MODEL, FULL, "cuda"))
+    adapted = FULL.model_copy(update={"lora": Lora(r=8)})
+    assert token_bytes(MODEL, adapted, "cuda") == 1.5 * token_bytes(MODEL, FULL, "cuda")
+
+
+def test_what_was_exported_is_loaded_once_more() -> None:
+    """On a CPU beside everything, twice (its file is mapped too); on a GPU where the activations were."""
+    sizes = {"ranks": 2, "scored": 0}
+    beside = memory(MODEL, FULL, row_tokens=1000, device="cpu", **sizes)  # type: ignore[arg-type]
+    assert beside.verifying == 2 * 4 * MODEL.parameters
+    instead = memory(MODEL, FULL, row_tokens=0, device="cuda", **sizes)  # type: ignore[arg-type]
+    assert instead.verifying + instead.head == 4 * MODEL.parameters
+    assert memory(MODEL, FULL, row_tokens=100_000, device="cuda", **sizes).verifying == 0  # type: ignore[arg-type]
 
 
 def test_half_precision_keeps_fp32_gradients_and_masters() -> None:
@@ -46,9 +59,10 @@ def test_a_budget_never_refuses_the_largest_example() -> None:
 
 def test_layers_are_computed_again_only_where_the_largest_example_has_no_room() -> None:
     """All kept, a token takes 245,760 bytes; with the layers' inputs alone 90,112."""
-    kept, again = token_bytes(MODEL, FULL), token_bytes(MODEL, FULL, recompute=True)
+    kept, again = token_bytes(MODEL, FULL, "cuda"), token_bytes(MODEL, FULL, "cuda", recompute=True)
     assert (kept, again) == (245_760, (14 * 1024 + 4 * 1024 + 4 * 1024) * 4)
-    fixed = memory(MODEL, FULL, ranks=1, row_tokens=0, scored=1 << 20, device="cuda").total
+    bare = memory(MODEL, FULL, ranks=1, row_tokens=0, scored=1 << 20, device="cuda")
+    fixed = bare.total - bare.verifying
     for tokens, expected in ((1_001, False), (999, True)):
         close = node((fixed + tokens * kept) / 0.9 / GIB)
         assert recomputes(FULL, INSPECTION, ranks=1, facts=MODEL, node=close) is expected
