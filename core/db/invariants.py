@@ -68,6 +68,12 @@ INVARIANTS = [
            FROM jobs j JOIN attempts a ON a.job_id = j.id WHERE a.started_at > j.finished_at""",
     ),
     Invariant(
+        "no_resume_points_after_the_end",
+        "A job that has ended has no resume points.",
+        f"""SELECT j.id || ' is ' || j.state || ', resume points: ' || count(*)
+           FROM jobs j JOIN resume_points r ON r.job_id = j.id WHERE j.state IN {TERMINAL} GROUP BY j.id""",
+    ),
+    Invariant(
         "events_without_gaps",
         "The events of a job are numbered 1, 2, 3 up to its last_seq.",
         """SELECT j.id || ' has ' || count(e.seq) || ' events, last_seq ' || j.last_seq

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.contract.errors import BadInput, Conflict, NotFound
 from core.contract.states import JOB_MOVES, Desired, JobState, Phase
-from core.db import events
+from core.db import checkpoints, events
 from core.db.events import NewEvent
 from core.db.tables import Job
 
@@ -128,6 +128,7 @@ def cancel(session: Session, project_id: str, job_id: str) -> Job:
         events.append(session, job_id, NewEvent("Cancelling: the run stops after its current step."))
     else:
         move(session, job, JobState.CANCELLED, NewEvent("Job cancelled."), desired=Desired.CANCEL)
+        checkpoints.drop_resume_points(session, job_id)
     session.refresh(job)
     return job
 

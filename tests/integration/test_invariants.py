@@ -25,6 +25,7 @@ PLANTS = {
     "held_is_running": ["UPDATE jobs SET state = 'queued' WHERE id = :job"],
     "epochs_rise": ["UPDATE jobs SET epoch = 7 WHERE id = :job"],
     "terminal_for_ever": ["UPDATE jobs SET finished_at = now() + interval '1 hour' WHERE id = :job"],
+    "no_resume_points_after_the_end": ["UPDATE jobs SET state = 'failed' WHERE id = :job"],
     "events_without_gaps": ["DELETE FROM events WHERE job_id = :job AND seq = 1"],
     "nothing_forgotten": [
         "UPDATE attempts SET lease_until = now() - interval '6 minutes' WHERE job_id = :job AND epoch = 2"
@@ -80,6 +81,17 @@ def test_every_invariant_has_its_plant() -> None:
 
 def test_a_job_in_the_middle_breaks_nothing(lease: Lease) -> None:
     with transaction() as session:
+        assert found_of(session, lease.job_id) == set()
+
+
+def test_a_job_that_is_cancelled_while_it_waits_leaves_no_resume_point(service: dict[str, str], lease: Lease) -> None:
+    """Paused or between two attempts: no holder is there to drop them."""
+    with Session(engine()) as session:
+        attempts.close(session, lease, Ending(Outcome.PREEMPTED))
+        assert checkpoints.newest_resume_point(session, lease.job_id) is not None
+        job = jobs.locked(session, lease.job_id)
+        jobs.cancel(session, job.project_id, job.id)
+        assert checkpoints.newest_resume_point(session, lease.job_id) is None
         assert found_of(session, lease.job_id) == set()
 
 
