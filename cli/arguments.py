@@ -89,6 +89,12 @@ def _operating(commands: Commands) -> None:
     _command(projects, "create", "access:create_project", "make a project").add_argument("name")
     _command(projects, "list", "access:list_projects", "every project")
 
+    _command(commands, "nodes", "nodes:page", "worker nodes: slots, in use, when last heard of")
+    drain = _command(commands, "drain", "nodes:drain", "a node takes nothing more; what runs there goes on elsewhere")
+    drain.add_argument("node")
+    drain.add_argument("--off", action="store_true", help="it takes work again")
+    drain.add_argument("--wait", action="store_true", help="until nothing runs there")
+
     doctor = _command(commands, "doctor", "doctor:run", "what must hold, checked on the live service; changes nothing")
     doctor.add_argument("--read", action="store_true", help="read every object and compare its sha256")
     doctor.add_argument("--json", action="store_true", help="what is broken as JSON")

@@ -5,17 +5,21 @@ from typing import Any
 from celery import signals
 
 from core import log as logs
-from core.queue import WAKE, consumer
+from core.queue import WAKE, consumer, ring
 from worker import claim, launcher, lifeline
 from worker.sweeper import Sweeper
 
+HOPS = 3
 app = consumer()
 
 
 @app.task(name=WAKE)
 def wake(v: int = 1, hops: int = 0) -> int:
-    """There may be work: looks in Postgres."""
-    return claim.claim_all()
+    """There may be work: looks in Postgres. What has no room here, another node may have room for."""
+    claimed = claim.claim_all()
+    if hops < HOPS and claim.elsewhere():
+        ring(hops + 1)
+    return claimed
 
 
 @signals.setup_logging.connect

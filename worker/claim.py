@@ -35,6 +35,12 @@ def claim_all() -> int:
         return claimed
 
 
+def elsewhere() -> bool:
+    """Whether a job waits that did not fit here, and another node may have heard nothing of it."""
+    with transaction() as session:
+        return attempts.wait(session) and nodes.others(session, settings.worker().node)
+
+
 def _until_none(claim: Callable[[], T | None], start: Callable[[T], None]) -> int:
     count = 0
     while (claimed := claim()) is not None:

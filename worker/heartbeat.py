@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from core.contract.errors import Fenced, Unavailable
-from core.contract.states import Desired
+from core.contract.states import Wish
 from core.db import attempts
 from core.db.attempts import Lease
 from core.db.engine import Session, make_engine, unavailable_as_such
@@ -35,7 +35,7 @@ class Heartbeat:
         self._engine = make_engine(database_url, pool_size=1, statement_timeout_ms=5_000)
         self._done = threading.Event()
         self.lost = threading.Event()
-        self.desired = Desired.RUN
+        self.wish = Wish.RUN
         self._renewed = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -46,7 +46,7 @@ class Heartbeat:
             pause = self._every
             try:
                 with unavailable_as_such(), Session(self._engine) as session, session.begin():
-                    self.desired = attempts.hold(session, self._lease, self._lease_seconds)
+                    self.wish = attempts.hold(session, self._lease, self._lease_seconds)
                 self._renewed = sent
             except Fenced as error:
                 self._lose(str(error))

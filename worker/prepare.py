@@ -16,7 +16,7 @@ from core.contract.losses import LOSSES
 from core.contract.manifest import Manifest
 from core.contract.reference import reference_key
 from core.contract.run_spec import Inspection, ResumeFrom, RunSpec, Settings
-from core.contract.states import Desired, Phase
+from core.contract.states import Phase, Wish
 from core.db import admission, attempts, checkpoints, jobs, models, references
 from core.db.attempts import Lease
 from core.db.engine import transaction
@@ -35,10 +35,10 @@ T = TypeVar("T")
 
 
 class Unwanted(Exception):
-    """The user cancelled or paused the job while it was being prepared."""
+    """The job was cancelled or paused, or its node drained, while it was being prepared."""
 
 
-class Wish:
+class Wanted:
     """Looks once a second, while bytes arrive, whether the job is still wanted; raises Unwanted, or Fenced.
 
     Shared by the threads that download: `give_up` ends the others where one of them failed.
@@ -62,7 +62,7 @@ class Wish:
                 return
             self._looked = time.monotonic()
         with transaction() as session:
-            if attempts.hold(session, self._lease, self._lease_seconds) != Desired.RUN:
+            if attempts.hold(session, self._lease, self._lease_seconds) != Wish.RUN:
                 raise Unwanted
 
 
@@ -120,7 +120,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
     """Downloads (each by digest, most of them in the node's cache already), resolves, writes run.json."""
     job, options = plan.job, plan.spec.palate
     own = settings.worker()
-    here = download(plan, lease, space, store, Wish(lease, own.scaled(own.lease_seconds)))
+    here = download(plan, lease, space, store, Wanted(lease, own.scaled(own.lease_seconds)))
     spec = RunSpec(
         run_id=f"{lease.job_id}-a{lease.epoch}",
         workspace=space.path,
@@ -148,7 +148,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
     space.spec.write_text(spec.model_dump_json(indent=1))
     with transaction() as session:
         jobs.locked(session, lease.job_id)
-        if attempts.hold(session, lease, own.scaled(own.lease_seconds)) != Desired.RUN:
+        if attempts.hold(session, lease, own.scaled(own.lease_seconds)) != Wish.RUN:
             raise Unwanted
         jobs.show(session, lease.job_id, resolved=echo(plan.settings, plan.spec, plan.inspection.usable))
     return spec
@@ -165,7 +165,7 @@ class Here:
     entries: list[Path]
 
 
-def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wish) -> Here:
+def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wanted) -> Here:
     """All at once: the largest decides how long it takes."""
     job, resume = plan.job, plan.resume
     base = Manifest.model_validate(plan.model.manifest)

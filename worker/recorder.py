@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.contract.states import Desired, JobState, Phase
+from core.contract.states import JobState, Phase, Wish
 from core.contract.trainer_events import (
     AnyEvent,
     Evaluated,
@@ -111,23 +111,23 @@ class Recorder:
     def _say(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
         self._events.append(NewEvent(message, level=level, data=data))
 
-    def write(self) -> Desired:
+    def write(self) -> Wish:
         """Everything collected in one transaction that also renews the lease; raises Fenced and keeps nothing then.
 
         When Postgres is away, what was collected stays for the next call.
         """
         with transaction() as session:
             job = jobs.locked(session, self._lease.job_id)
-            desired = attempts.hold(session, self._lease, self._lease_seconds, **self._held)
+            wish = attempts.hold(session, self._lease, self._lease_seconds, **self._held)
             events.append(session, job.id, *self._events)
             metrics.record(session, job.id, self._metrics)
             shown = dict(self._shown)
-            if (towards := Phase.towards(desired)) and job.state == JobState.RUNNING:
+            if (towards := Phase.towards(wish)) and job.state == JobState.RUNNING:
                 shown["phase"] = towards
             if shown:
                 jobs.show(session, job.id, **shown)
         self._events, self._metrics, self._shown, self._held = [], [], {}, {}
-        return desired
+        return wish
 
 
 def figures_of(measured: Mapping[str, float]) -> dict[str, float]:

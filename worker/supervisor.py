@@ -20,7 +20,7 @@ from core import processes, queue, settings
 from core.contract.errors import Fenced, Unavailable
 from core.contract.manifest import ManifestMismatch
 from core.contract.run_spec import RunSpec
-from core.contract.states import Desired, FailureClass, Outcome, Phase
+from core.contract.states import FailureClass, Outcome, Phase, Wish
 from core.contract.trainer_events import (
     AnyEvent,
     CheckpointSealed,
@@ -191,17 +191,17 @@ class Supervisor:
                 launcher.end(self.space, process)
             time.sleep(LOOK_SECONDS)
 
-    def stop_word(self, wish: Desired) -> str | None:
+    def stop_word(self, wish: Wish) -> str | None:
         """A cancelled run stops as it is; a paused one, and one whose node leaves, with a resume point."""
-        if wish == Desired.CANCEL:
+        if wish == Wish.CANCEL:
             return "cancel"
-        return "drain" if wish == Desired.PAUSE or self.draining else None
+        return "drain" if wish in (Wish.PAUSE, Wish.LEAVE) or self.draining else None
 
     def patience(self, word: str) -> float:
         """A cancelled run gets the time of one step; what is sealed stays whole when it is killed."""
         return DRAIN_SECONDS if word == "drain" else CANCEL_SECONDS + self.pace.longest
 
-    def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Desired:
+    def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Wish:
         """Postgres may be away for as long as the lease lives; the training goes on meanwhile."""
         while True:
             try:
@@ -211,7 +211,7 @@ class Supervisor:
             except Unavailable as error:
                 log.warning("progress not written: %s", error)
                 if not surely:
-                    return self.heart.desired
+                    return self.heart.wish
                 time.sleep(WISH_SECONDS)
 
     def ask_to_stop(self, word: str) -> None:

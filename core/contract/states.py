@@ -42,6 +42,15 @@ class Desired(StrEnum):
     CANCEL = "cancel"
 
 
+class Wish(StrEnum):
+    """What the holder of an attempt is to do: what the user desires, or leave a node that is drained."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+    LEAVE = "leave"
+
+
 class Phase(StrEnum):
     """The finer phase of a job, shown as `palate.phase`."""
 
@@ -59,9 +68,9 @@ class Phase(StrEnum):
     CANCELLING = "cancelling"
 
     @classmethod
-    def towards(cls, wish: Desired) -> "Phase | None":
+    def towards(cls, wish: Wish) -> "Phase | None":
         """What a running job shows while it stops for this wish."""
-        return {Desired.PAUSE: cls.PAUSING, Desired.CANCEL: cls.CANCELLING}.get(wish)
+        return {Wish.PAUSE: cls.PAUSING, Wish.CANCEL: cls.CANCELLING}.get(wish)
 
 
 class Outcome(StrEnum):

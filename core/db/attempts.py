@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from core.contract.errors import Fenced
-from core.contract.states import Desired, FailureClass, JobState, Outcome
+from core.contract.states import Desired, FailureClass, JobState, Outcome, Wish
 from core.db import jobs
 from core.db.events import NewEvent
 from core.db.tables import Attempt, Job, Node
@@ -41,7 +41,7 @@ class Ending:
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> Lease | None:
     """The next job that fits this node's free slots: priority, then the project that runs least, then age."""
-    slots = session.scalar(select(Node.slots).where(Node.name == node).with_for_update())
+    slots = session.scalar(select(Node.slots).where(Node.name == node, ~Node.draining).with_for_update())
     if slots is None:
         return None
     used = session.scalar(
@@ -87,17 +87,24 @@ def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> L
     return Lease(job.id, epoch, owner)
 
 
+def wait(session: Session) -> bool:
+    """Whether a job could be claimed now, by a node with room for it."""
+    ready = exists().where(Job.state == JobState.QUEUED, Job.desired == Desired.RUN, Job.run_after <= func.now())
+    return bool(session.scalar(select(ready)))
+
+
 def retries_of(session: Session, lease: Lease) -> int:
     """Attempts in a row, before this one, that committed nothing."""
     return session.scalars(select(Job.retries).where(Job.id == lease.job_id)).one()
 
 
-def hold(session: Session, lease: Lease, lease_seconds: float, **values: Any) -> Desired:
-    """Renews the lease and locks the attempt to the end of the transaction; what the user wants comes back.
+def hold(session: Session, lease: Lease, lease_seconds: float, **values: Any) -> Wish:
+    """Renews the lease and locks the attempt to the end of the transaction; what is wanted of the holder comes back.
 
     Raises Fenced when the attempt is closed: write nothing then, and leave.
     """
-    desired = session.execute(
+    draining = select(Node.draining).where(Node.name == Attempt.node).scalar_subquery()
+    held = session.execute(
         update(Attempt)
         .where(
             Attempt.job_id == lease.job_id,
@@ -107,12 +114,13 @@ def hold(session: Session, lease: Lease, lease_seconds: float, **values: Any) ->
             Job.id == Attempt.job_id,
         )
         .values(lease_until=func.now() + timedelta(seconds=lease_seconds), **values)
-        .returning(Job.desired)
+        .returning(Job.desired, draining)
         .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if desired is None:
+    ).one_or_none()
+    if held is None:
         raise Fenced(f"Attempt {lease.epoch} of {lease.job_id} is no longer held.")
-    return Desired(desired)
+    desired, leaves = held
+    return Wish.LEAVE if leaves and desired == Desired.RUN else Wish(desired)
 
 
 def check(session: Session, lease: Lease) -> None:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.db.tables import Node
+from core.contract.errors import NotFound
+from core.db.tables import Attempt, Node
 
 RATES = 32
 KNOWN_HOURS = 24
+HEARD_SECONDS = 30.0
 
 
 def seen(session: Session, name: str, slots: int, task_slots: int, facts: dict[str, Any] | None = None) -> None:
@@ -31,6 +33,26 @@ def add_rate(session: Session, name: str, rate: dict[str, Any]) -> None:
     if node is not None:
         rates = [*node.facts.get("rates", []), rate][-RATES:]
         session.execute(update(Node).where(Node.name == name).values(facts={**node.facts, "rates": rates}))
+
+
+def drain(session: Session, name: str, *, on: bool = True) -> None:
+    """From now on it claims nothing, and what it holds hands over at its next step. Raises NotFound."""
+    found = session.execute(update(Node).where(Node.name == name).values(draining=on).returning(Node.name)).first()
+    if found is None:
+        names = ", ".join(session.scalars(select(Node.name).order_by(Node.name))) or "none"
+        raise NotFound(f"No node {name!r}; known: {names}.", code="node_not_found", param="node")
+
+
+def used(session: Session) -> dict[str, int]:
+    """Slots of the open attempts of each node that has any."""
+    held = select(Attempt.node, func.sum(Attempt.slots)).where(Attempt.ended_at.is_(None)).group_by(Attempt.node)
+    return {name: int(slots) for name, slots in session.execute(held)}
+
+
+def others(session: Session, name: str) -> bool:
+    """Whether another node that takes work was heard of a moment ago."""
+    heard = Node.seen_at > func.now() - timedelta(seconds=HEARD_SECONDS)
+    return bool(session.scalar(select(exists().where(Node.name != name, ~Node.draining, heard))))
 
 
 def known(session: Session) -> Sequence[Node]:

@@ -318,5 +318,6 @@ class Node(Table):
     name: Mapped[str] = mapped_column(primary_key=True)
     slots: Mapped[int] = mapped_column(Integer)
     task_slots: Mapped[int] = mapped_column(Integer)
+    draining: Mapped[bool] = mapped_column(server_default=text("false"))
     facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -77,7 +77,7 @@ def live(session: Session) -> int:
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> TaskClaim | None:
     """The oldest task that may run, if this node has a free place for tasks; None when there is nothing to do."""
-    slots = session.scalar(select(Node.task_slots).where(Node.name == node).with_for_update())
+    slots = session.scalar(select(Node.task_slots).where(Node.name == node, ~Node.draining).with_for_update())
     used = session.scalar(select(func.count()).where(Task.node == node, Task.state == TaskState.RUNNING)) or 0
     if slots is None or used >= slots:
         return None

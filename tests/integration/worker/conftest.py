@@ -43,7 +43,14 @@ def start_worker(service: dict[str, str], log: Path, **more: str) -> "subprocess
     command = [sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "4"]
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*command, "--without-gossip", "--without-mingle", "--without-heartbeat", "-n", "n1@test"],
+            [
+                *command,
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+                "-n",
+                f"{more.get('PALATE_NODE', 'n1')}@test",
+            ],
             cwd=ROOT,
             env=worker_environment(service, **more),
             stdout=output,
