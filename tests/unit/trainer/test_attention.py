@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from trainer.attention import Attending, attend, branched, explicit, flexed, inside, visible
 from trainer.layouts import plant
@@ -48,6 +49,14 @@ def test_the_block_mask_is_the_dense_mask(window: int | None, sinks: Tensor | No
     with torch.no_grad():
         expected = explicit(q, k, v, 0.3, row.dense(window), 2.0, sinks).transpose(1, 2)
         assert torch.allclose(flexed(row, q, k, v, 0.3, window, 2.0, sinks), expected, atol=1e-5)
+
+
+def test_the_mask_writes_nothing_in_place() -> None:
+    """FlexAttention's compiler, which only a GPU has need of, refuses a mask that does."""
+    traced = make_fx(visible(plant(TREES, CPU), 3))(torch.tensor([1]), torch.tensor([0]))
+    called = [node.target for node in traced.graph.nodes if node.op == "call_function"]
+    assert called
+    assert not [str(each) for each in called if each._schema.is_mutable]
 
 
 def test_what_is_seen() -> None:
