@@ -29,6 +29,7 @@ class Script:
         self.wanted: dict[str, Any] = json.loads(spec.probe_prompts[0]) if spec.probe_prompts else {}
         self.total = int(self.wanted.get("steps", 4))
         self.start = 0
+        self.saved_at = 0
         self.state = hashlib.sha256(spec.train_digest.encode()).hexdigest()
 
     def say(self, event: str, **fields: Any) -> None:
@@ -49,7 +50,7 @@ class Script:
         self.record_process()
         if self.spec.resume_from is not None:
             manifests.verify(self.spec.resume_from.path, manifests.read(self.spec.resume_from.path))
-            self.start = int(manifests.read(self.spec.resume_from.path).meta["step"])
+            self.start = self.saved_at = int(manifests.read(self.spec.resume_from.path).meta["step"])
             self.state = (self.spec.resume_from.path / "model.safetensors").read_text()
         self.say(
             "started",
@@ -63,7 +64,7 @@ class Script:
         self.say("phase", phase="training")
         for step in range(self.start + 1, self.total + 1):
             if (asked := self.asked_to_stop()) is not None:
-                if asked == "drain":
+                if asked == "drain" and step - 1 > self.saved_at:
                     self.say("resume_point_sealed", step=step - 1, path=self.seal("resume", step - 1))
                 self.say("stopped", step=step - 1, reason=asked)
                 return Exit.STOPPED
@@ -110,6 +111,7 @@ class Script:
         )
         if step % 2 == 0 and step < self.total:
             self.say("resume_point_sealed", step=step, path=self.seal("resume", step))
+            self.saved_at = step
         if self.spec.row_tokens > self.wanted.get("fits", self.spec.row_tokens):
             self.act("exit:72")
         if self.spec.run_id.endswith("-a1"):

@@ -41,16 +41,10 @@ def worker_environment(service: dict[str, str], **more: str) -> dict[str, str]:
 
 def start_worker(service: dict[str, str], log: Path, **more: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker", "-P", "threads", "-c", "4"]
+    name = f"{more.get('PALATE_NODE', 'n1')}@test"
     with log.open("ab") as output:
         return subprocess.Popen(
-            [
-                *command,
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-                "-n",
-                f"{more.get('PALATE_NODE', 'n1')}@test",
-            ],
+            [*command, "--without-gossip", "--without-mingle", "--without-heartbeat", "-n", name],
             cwd=ROOT,
             env=worker_environment(service, **more),
             stdout=output,
