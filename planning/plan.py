@@ -152,7 +152,8 @@ def fit_on(node: NodeFacts, settings: Settings, inspection: Inspection, facts: M
     largest = largest_example(inspection)
     share = -(-tokens(inspection) * settings.batch_size // max(1, inspection.usable * ranks))
     # As even as as few rows as possible can be (trainer.rows).
-    row = max(largest, -(-share // -(-share // budget)))
+    rows = max(1, -(-share // budget))
+    row = max(largest, -(-share // rows))
     scored = row * inspection.scored_tokens // max(1, tokens(inspection))
     on: dict[str, Any] = {"ranks": ranks, "device": node.device}
     on["recompute"] = recomputes(settings, inspection, ranks=ranks, facts=facts, node=node)
