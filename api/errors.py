@@ -14,6 +14,7 @@ from core.contract.errors import (
     Conflict,
     NotFound,
     PalateError,
+    QuotaExceeded,
     TooLarge,
     TooSlow,
     Unauthenticated,
@@ -27,6 +28,7 @@ STATUS: dict[type[PalateError], int] = {
     TooSlow: 408,
     Conflict: 409,
     TooLarge: 413,
+    QuotaExceeded: 429,
     Unavailable: 503,
 }
 STATUS_OF_CODE = {"range_not_satisfiable": 416, "idempotency_key_reused": 422}
@@ -50,8 +52,10 @@ def status_of(error: PalateError) -> int:
 def response_of(error: PalateError) -> JSONResponse:
     headers: dict[str, str] = {}
     status = status_of(error)
-    if isinstance(error, Conflict) and not error.retry:
+    if isinstance(error, QuotaExceeded) or (isinstance(error, Conflict) and not error.retry):
         headers["x_should_retry"] = "false"
+    if isinstance(error, QuotaExceeded):
+        headers["retry_after"] = "60"
     if isinstance(error, Unavailable):
         headers["retry_after"] = str(error.retry_after)
     if isinstance(error, Unsatisfiable):

@@ -1,8 +1,14 @@
 """`palate migrate | projects | keys`: the operator's own commands, on the database."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from cli import place
+
+if TYPE_CHECKING:
+    from core.db.tables import Project
+
+LIMITS = ("max_running", "max_queued")
 
 
 def migrate(arguments: argparse.Namespace) -> int:
@@ -33,8 +39,22 @@ def list_projects(arguments: argparse.Namespace) -> int:
             rows, more = projects.page(session, after)
             for row in rows:
                 after = row.id
-                print(f"{row.id}  {row.name}  {row.created_at:%Y-%m-%d}")
+                print(f"{row.id}  {row.name}  {row.created_at:%Y-%m-%d}  {limits_of(row)}".rstrip())
     return 0
+
+
+def limit_project(arguments: argparse.Namespace) -> int:
+    from core.db import projects
+
+    given = {which: getattr(arguments, which) for which in LIMITS if getattr(arguments, which) is not None}
+    with place.session(arguments.home) as session:
+        project = projects.limit(session, arguments.name, **{which: most or None for which, most in given.items()})
+        print(f"{project.id}  {project.name}  {limits_of(project) or 'no limits'}")
+    return 0
+
+
+def limits_of(project: "Project") -> str:
+    return "  ".join(f"{which} {most}" for which in LIMITS if (most := getattr(project, which)) is not None)
 
 
 def create_key(arguments: argparse.Namespace) -> int:

@@ -88,6 +88,10 @@ def _operating(commands: Commands) -> None:
     projects = _group(commands, "projects", "projects (operator)")
     _command(projects, "create", "access:create_project", "make a project").add_argument("name")
     _command(projects, "list", "access:list_projects", "every project")
+    limit = _command(projects, "limit", "access:limit_project", "how many jobs of a project may run and wait; 0: any")
+    limit.add_argument("name")
+    limit.add_argument("--max-running", type=_count, metavar="N")
+    limit.add_argument("--max-queued", type=_count, metavar="N")
 
     _command(commands, "nodes", "nodes:page", "worker nodes: slots, in use, when last heard of")
     drain = _command(commands, "drain", "nodes:drain", "a node takes nothing more; what runs there goes on elsewhere")
@@ -98,6 +102,13 @@ def _operating(commands: Commands) -> None:
     doctor = _command(commands, "doctor", "doctor:run", "what must hold, checked on the live service; changes nothing")
     doctor.add_argument("--read", action="store_true", help="read every object and compare its sha256")
     doctor.add_argument("--json", action="store_true", help="what is broken as JSON")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 31:
+        raise argparse.ArgumentTypeError("a number of jobs is 0 or more")
+    return number
 
 
 def _port(text: str) -> int:

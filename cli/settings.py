@@ -33,6 +33,9 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probe", action="append", metavar="TEXT", help="answered before and after; up to 8 times")
     parser.add_argument("--checkpoint-steps", type=int, metavar="N", help="a checkpoint every N steps")
     parser.add_argument("--eval-steps", type=int, metavar="N", help="score the held-out pairs every N steps")
+    parser.add_argument(
+        "--max-runtime", type=int, metavar="SECONDS", help="then it ends with what it has learned so far"
+    )
     parser.add_argument("--format", help="of the file, where it is not found by itself")
     parser.add_argument("--skip-bad-rows", action="store_true", help="train on the rows that can be used")
     for name, kind in HYPERPARAMETERS.items():

@@ -63,6 +63,7 @@ def request(arguments: argparse.Namespace, training: str, validation: str | None
         "checkpoint": {"every_steps": arguments.checkpoint_steps} if arguments.checkpoint_steps else None,
         "eval": {"every_steps": arguments.eval_steps} if arguments.eval_steps else None,
         "export": arguments.export,
+        "max_runtime_seconds": arguments.max_runtime,
     }
     hyperparameters = {name: getattr(arguments, name) for name in HYPERPARAMETERS} | {"lora": lora(arguments)}
     body = {

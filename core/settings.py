@@ -71,6 +71,7 @@ class WorkerSettings(BaseSettings):
     backoff_seconds: float = 10.0
     backoff_limit_seconds: float = 600.0
     infra_attempts: int = 5
+    head_seconds: float = 600.0
     resume_steps: int = 50
     resume_seconds: float = 600.0
     stop_grace_seconds: float = 5.0

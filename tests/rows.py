@@ -10,8 +10,8 @@ from core.db.tables import File, Job, Model, Project
 
 
 def make_job(session: Session, *, state: JobState, ranks: int = 1, **values: Any) -> Job:
-    """A job of a project, model and file of its own."""
-    project = Project(id=ids.row_id(), name=ids.row_id())
+    """A job of a model and a file of its own; of a project of its own, unless `project_id` names one."""
+    project = session.get(Project, values.pop("project_id", None) or "") or Project(id=ids.row_id(), name=ids.row_id())
     session.add(project)
     session.flush()
     file = File(

@@ -1,7 +1,8 @@
 """A trainer that speaks the contract without torch, for the worker's tests: `python -m tests.scripted_trainer --spec`.
 
 Its weights are a hash chain over the steps, so that a resumed run ends with the same bytes, or is wrong. What it shall
-do comes as JSON in the first probe prompt: {"steps": 5, "step_seconds": 0.05, "at": {"3": "exit:71"}}; an act is done
+do comes as JSON in the first probe prompt: {"steps": 5, "loading_seconds": 1, "step_seconds": 0.05,
+"at": {"3": "exit:71"}}; an act is done
 in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (never another word). `fits`: with a row
 budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
 text, one a scored answer, named by the data; `answers` (default 3) says how many.
@@ -48,6 +49,7 @@ class Script:
 
     def run(self) -> Exit:
         self.record_process()
+        time.sleep(float(self.wanted.get("loading_seconds", 0)))
         if self.spec.resume_from is not None:
             manifests.verify(self.spec.resume_from.path, manifests.read(self.spec.resume_from.path))
             self.start = self.saved_at = int(manifests.read(self.spec.resume_from.path).meta["step"])
@@ -64,6 +66,9 @@ class Script:
         self.say("phase", phase="training")
         for step in range(self.start + 1, self.total + 1):
             if (asked := self.asked_to_stop()) is not None:
+                if asked == "finish":
+                    self.total = step - 1
+                    break
                 if asked == "drain" and step - 1 > self.saved_at:
                     self.say("resume_point_sealed", step=step - 1, path=self.seal("resume", step - 1))
                 self.say("stopped", step=step - 1, reason=asked)

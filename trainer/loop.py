@@ -40,7 +40,10 @@ class Stepped:
 
 
 def train(course: Course, milestones: Milestones) -> None:
-    """Until the last step. Raises StopRequested between steps, Diverged before an update that would spoil the model."""
+    """Until the last step, or the one after which the worker asks to finish.
+
+    Raises StopRequested between steps, Diverged before an update that would spoil the model.
+    """
     emitter, progress, total = course.emitter, course.progress, course.total
     emitter.phase(Phase.TRAINING, progress.step, total)
     alarms = Alarms(course.spec.settings, total, progress, emitter.warn)
@@ -52,6 +55,8 @@ def train(course: Course, milestones: Milestones) -> None:
         tell(course, stepped, durations)
         alarms.look(stepped.figures, stepped.grad_norm)
         milestones.after_step(resume_point=stepped.resume_point)
+        if stepped.stop == stop.FINISH:
+            return
         stop.heed(stepped.stop)
 
 

@@ -177,7 +177,7 @@ class Milestones:
 
         def stopped() -> bool:
             wanted[0] = self.wanted()
-            return wanted[0] > 0
+            return wanted[0] not in (0, stop.FINISH)
 
         said = continuations(course.engine, course.world, course.renderer, prompts, context, stopped)
         stop.heed(wanted[0])

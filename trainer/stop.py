@@ -1,8 +1,9 @@
-"""Stopping on request: the worker writes one word, `cancel` or `drain`, into the workspace's `stop` file."""
+"""Stopping on request: the worker writes one word, `cancel`, `drain` or `finish`, into the workspace's `stop` file."""
 
 from pathlib import Path
 
-WORDS = {"cancel": 1, "drain": 2}
+WORDS = {"cancel": 1, "drain": 2, "finish": 3}
+FINISH = WORDS["finish"]
 
 
 class StopRequested(Exception):
@@ -14,7 +15,7 @@ class StopRequested(Exception):
 
 
 def wanted(workspace: Path, rank: int) -> int:
-    """0, 1 (cancel) or 2 (drain); only rank 0 looks, so that the sum over ranks is what it saw."""
+    """0, 1 (cancel), 2 (drain) or 3 (finish); only rank 0 looks, so that the sum over ranks is what it saw."""
     if rank != 0:
         return 0
     try:
@@ -24,7 +25,10 @@ def wanted(workspace: Path, rank: int) -> int:
 
 
 def heed(number: int) -> None:
-    """Raises StopRequested for a number that is not 0: after a reduction, on every rank alike."""
+    """Raises StopRequested for cancel and drain: after a reduction, on every rank alike.
+
+    A run that is to finish goes on to its end; only its steps are over.
+    """
     for word, value in WORDS.items():
-        if number == value:
+        if number == value != FINISH:
             raise StopRequested(word)

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from core import ids, processes, settings
-from core.contract.states import FailureClass, Outcome
+from core.contract.states import FailureClass, JobState, Outcome
 from core.db import attempts, checkpoints, nodes, tasks
 from core.db.attempts import Ending, Lease
-from core.db.engine import transaction
+from core.db.engine import Session, transaction
 from core.db.tasks import TaskClaim
-from worker import node_facts, spawn, workspace
+from worker import close, node_facts, spawn, workspace
 from worker.standby import Standby
 
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 _supervisor = Standby("worker.supervisor")
 T = TypeVar("T")
+POISON_NODES = 2
 
 
 def claim_all() -> int:
@@ -52,7 +53,13 @@ def _until_none(claim: Callable[[], T | None], start: Callable[[T], None]) -> in
 def claim_attempt() -> Lease | None:
     own = settings.worker()
     with transaction() as session:
-        return attempts.claim(session, node=own.node, owner=ids.row_id(), lease_seconds=own.scaled(own.lease_seconds))
+        return attempts.claim(
+            session,
+            node=own.node,
+            owner=ids.row_id(),
+            lease_seconds=own.scaled(own.lease_seconds),
+            head_seconds=own.scaled(own.head_seconds),
+        )
 
 
 def claim_task() -> TaskClaim | None:
@@ -95,15 +102,45 @@ def clean() -> None:
             lost(lease, "the supervisor died")
 
 
-def lost(lease: Lease, reason: str, *, lapsed_for: float | None = None) -> None:
-    """Closes an attempt whose holder is dead for certain, or (`lapsed_for` seconds) whose lease ran out."""
+def lost(lease: Lease, reason: str) -> None:
+    """Closes an attempt whose holder is dead for certain, while its node lives."""
     with transaction() as session:
-        again = attempts.retries_of(session, lease) < settings.worker().infra_attempts - 1
-        error = {"code": "attempt_lost", "message": reason, "param": None}
-        ending = Ending(Outcome.LOST, failure=FailureClass.INFRA, error=error, retry=again)
-        if lapsed_for is None:
-            state = attempts.close(session, lease, ending)
-        else:
-            state = attempts.take_over(session, lease, ending, lapsed_for)
-        if state.terminal:
-            checkpoints.drop_resume_points(session, lease.job_id)
+        ending = interrupted(Outcome.FAILED, reason, attempts.retries_of(session, lease))
+        ended(session, lease, attempts.close(session, lease, ending))
+
+
+def lapsed(lease: Lease, grace_seconds: float, *, reachable: bool) -> None:
+    """Closes an attempt whose lease ran out.
+
+    `reachable`: the database was, all that time; so if nothing was heard of the whole node either, it died. A job under
+    which two nodes did is not given a third.
+    """
+    with transaction() as session:
+        own, retries = settings.worker(), attempts.retries_of(session, lease)
+        silent = reachable and attempts.node_silent(session, lease, own.scaled(own.lease_seconds / 2))
+        outcome = Outcome.LOST if silent else Outcome.FAILED
+        ending = interrupted(outcome, "its worker was not heard of any more", retries)
+        if silent and len(killed := attempts.nodes_killed(session, lease)) >= POISON_NODES:
+            ending = quarantined(sorted(killed))
+        ended(session, lease, attempts.take_over(session, lease, ending, grace_seconds))
+
+
+def interrupted(outcome: Outcome, reason: str, retries: int) -> Ending:
+    error = {"code": "attempt_lost", "message": reason, "param": None}
+    again = retries < settings.worker().infra_attempts - 1
+    delay = close.backoff(retries)
+    return Ending(outcome, failure=FailureClass.INFRA, error=error, retry=again, delay_seconds=delay)
+
+
+def quarantined(killed: list[str]) -> Ending:
+    message = (
+        f"Nodes {' and '.join(killed)} both fell silent while they ran this job; it is not tried on another. "
+        "Ask the operator to look at them before you create it again."
+    )
+    error = {"code": "quarantined", "message": message, "param": None}
+    return Ending(Outcome.LOST, failure=FailureClass.POISON, error=error)
+
+
+def ended(session: Session, lease: Lease, state: JobState) -> None:
+    if state.terminal:
+        checkpoints.drop_resume_points(session, lease.job_id)

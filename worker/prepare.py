@@ -1,6 +1,7 @@
 """Everything an attempt needs, on this node's disk: data, base model, resume point, a spec with nothing `auto`."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -70,7 +71,8 @@ class Wanted:
 class Plan:
     """What the job asks for and what was found out about it; read in one transaction.
 
-    reference_key is empty for a loss that compares with no reference.
+    reference_key is empty for a loss that compares with no reference; seconds_left of max_runtime_seconds, counted from
+    here, may be infinite.
     """
 
     job: Job
@@ -81,6 +83,7 @@ class Plan:
     resume: ResumePoint | None
     reference_key: str
     entries: list[ReferenceEntry]
+    seconds_left: float
 
     def row_tokens(self, halvings: int) -> int:
         """The row budget on this node, after so many times out of GPU memory."""
@@ -113,7 +116,8 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         data = [digest for digest in (job.training_digest, job.validation_digest) if digest]
         entries = references.find(session, job.project_id, key, data) if key and resume is None else []
         jobs.show(session, job.id, phase=Phase.DOWNLOADING)
-        return Plan(job, spec, model, inspection, resolved, resume, key, entries)
+        left = (spec.palate.max_runtime_seconds or math.inf) - attempts.seconds_held(session, job.id)
+        return Plan(job, spec, model, inspection, resolved, resume, key, entries, left)
 
 
 def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec:

@@ -52,7 +52,7 @@ class Recorder:
             case Started():
                 self._held["resumed_from_step"] = event.resumed_from_step
                 resumed = f", resumed from step {event.resumed_from_step}" if event.resumed_from_step else ""
-                self._say(
+                self.say(
                     f"Trainer started on {event.world_size} ranks: {event.pairs} pairs, "
                     f"{event.total_steps} steps{resumed}.",
                     data=event.details | {"layout": event.layout},
@@ -60,7 +60,7 @@ class Recorder:
                 self._progress(event.resumed_from_step, event.total_steps)
             case PhaseChanged():
                 if event.phase != self._phase:
-                    self._say(f"{PHASE_WORDS.get(event.phase, event.phase.value)}.", data={"phase": event.phase.value})
+                    self.say(f"{PHASE_WORDS.get(event.phase, event.phase.value)}.", data={"phase": event.phase.value})
                     self._phase = event.phase
                 self._shown["phase"] = event.phase
                 self._within(event.done, event.total)
@@ -68,14 +68,14 @@ class Recorder:
                 self._step(event)
             case Evaluated():
                 self._metrics.append((event.step, "eval", figures_of(event.metrics)))
-                self._say(f"Held-out pairs at step {event.step}: {in_words(event.metrics)}.", data=event.metrics)
+                self.say(f"Held-out pairs at step {event.step}: {in_words(event.metrics)}.", data=event.metrics)
             case Sample():
-                self._say(
+                self.say(
                     f"Sample {event.when} training: {event.completion}",
                     data={"prompt": event.prompt, "completion": event.completion, "when": event.when},
                 )
             case Warned():
-                self._say(event.message, level="warn", data=event.data | {"code": event.code})
+                self.say(event.message, level="warn", data=event.data | {"code": event.code})
             case _:
                 pass
 
@@ -108,7 +108,8 @@ class Recorder:
         """How far a phase has come that is no training step: records, pairs, parameters, prompts."""
         self._shown["progress"] = {**self._standing, "phase_done": done, "phase_total": total or None}
 
-    def _say(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+    def say(self, message: str, level: str = "info", data: Mapping[str, Any] | None = None) -> None:
+        """An event beside those that the trainer's own words make."""
         self._events.append(NewEvent(message, level=level, data=data))
 
     def write(self) -> Wish:

@@ -6,6 +6,7 @@ adopts it; its ranks die with it.
 
 import json
 import logging
+import math
 import os
 import signal
 import statistics
@@ -50,6 +51,8 @@ WRITE_SECONDS = 0.5
 WISH_SECONDS = 1.0
 CANCEL_SECONDS = 1.0
 DRAIN_SECONDS = 120.0
+# What the trainer may be asked; a later one overrules an earlier one.
+WORDS = ("", "finish", "drain", "cancel")
 
 
 def main(argv: list[str], store: Store) -> int:
@@ -100,6 +103,7 @@ class Supervisor:
         self.draining = False
         self.pace = Pace(own.scaled(own.hang_seconds), own.scaled(own.hang_between_seconds))
         self.hung = ""
+        self.deadline = Deadline()
         self.results: Callable[[Session], None] | None = None
         signal.signal(signal.SIGTERM, self._drain)
 
@@ -111,6 +115,7 @@ class Supervisor:
         try:
             plan = prepare.read(self.lease, self.lease_seconds)
             self.retries = plan.job.retries
+            self.deadline = Deadline(plan)
             spec = prepare.prepare(plan, self.lease, self.space, self.store)
             ending = self.train(spec, plan)
         except prepare.Unwanted:
@@ -150,6 +155,8 @@ class Supervisor:
         ending = classify(last, process.wait(), rank_codes, killed, self.retries, limit, halvings)
         if self.hung and ending.outcome == Outcome.FAILED:
             return self.failed(FailureClass.INFRA, "hang", self.hung)
+        if self.deadline.vain and ending.outcome != Outcome.FINISHED:
+            return self.deadline.refusal()
         if ending.outcome == Outcome.FINISHED:
             self.results = close.results(self.lease, self.store, publisher.final_step)
             node_facts.measured(spec, plan.model.facts, plan.inspection, self.pace.seconds)
@@ -163,7 +170,7 @@ class Supervisor:
         recorder = Recorder(self.lease, self.lease_seconds)
         last: AnyEvent | None = None
         written = asked = 0.0
-        word: str | None = None
+        word = ""
         while True:
             over = process.poll() is not None
             for event in follower.read():
@@ -177,7 +184,9 @@ class Supervisor:
             if over or (recorder.pending and now - written > WRITE_SECONDS) or now - written > WISH_SECONDS:
                 wish = self.write(recorder, printed, surely=over)
                 written = now
-                if (wanted := self.stop_word(wish)) and wanted != word and word != "cancel":
+                if not over and (wanted := self.stop_word(wish)) in WORDS[WORDS.index(word) + 1 :]:
+                    if wish == Wish.RUN and not self.draining:
+                        recorder.say(self.deadline.message(), level="warn", data={"type": "max_runtime"})
                     word, asked = wanted, now
                     self.ask_to_stop(word)
             if over:
@@ -191,15 +200,19 @@ class Supervisor:
                 launcher.end(self.space, process)
             time.sleep(LOOK_SECONDS)
 
-    def stop_word(self, wish: Wish) -> str | None:
-        """A cancelled run stops as it is; a paused one, and one whose node leaves, with a resume point."""
+    def stop_word(self, wish: Wish) -> str:
+        """A cancelled run stops as it is; a paused one, and one whose node leaves, with a resume point; one whose time
+        is over finishes with what it has."""
         if wish == Wish.CANCEL:
             return "cancel"
-        return "drain" if wish in (Wish.PAUSE, Wish.LEAVE) or self.draining else None
+        if wish in (Wish.PAUSE, Wish.LEAVE) or self.draining:
+            return "drain"
+        return self.deadline.word(time.monotonic(), self.pace.trained)
 
     def patience(self, word: str) -> float:
-        """A cancelled run gets the time of one step; what is sealed stays whole when it is killed."""
-        return DRAIN_SECONDS if word == "drain" else CANCEL_SECONDS + self.pace.longest
+        """A cancelled run gets the time of one step; what is sealed stays whole when it is killed. One that finishes
+        writes its model, however large; it is ended only when it hangs."""
+        return {"drain": DRAIN_SECONDS, "finish": math.inf}.get(word, CANCEL_SECONDS + self.pace.longest)
 
     def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Wish:
         """Postgres may be away for as long as the lease lives; the training goes on meanwhile."""
@@ -230,6 +243,34 @@ class Supervisor:
                 if processes.read(self.space.path / "ranks" / f"{rank}.json") is not None:
                     silent.append(rank)
         return codes, silent
+
+
+class Deadline:
+    """max_runtime_seconds: a run that has a step to show for it finishes there; one that has none stops in vain."""
+
+    def __init__(self, plan: prepare.Plan | None = None) -> None:
+        self._ends = time.monotonic() + (plan.seconds_left if plan else math.inf)
+        self._asked = plan.spec.palate.max_runtime_seconds if plan else None
+        self._resumes = plan is not None and plan.resume is not None
+        self.vain = False
+
+    def word(self, now: float, trained: bool) -> str:
+        if now < self._ends:
+            return ""
+        self.vain = not (trained or self._resumes)
+        return "cancel" if self.vain else "finish"
+
+    def message(self) -> str:
+        what = "no step was trained" if self.vain else "the job ends with the model of this step"
+        return f"max_runtime_seconds ({self._asked}) is over: {what}."
+
+    def refusal(self) -> Ending:
+        error = {
+            "code": "max_runtime_exceeded",
+            "message": f"{self.message()} Give it more, or more slots.",
+            "param": "palate.max_runtime_seconds",
+        }
+        return Ending(Outcome.FAILED, failure=FailureClass.USER, error=error)
 
 
 class Pace:
@@ -264,6 +305,10 @@ class Pace:
             if self._last is not None:
                 self.seconds.append(event.time - self._last)
             self._last = event.time
+
+    @property
+    def trained(self) -> bool:
+        return self._last is not None
 
     @property
     def longest(self) -> float:

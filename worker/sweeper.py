@@ -1,12 +1,14 @@
 """The net under every message: a thread of each worker that looks itself, so that a lost bell costs only time."""
 
 import logging
+import math
 import random
 import threading
+import time
 
 from core import settings
-from core.contract.errors import Fenced, PalateError
-from core.db import admission, attempts, files, intakes, tasks
+from core.contract.errors import Fenced, PalateError, Unavailable
+from core.db import admission, attempts, files, intakes, standings, tasks
 from core.db.engine import transaction
 from core.objects.store import Store
 from worker import claim
@@ -21,6 +23,7 @@ class Sweeper:
 
     def __init__(self) -> None:
         self._store = Store.from_settings()
+        self._reached_since = math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sweeper", daemon=True)
 
@@ -33,16 +36,35 @@ class Sweeper:
 
     def _work(self) -> None:
         own = settings.worker()
+        steps = [self.take_over, take_over_tasks, admit, self.abort_intakes, expire, tell_too_large, claim.claim_all]
         while True:
-            for step in (take_over, take_over_tasks, admit, self.abort_intakes, expire, claim.claim_all):
+            for step in steps:
                 try:
                     step()
+                except Unavailable as error:
+                    self._reached_since = math.inf
+                    log.warning("%s: %s", step.__name__, error)
                 except PalateError as error:
                     log.warning("%s: %s", step.__name__, error)
                 except Exception:  # the next tick tries again; a thread that dies would be noticed by nobody
                     log.exception("%s", step.__name__)
             if self._stop.wait(own.scaled(own.sweep_seconds) * random.uniform(0.8, 1.2)):
                 return
+
+    def take_over(self) -> None:
+        """Attempts whose lease ran out, on any node."""
+        own = settings.worker()
+        grace = own.scaled(own.takeover_grace_seconds)
+        with transaction() as session:
+            expired = attempts.expired(session, grace)
+        now = time.monotonic()
+        self._reached_since = min(self._reached_since, now)
+        reachable = now - self._reached_since > own.scaled(own.lease_seconds) + grace
+        for lease in expired:
+            try:
+                claim.lapsed(lease, grace, reachable=reachable)
+            except Fenced:
+                log.info("attempt %d of %s was closed meanwhile", lease.epoch, lease.job_id)
 
     def abort_intakes(self) -> None:
         """Uploads that nobody feeds: the store's parts go, then the row."""
@@ -51,18 +73,6 @@ class Sweeper:
                 self._store.abort_multipart(intake.object_key, intake.store_upload_id)
                 self._store.delete(intake.object_key)
                 intakes.end(session, intake.file_id)
-
-
-def take_over() -> None:
-    """Attempts whose lease ran out, on any node."""
-    own = settings.worker()
-    with transaction() as session:
-        expired = attempts.expired(session, own.scaled(own.takeover_grace_seconds))
-    for lease in expired:
-        try:
-            claim.lost(lease, "its worker was not heard of any more", lapsed_for=own.scaled(own.takeover_grace_seconds))
-        except Fenced:
-            log.info("attempt %d of %s was closed meanwhile", lease.epoch, lease.job_id)
 
 
 def take_over_tasks() -> None:
@@ -80,6 +90,11 @@ def admit() -> None:
     for job_id in waiting:
         with transaction() as session:
             admission.advance(session, job_id)
+
+
+def tell_too_large() -> None:
+    with transaction() as session:
+        standings.tell_too_large(session)
 
 
 def expire() -> None:

@@ -45,7 +45,8 @@ class Progress(BaseModel):
 
 
 class Queue(BaseModel):
-    """`position` 1 starts next; `reason` says why it has not."""
+    """`position` 1 starts next; `reason` says why it has not: no_node_large_enough, backing_off, project_at_max_running
+    or waiting_for_slots."""
 
     position: int
     reason: str | None
@@ -125,7 +126,7 @@ class Job(Item):
                 version=row.version,
                 phase=row.phase,
                 progress=None if row.progress is None else Progress(**unknown(Progress) | row.progress),
-                queue=None if standing.position is None else Queue(position=standing.position, reason=None),
+                queue=None if standing.position is None else Queue(position=standing.position, reason=standing.reason),
                 attempt=None if standing.attempt is None else attempt_of(standing.attempt),
                 data=None if row.data is None else JobData(**unknown(JobData) | row.data),
             ),

@@ -7,6 +7,7 @@ PalateError
 ├── NotFound                unknown, deleted, or another project's
 ├── Unauthenticated         no key, a wrong or a revoked one
 ├── Conflict                true now, not what the caller assumed
+├── QuotaExceeded           the project has as many as it may
 ├── TooLarge                over a limit; says which
 ├── TooSlow                 no byte in time
 ├── Unavailable             Postgres or the store is away, or all places are taken: try again
@@ -54,6 +55,10 @@ class Conflict(PalateError):
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None, retry: bool = False) -> None:
         super().__init__(message, code=code, param=param)
         self.retry = retry
+
+
+class QuotaExceeded(PalateError):
+    code = "quota_exceeded"
 
 
 class TooLarge(PalateError):

@@ -108,10 +108,12 @@ class PalateOptions(Strict):
     """Everything about running a job that the fine-tuning API has no word for.
 
     export: `model` is the whole model (an adapter merged into it), `adapter` the LoRA weights alone.
+    max_runtime_seconds: of holding slots, over all attempts; the job then ends with the model of the step it is at.
     """
 
     resources: Resources = Resources()
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    max_runtime_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     eval: EvalPolicy = EvalPolicy()
     export: Annotated[list[Literal["model", "adapter"]], Field(min_length=1, max_length=2)] = ["model"]

@@ -12,7 +12,7 @@ from core.contract.errors import Fenced
 from core.contract.states import Desired, FailureClass, JobState, Outcome, Wish
 from core.db import jobs
 from core.db.events import NewEvent
-from core.db.tables import Attempt, Job, Node
+from core.db.tables import Attempt, Job, Node, Project
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,28 @@ class Ending:
     halved: str | None = None
 
 
-def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> Lease | None:
-    """The next job that fits this node's free slots: priority, then the project that runs least, then age."""
+def claim(session: Session, *, node: str, owner: str, lease_seconds: float, head_seconds: float = 600) -> Lease | None:
+    """The next job that fits this node's free slots: priority, then the project that runs least, then age.
+
+    A job that could start here but for the slots in use, and has waited for `head_seconds`, lets none pass it.
+    """
     slots = session.scalar(select(Node.slots).where(Node.name == node, ~Node.draining).with_for_update())
     if slots is None:
         return None
-    used = session.scalar(
-        select(func.coalesce(func.sum(Attempt.slots), 0)).where(Attempt.node == node, Attempt.ended_at.is_(None))
-    )
+    used = select(func.coalesce(func.sum(Attempt.slots), 0)).where(Attempt.node == node, Attempt.ended_at.is_(None))
+    free = slots - int(session.scalar(used) or 0)
+    full: list[str] = []
+    while (job := _next(session, slots, free, head_seconds, full)) is not None:
+        if job.ranks > free:
+            return None
+        if _project_has_room(session, job.project_id):
+            return _open(session, job, node, owner, lease_seconds)
+        full.append(job.project_id)
+    return None
+
+
+def _next(session: Session, slots: int, free: int, head_seconds: float, full: Sequence[str]) -> Job | None:
+    """Locked. One that is larger than what is free comes only when it has waited so long that it is the head."""
     running = (
         select(func.count())
         .select_from(Attempt)
@@ -55,21 +69,39 @@ def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> L
         .correlate(Job)
         .scalar_subquery()
     )
-    job = session.scalar(
+    most = select(Project.max_running).where(Project.id == Job.project_id).correlate(Job).scalar_subquery()
+    waited = Job.run_after < func.now() - timedelta(seconds=head_seconds)
+    return session.scalar(
         select(Job)
         .where(
             Job.state == JobState.QUEUED,
             Job.desired == Desired.RUN,
             Job.run_after <= func.now(),
-            Job.ranks <= slots - int(used or 0),
+            Job.ranks <= slots,
+            (Job.ranks <= free) | waited,
+            (most.is_(None)) | (running < most),
+            Job.project_id.not_in(full),
         )
         .order_by(Job.priority.desc(), running, Job.created_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=Job)
         .execution_options(populate_existing=True)
     )
-    if job is None:
-        return None
+
+
+def _project_has_room(session: Session, project_id: str) -> bool:
+    """Counted under the project's lock: two nodes that claim at once must not pass max_running together."""
+    limited = select(Project.max_running).where(Project.id == project_id, Project.max_running.is_not(None))
+    most = session.scalar(limited.with_for_update())
+    if most is None:
+        return True
+    running = (
+        select(func.count()).join_from(Attempt, Job).where(Attempt.ended_at.is_(None), Job.project_id == project_id)
+    )
+    return (session.scalar(running) or 0) < most
+
+
+def _open(session: Session, job: Job, node: str, owner: str, lease_seconds: float) -> Lease:
     epoch = job.epoch + 1
     session.add(
         Attempt(
@@ -211,6 +243,27 @@ def take_over(session: Session, lease: Lease, ending: Ending, grace_seconds: flo
     if lapsed is None:
         raise Fenced(f"Attempt {lease.epoch} of {lease.job_id} has not lapsed any more.")
     return close(session, lease, ending)
+
+
+def seconds_held(session: Session, job_id: str) -> float:
+    """How long the job's attempts held their slots, all together, up to now."""
+    held = func.coalesce(Attempt.ended_at, func.now()) - Attempt.started_at
+    return float(session.scalar(select(func.extract("epoch", func.sum(held))).where(Attempt.job_id == job_id)) or 0)
+
+
+def node_silent(session: Session, lease: Lease, seconds: float) -> bool:
+    """Whether nothing was heard of the attempt's node for so long."""
+    pair = select(Attempt.epoch).join(Node, Node.name == Attempt.node)
+    here = pair.where(Attempt.job_id == lease.job_id, Attempt.epoch == lease.epoch)
+    return session.scalar(here.where(Node.seen_at < func.now() - timedelta(seconds=seconds))) is not None
+
+
+def nodes_killed(session: Session, lease: Lease) -> set[str]:
+    """Nodes that fell silent under this job since it last committed something, this attempt's among them."""
+    since = select(Job.epoch - Job.retries).where(Job.id == lease.job_id).scalar_subquery()
+    silent = (Attempt.outcome == Outcome.LOST) | (Attempt.epoch == lease.epoch)
+    rows = select(Attempt.node).where(Attempt.job_id == lease.job_id, Attempt.epoch >= since, silent)
+    return set(session.scalars(rows.distinct()))
 
 
 def open_on(session: Session, node: str) -> Sequence[Lease]:

@@ -55,6 +55,12 @@ def others(session: Session, name: str) -> bool:
     return bool(session.scalar(select(exists().where(Node.name != name, ~Node.draining, heard))))
 
 
+def largest(session: Session) -> int:
+    """Slots of the largest node that was seen within a day; 0 where there is none."""
+    recent = Node.seen_at > func.now() - timedelta(hours=KNOWN_HOURS)
+    return int(session.scalar(select(func.coalesce(func.max(Node.slots), 0)).where(recent)) or 0)
+
+
 def known(session: Session) -> Sequence[Node]:
     """Seen within a day, the largest first."""
     return session.scalars(

@@ -24,6 +24,15 @@ def by_name(session: Session, name: str) -> Project:
     return project
 
 
+def limit(session: Session, name: str, **limits: int | None) -> Project:
+    """Sets max_running, max_queued or both; None lifts one. What runs or waits already stays."""
+    project = by_name(session, name)
+    for which, most in limits.items():
+        setattr(project, which, most)
+    session.flush()
+    return project
+
+
 def page(session: Session, after: str | None = None, limit: int = 100) -> tuple[Sequence[Project], bool]:
     """Newest first."""
     query = select(Project).order_by(Project.created_at.desc(), Project.id.desc()).limit(limit + 1)

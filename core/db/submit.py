@@ -8,12 +8,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core import ids
-from core.contract.errors import BadInput, Conflict, PalateError
+from core.contract.errors import BadInput, Conflict, PalateError, QuotaExceeded
 from core.contract.job_spec import JobSpec
 from core.contract.states import FileStatus, JobState
 from core.db import admission, events, models
 from core.db.events import NewEvent
-from core.db.tables import File, IdempotencyKey, Job, Model
+from core.db.tables import File, IdempotencyKey, Job, Model, Project
 
 KEY_LIVES = timedelta(hours=24)
 RETRY_WINDOW = timedelta(minutes=10)
@@ -35,12 +35,16 @@ def create(
     idempotency_key: str | None = None,
     retry_count: int = 0,
 ) -> tuple[Job, bool]:
-    """The job, and whether it is an earlier request's. BadInput, Conflict (in flight) or IdempotencyKeyReused else."""
+    """The job, and whether it is an earlier request's.
+
+    Raises BadInput, Conflict (in flight), IdempotencyKeyReused or QuotaExceeded.
+    """
     earlier = replayed(session, project_id, key_id, body_sha256, idempotency_key, retry_count)
     if earlier is not None:
         events.append(session, earlier.id, NewEvent("A repeated create request was answered with this job."))
         session.refresh(earlier)
         return earlier, True
+    has_room(session, project_id)
     model = known_model(session, project_id, spec.model)
     named_files(session, project_id, spec)
     gpus = spec.palate.resources.gpus
@@ -114,6 +118,22 @@ def replayed(
         return job
     session.execute(select(func.pg_advisory_xact_lock_shared(_lock(key_id, body_sha256))))
     return None
+
+
+def has_room(session: Session, project_id: str) -> None:
+    """Holds the project's row to the end of the transaction, where it has a limit: two at once must not pass it."""
+    limited = select(Project.max_queued).where(Project.id == project_id, Project.max_queued.is_not(None))
+    most = session.scalar(limited.with_for_update())
+    if most is None:
+        return
+    waiting = select(func.count()).where(
+        Job.project_id == project_id, Job.state.in_((JobState.VALIDATING_FILES, JobState.QUEUED))
+    )
+    if (count := session.scalar(waiting) or 0) >= most:
+        raise QuotaExceeded(
+            f"{count} jobs of this project wait already, and {most} may; wait for one to start, or cancel one.",
+            code="max_queued_reached",
+        )
 
 
 def known_model(session: Session, project_id: str, name: str) -> Model:

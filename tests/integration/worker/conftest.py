@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.contract import manifest as manifests
-from core.contract.job_spec import DpoHyperparameters, JobSpec
+from core.contract.job_spec import DpoHyperparameters, JobSpec, PalateOptions
 from core.contract.run_spec import Inspection
 from core.contract.states import JobState
 from core.db import admission
@@ -65,7 +65,7 @@ def worker(service: dict[str, str], tmp_path: Path) -> Iterator["subprocess.Pope
 def submit(service: dict[str, str], store: Store, tmp_path: Path) -> Submit:
     """A queued job: files validated and inspected, bytes stored; `script` is what the scripted trainer shall do."""
 
-    def queued(ranks: int = 1, **script: Any) -> str:
+    def queued(ranks: int = 1, palate: dict[str, Any] | None = None, **script: Any) -> str:
         folder = tmp_path / "model"
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text("{}")
@@ -81,7 +81,7 @@ def submit(service: dict[str, str], store: Store, tmp_path: Path) -> Submit:
             model.digest, model.prefix = manifest.digest(), keys.model(manifest.digest())
             model.manifest = manifest.model_dump()
             spec = JobSpec(model="base", training_file=job.training_file)
-            spec.palate.probe_prompts = [json.dumps(script)]
+            spec.palate = PalateOptions(probe_prompts=[json.dumps(script)], **palate or {})
             job.spec = spec.model_dump()
             payload = admission.inspection_of(digest, model, DpoHyperparameters(), "sigmoid")
             inspection = Inspection(records=20, usable=20, max_length=64, context_length=64)
