@@ -9,7 +9,7 @@ BIN = .venv/bin
 LIGHT = -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports up bench openapi clean
+.PHONY: help setup demo test slow storm check lint types imports up bench openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +34,13 @@ up: setup ## the whole service on this machine, to use (palate up)
 	@$(BIN)/palate up
 
 test: setup ## the tests, on embedded real parts
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LIGHT) tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LIGHT) -m "not slow" tests
+
+slow: setup ## the tests that take minutes each
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests
+
+storm: setup ## N kills at random moments over the whole service (make storm N=200 SEED=1)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.storm --kills $(or $(N),200) $(if $(SEED),--seed $(SEED)) $(STORM)
 
 check: setup lint types imports test ## what CI runs
 

@@ -29,8 +29,8 @@ def claim_all() -> int:
         told = node_facts.facts().model_dump(exclude={"rates"})
         with transaction() as session:
             nodes.seen(session, own.node, own.slots, own.task_slots, told)
-        clean()
-        claimed = _until_none(claim_task, start_task) + _until_none(claim_attempt, start_attempt)
+        taken = clean()
+        claimed = _until_none(claim_task, start_task) + _until_none(lambda: claim_attempt(taken), start_attempt)
         if not claimed:
             _supervisor.make(supervisors_log())
         return claimed
@@ -50,7 +50,8 @@ def _until_none(claim: Callable[[], T | None], start: Callable[[T], None]) -> in
     return count
 
 
-def claim_attempt() -> Lease | None:
+def claim_attempt(taken: int = 0) -> Lease | None:
+    """`taken`: slots that no open attempt holds and that are in use all the same."""
     own = settings.worker()
     with transaction() as session:
         return attempts.claim(
@@ -59,6 +60,7 @@ def claim_attempt() -> Lease | None:
             owner=ids.row_id(),
             lease_seconds=own.scaled(own.lease_seconds),
             head_seconds=own.scaled(own.head_seconds),
+            taken=taken,
         )
 
 
@@ -83,8 +85,12 @@ def start_task(claim: TaskClaim) -> None:
     spawn.detached("worker.task", claim.id, str(claim.epoch), claim.owner, claim.kind, claim.subject, log=path)
 
 
-def clean() -> None:
-    """No process of an ended attempt lives on this node, and no attempt of a dead supervisor holds its slots."""
+def clean() -> int:
+    """No rank of an ended attempt lives on this node, and no attempt of a dead supervisor holds its slots.
+
+    Returns the slots of ended attempts whose ranks would not die.
+    """
+    taken = 0
     with transaction() as session:
         held = {(lease.job_id, lease.epoch): lease for lease in attempts.open_on(session, settings.worker().node)}
     for job_id, epoch, space in workspace.all_here():
@@ -92,14 +98,16 @@ def clean() -> None:
         supervisor = processes.read(space.supervisor)
         if lease is not None and (supervisor is None or supervisor.alive()):
             continue
-        if lease is None and supervisor is not None and supervisor.alive():
-            continue  # it is closing, or it will be fenced: it ends its processes itself
         if not processes.kill_all(space.processes()):
             log.error("processes of %s a%d do not end", job_id, epoch)
+            taken += 0 if lease else len(space.ranks())
             continue
+        if lease is None and supervisor is not None and supervisor.alive():
+            continue  # it is closing, or a zombie that will find itself fenced: it leaves by itself
         space.remove()
         if lease is not None:
             lost(lease, "the supervisor died")
+    return taken
 
 
 def lost(lease: Lease, reason: str) -> None:

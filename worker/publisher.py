@@ -102,12 +102,7 @@ class Publisher:
         job_id, epoch = self._lease.job_id, self._lease.epoch
         prefix = keys.resume_point(job_id, epoch, sealed.step)
         self._store.upload_folder(folder, manifest, prefix)
-        with transaction() as session:
-            jobs.locked(session, job_id)
-            attempts.hold(session, self._lease, self._lease_seconds)
-            checkpoints.commit_resume_point(
-                session, job_id, epoch=epoch, step=sealed.step, prefix=prefix, manifest=manifest
-            )
+        commit_resume_point(self._lease, self._lease_seconds, sealed.step, prefix, manifest)
 
     def _checkpoint(self, sealed: CheckpointSealed, folder: Path, manifest: manifests.Manifest) -> None:
         """One that an earlier epoch committed with the same content is not stored again."""
@@ -135,3 +130,15 @@ class Publisher:
                 append_event(session, job_id, NewEvent(f"Checkpoint at step {sealed.step} is stored already."))
         if sealed.final:
             self.final_step = sealed.step
+
+
+def commit_resume_point(
+    lease: Lease, lease_seconds: float, step: int, prefix: str, manifest: manifests.Manifest
+) -> None:
+    """The row, once the bytes are stored; raises Fenced when the attempt is no longer held."""
+    with transaction() as session:
+        jobs.locked(session, lease.job_id)
+        attempts.hold(session, lease, lease_seconds)
+        checkpoints.commit_resume_point(
+            session, lease.job_id, epoch=lease.epoch, step=step, prefix=prefix, manifest=manifest
+        )

@@ -39,16 +39,19 @@ class Ending:
     halved: str | None = None
 
 
-def claim(session: Session, *, node: str, owner: str, lease_seconds: float, head_seconds: float = 600) -> Lease | None:
+def claim(
+    session: Session, *, node: str, owner: str, lease_seconds: float, head_seconds: float = 600, taken: int = 0
+) -> Lease | None:
     """The next job that fits this node's free slots: priority, then the project that runs least, then age.
 
+    `taken`: slots that are in use beside those of the open attempts.
     A job that could start here but for the slots in use, and has waited for `head_seconds`, lets none pass it.
     """
     slots = session.scalar(select(Node.slots).where(Node.name == node, ~Node.draining).with_for_update())
     if slots is None:
         return None
     used = select(func.coalesce(func.sum(Attempt.slots), 0)).where(Attempt.node == node, Attempt.ended_at.is_(None))
-    free = slots - int(session.scalar(used) or 0)
+    free = slots - taken - int(session.scalar(used) or 0)
     full: list[str] = []
     while (job := _next(session, slots, free, head_seconds, full)) is not None:
         if job.ranks > free:

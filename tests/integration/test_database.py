@@ -1,6 +1,10 @@
 """Claims, leases and closing on a real Postgres."""
 
+from dataclasses import replace
+
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from core.contract.errors import Conflict, Fenced
 from core.contract.states import JobState, Outcome
@@ -84,3 +88,52 @@ def test_seq_is_contiguous_and_each_move_has_one_event(job_id: str) -> None:
         assert not more
         assert [row.seq for row in rows] == list(range(len(rows), 0, -1))
         assert jobs.locked(session, job_id).last_seq == len(rows) == 2
+
+
+def test_another_owner_of_the_same_epoch_is_fenced(job_id: str) -> None:
+    with transaction() as session:
+        lease = attempts.claim(session, node="n1", owner="o", lease_seconds=60)
+        assert lease is not None
+    with pytest.raises(Fenced), transaction() as session:
+        attempts.hold(session, replace(lease, owner="another"), 60)
+
+
+def test_a_lease_that_was_renewed_is_not_taken_over(job_id: str) -> None:
+    with transaction() as session:
+        lease = attempts.claim(session, node="n1", owner="o", lease_seconds=-10)
+        assert lease is not None
+        assert attempts.expired(session, 5) == [lease]
+        attempts.hold(session, lease, 60)
+    with pytest.raises(Fenced), transaction() as session:
+        attempts.take_over(session, lease, Ending(Outcome.LOST, retry=True), 5)
+
+
+def test_two_nodes_claim_at_once_without_waiting(job_id: str) -> None:
+    with transaction() as session:
+        nodes.seen(session, "n2", 2, 2)
+        another = make_job(session, state=JobState.QUEUED).id
+    with transaction() as one, transaction() as other:
+        first = attempts.claim(one, node="n1", owner="o", lease_seconds=60)
+        second = attempts.claim(other, node="n2", owner="o", lease_seconds=60)
+        assert first is not None
+        assert second is not None
+        assert {first.job_id, second.job_id} == {job_id, another}
+
+
+def test_one_node_does_not_claim_twice_at_once(job_id: str) -> None:
+    """It would count the same slots as free twice."""
+    with transaction() as session:
+        make_job(session, state=JobState.QUEUED)
+    with transaction() as one:
+        assert attempts.claim(one, node="n1", owner="o", lease_seconds=60) is not None
+        with transaction() as other:
+            other.execute(text("SET LOCAL lock_timeout = '50ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                attempts.claim(other, node="n1", owner="o2", lease_seconds=60)
+            other.rollback()
+
+
+def test_slots_of_what_would_not_die_are_not_given_away(job_id: str) -> None:
+    with transaction() as session:
+        assert attempts.claim(session, node="n1", owner="o", lease_seconds=60, taken=2) is None
+        assert attempts.claim(session, node="n1", owner="o", lease_seconds=60, taken=1) is not None

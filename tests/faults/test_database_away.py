@@ -1,0 +1,88 @@
+"""Postgres cut off, silent or slow: the training goes on within its lease, and everything afterwards by itself."""
+
+from collections.abc import Callable
+
+import pytest
+
+from core.contract.states import JobState
+from core.db.attempts import Lease
+from core.db.engine import transaction
+from core.db.tables import Attempt
+from core.objects.store import Store
+from core.queue import ring
+from tests.faults.conftest import StartWorker, assert_whole
+from tests.integration.worker.conftest import Submit, job_row
+from tests.integration.worker.test_attempts import chain, finished, weights
+from tests.proxy import Proxy
+from tests.waiting import until
+from worker import workspace
+
+# A lease of 20 s, fenced after 13 s.
+SCALE = "0.333"
+
+
+def at_step(job_id: str, step: int) -> None:
+    until(lambda: (job_row(job_id).progress or {}).get("step", 0) >= step, f"step {step}")
+
+
+@pytest.mark.parametrize("fault", ["cut", "hang", "reset"])
+def test_training_goes_on_while_the_database_is_away(
+    fault: str, started: StartWorker, between: Callable[[str], Proxy], submit: Submit, store: Store
+) -> None:
+    database = between("DATABASE_URL")
+    started(DATABASE_URL=database.url, PALATE_TIME_SCALE=SCALE)
+    job_id = submit(steps=20, step_seconds=0.3)
+    ring()
+    at_step(job_id, 1)
+    told = job_row(job_id).progress
+    getattr(database, fault)()
+    events = workspace.of(Lease(job_id, 1, "")).events
+    until(lambda: events.read_text().count('"step"') > 2 * 8, "steps that Postgres hears nothing of")
+    if fault != "reset":
+        assert (job_row(job_id).progress or {})["step"] <= (told or {})["step"] + 2
+    database.heal()
+    assert finished(job_id) == JobState.SUCCEEDED
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 20)
+    with transaction() as session:
+        assert session.get_one(Attempt, (job_id, 1)).outcome == "finished", "one attempt, never interrupted"
+    assert_whole(store)
+
+
+def test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over(
+    started: StartWorker, between: Callable[[str], Proxy], submit: Submit, store: Store, service: dict[str, str]
+) -> None:
+    database = between("DATABASE_URL")
+    worker = started(DATABASE_URL=database.url)
+    job_id = submit(steps=60, step_seconds=0.2)
+    ring()
+    at_step(job_id, 4)
+    processes = workspace.of(Lease(job_id, 1, "")).processes()
+    assert any(process.alive() for process in processes)
+    database.cut()
+    until(lambda: not any(process.alive() for process in processes), "the self-fence")
+    with transaction() as session:
+        first = session.get_one(Attempt, (job_id, 1))
+        assert first.ended_at is None, "it is gone before its lease is"
+    worker.kill()
+    worker.wait()
+    started(PALATE_NODE="n2")
+    assert finished(job_id) == JobState.SUCCEEDED
+    with transaction() as session:
+        second = session.get_one(Attempt, (job_id, 2))
+        assert second.node == "n2"
+        assert (second.resumed_from_step or 0) >= 2
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 60)
+    assert_whole(store)
+
+
+def test_a_slow_database_only_takes_time(
+    started: StartWorker, between: Callable[[str], Proxy], submit: Submit, store: Store
+) -> None:
+    database = between("DATABASE_URL")
+    database.delay(0.05)
+    started(DATABASE_URL=database.url)
+    job_id = submit(steps=6)
+    ring()
+    assert finished(job_id) == JobState.SUCCEEDED
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 6)
+    assert_whole(store)
