@@ -36,9 +36,17 @@ class Sweeper:
 
     def _work(self) -> None:
         own = settings.worker()
-        steps = [self.take_over, take_over_tasks, admit, self.abort_intakes, expire, tell_too_large, claim.claim_all]
+        steps = [
+            self.take_over,
+            self.take_over_tasks,
+            admit,
+            self.abort_intakes,
+            expire,
+            tell_too_large,
+            claim.claim_all,
+        ]
         while True:
-            for step in steps:
+            for step in (*steps, claim.claim_all):
                 try:
                     step()
                 except Unavailable as error:
@@ -57,14 +65,25 @@ class Sweeper:
         grace = own.scaled(own.takeover_grace_seconds)
         with transaction() as session:
             expired = attempts.expired(session, grace)
-        now = time.monotonic()
-        self._reached_since = min(self._reached_since, now)
-        reachable = now - self._reached_since > own.scaled(own.lease_seconds) + grace
+        self._reached_since = min(self._reached_since, time.monotonic())
         for lease in expired:
             try:
-                claim.lapsed(lease, grace, reachable=reachable)
+                claim.lapsed(lease, grace, reachable=self.reachable_for(own.scaled(own.lease_seconds) + grace))
             except Fenced:
                 log.info("attempt %d of %s was closed meanwhile", lease.epoch, lease.job_id)
+
+    def take_over_tasks(self) -> None:
+        own = settings.worker()
+        grace = own.scaled(own.takeover_grace_seconds)
+        its_own = self.reachable_for(own.scaled(own.task_lease_seconds) + grace)
+        with transaction() as session:
+            for lapsed in tasks.expired(session, grace):
+                if tasks.lose(session, lapsed, "its worker was not heard of any more", 0, its_own=its_own):
+                    give_up(session, lapsed)
+
+    def reachable_for(self, seconds: float) -> bool:
+        """Whether the database was: a lease that ran out meanwhile says something about its holder."""
+        return time.monotonic() - self._reached_since > seconds
 
     def abort_intakes(self) -> None:
         """Uploads that nobody feeds: the store's parts go, then the row."""
@@ -73,14 +92,6 @@ class Sweeper:
                 self._store.abort_multipart(intake.object_key, intake.store_upload_id)
                 self._store.delete(intake.object_key)
                 intakes.end(session, intake.file_id)
-
-
-def take_over_tasks() -> None:
-    own = settings.worker()
-    with transaction() as session:
-        for lapsed in tasks.expired(session, own.scaled(own.takeover_grace_seconds)):
-            if tasks.lose(session, lapsed, "its worker was not heard of any more", 0):
-                give_up(session, lapsed)
 
 
 def admit() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core import log as logs
 from core import queue, settings
-from core.contract.errors import Fenced, PalateError
+from core.contract.errors import Fenced, PalateError, Unavailable
 from core.contract.states import TaskKind
 from core.db import admission, files, jobs, references, tasks
 from core.db.engine import Session, transaction
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         if not isinstance(error, PalateError):
             log.exception("task %s %s", claim.kind, claim.subject)
-        lose(claim, str(error))
+        lose(claim, str(error), its_own=not isinstance(error, Unavailable))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         queue.ring()
@@ -90,16 +90,29 @@ def delete_objects(claim: TaskClaim, store: Store) -> None:
         tasks.finish(session, claim)
 
 
-def lose(claim: TaskClaim, reason: str) -> None:
-    """Queued again; at the third loss the subject hears of it."""
+def lose(claim: TaskClaim, reason: str, *, its_own: bool) -> None:
+    """Queued again, later each time; at the third loss of its own the subject hears of it.
+
+    While the database is away, until the lease has run out: then the sweeper takes it from here.
+    """
     log.warning("task %s %s lost: %s", claim.kind, claim.subject, reason)
     own = settings.worker()
-    try:
-        with transaction() as session:
-            if tasks.lose(session, claim, reason, own.scaled(RETRY_SECONDS)):
-                give_up(session, claim)
-    except PalateError as error:  # another holder or the sweeper takes it from here
-        log.warning("%s", error)
+    delay = own.scaled(min(RETRY_SECONDS * 2 ** (claim.epoch - 1), own.backoff_limit_seconds))
+    deadline = time.monotonic() + own.scaled(own.task_lease_seconds)
+    while True:
+        try:
+            with transaction() as session:
+                if tasks.lose(session, claim, reason, delay, its_own=its_own):
+                    give_up(session, claim)
+            return
+        except Unavailable as error:
+            log.warning("%s", error)
+            if time.monotonic() > deadline:
+                return
+            time.sleep(own.scaled(RETRY_SECONDS))
+        except PalateError as error:  # another holder or the sweeper takes it from here
+            log.warning("%s", error)
+            return
 
 
 def give_up(session: Session, claim: TaskClaim) -> None:

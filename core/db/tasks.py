@@ -14,6 +14,7 @@ from core.contract.states import TaskKind, TaskState
 from core.db.tables import Node, Task
 
 MAX_LOSSES = 3
+MAX_TRIES = 100
 
 __all__ = [
     "MAX_LOSSES",
@@ -138,13 +139,20 @@ def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[Tas
     return [TaskClaim(t.id, t.epoch, t.owner or "", TaskKind(t.kind), t.subject) for t in rows]
 
 
-def lose(session: Session, claim: TaskClaim, reason: str, retry_seconds: float) -> bool:
-    """The holder died or gave up: queued again, or failed for good at the third loss (then True)."""
+def lose(session: Session, claim: TaskClaim, reason: str, retry_seconds: float, *, its_own: bool = True) -> bool:
+    """The holder died or gave up: queued again, or failed for good at the third loss (then True).
+
+    A loss that is not the task's own doing (the database or the store was away) does not count, up to MAX_TRIES claims.
+    """
     hold(session, claim, 0)
+    counts = its_own or claim.epoch >= MAX_TRIES
     losses = session.execute(
-        update(Task).where(Task.id == claim.id).values(losses=Task.losses + 1, error=reason).returning(Task.losses)
+        update(Task)
+        .where(Task.id == claim.id)
+        .values(losses=Task.losses + int(counts), error=reason)
+        .returning(Task.losses)
     ).scalar_one()
-    last = losses >= MAX_LOSSES
+    last = counts and (losses >= MAX_LOSSES or claim.epoch >= MAX_TRIES)
     session.execute(
         update(Task)
         .where(Task.id == claim.id)

@@ -1,11 +1,13 @@
 """`make storm N=200 SEED=1`: the whole service, the real trainer on two ranks, and N kills at random moments.
 
-`--scripted` takes the trainer without torch: the same service, seconds instead of minutes.
+`--scripted` takes the trainer without torch: the same service, seconds instead of minutes. After a bad end its home
+stays in the folder for temporary files (palate-storm-*), logs and all.
 """
 
 import argparse
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -26,8 +28,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--launcher", choices=("warm", "torchrun"), default="warm")
     asked = parser.parse_args(argv)
     print(f"seed {asked.seed}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        return storm(Path(folder), asked.kills, asked.seed, plain=asked.scripted, launcher=asked.launcher)
+    folder = Path(tempfile.mkdtemp(prefix="palate-storm-"))
+    code = storm(folder, asked.kills, asked.seed, plain=asked.scripted, launcher=asked.launcher)
+    if code == 0:
+        shutil.rmtree(folder)
+    return code
 
 
 def storm(folder: Path, kills: int, seed: int, *, plain: bool, launcher: str) -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.contract import manifest as manifests
-from core.contract.states import FileStatus, JobState
-from core.db import files, tasks
+from core.contract.states import FileStatus, JobState, TaskKind
+from core.db import files, nodes, tasks
 from core.db.engine import transaction
 from core.db.tables import File, Job, Model
 from core.objects import keys
@@ -114,6 +114,24 @@ def test_a_validator_that_crashes_three_times_refuses_the_file(
     assert job.state == JobState.FAILED
     file = file_of(job)
     assert (file.status, file.error_code) == (FileStatus.ERROR, "validation_crashed")
+
+
+def test_what_is_not_a_tasks_own_doing_does_not_count_but_has_a_bound(
+    service: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "MAX_TRIES", 5)
+    with transaction() as session:
+        nodes.seen(session, "n1", 1, 1)
+        tasks.add(session, kind=TaskKind.DELETE_OBJECTS, subject="models/x/")
+
+    def lost(*, its_own: bool) -> bool:
+        with transaction() as session:
+            claim = tasks.claim(session, node="n1", owner="o", lease_seconds=60)
+            assert claim is not None
+            return tasks.lose(session, claim, "the store was away", 0, its_own=its_own)
+
+    assert [lost(its_own=own) for own in (True, False, False, True)] == [False] * 4
+    assert lost(its_own=False), "the fifth time nobody believes it any more"
 
 
 def test_objects_go_with_their_file_and_canonical_data_with_its_last_user(
