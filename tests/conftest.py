@@ -3,11 +3,13 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -69,16 +71,31 @@ def stack(shared: Path) -> Iterator[dict[str, str]]:
                 except subprocess.TimeoutExpired:
                     continue
             with_template(json.loads((home / "environment.json").read_text())["DATABASE_URL"])
-    users = (shared / "stack.users").open("w")
-    fcntl.flock(users, fcntl.LOCK_SH)
-    yield json.loads((home / "environment.json").read_text())
+        users = (shared / "stack.users").open("w")
+        fcntl.flock(users, fcntl.LOCK_SH)
+        told = json.loads((home / "environment.json").read_text())
+    yield told
     fcntl.flock(users, fcntl.LOCK_UN)
-    if keeper is not None:
-        fcntl.flock(users, fcntl.LOCK_EX)  # until the other workers are done
+    while keeper is not None and not ended(keeper, home, users):
+        continue
+    users.close()
+
+
+def ended(keeper: "subprocess.Popen[bytes]", home: Path, users: IO[str]) -> bool:
+    """Waits for the other workers and ends the stack; False when another one came meanwhile."""
+    fcntl.flock(users, fcntl.LOCK_EX)
+    fcntl.flock(users, fcntl.LOCK_UN)
+    with (home.parent / "stack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
         assert keeper.stdin is not None
         keeper.stdin.close()
         assert keeper.wait(60) == 0
-    users.close()
+        shutil.rmtree(home)  # who comes later makes one anew
+        return True
 
 
 def with_template(url: str) -> None:

@@ -1,4 +1,4 @@
-"""The kill storm in small: the whole service, the scripted trainer, a few kills, and a verdict on every row and byte."""
+"""The kill storm in small: the whole service, the scripted trainer, a few kills; each row and byte is looked at."""
 
 import subprocess
 import sys
