@@ -71,6 +71,9 @@ class WorkerSettings(BaseSettings):
     backoff_seconds: float = 10.0
     backoff_limit_seconds: float = 600.0
     infra_attempts: int = 5
+    paused_days: float = 30.0
+    log_days: float = 30.0
+    history_days: float = 180.0
     head_seconds: float = 600.0
     resume_steps: int = 50
     resume_seconds: float = 600.0

@@ -8,14 +8,17 @@ import time
 
 from core import settings
 from core.contract.errors import Fenced, PalateError, Unavailable
-from core.db import admission, attempts, files, intakes, standings, tasks
+from core.contract.states import TaskKind
+from core.db import admission, attempts, files, intakes, retention, standings, tasks
 from core.db.engine import transaction
+from core.objects import keys
 from core.objects.store import Store
 from worker import claim
 from worker.task import give_up
 
 log = logging.getLogger(__name__)
 INTAKE_SECONDS = 600.0
+RETENTION_SECONDS = 3_600.0
 
 
 class Sweeper:
@@ -24,6 +27,7 @@ class Sweeper:
     def __init__(self) -> None:
         self._store = Store.from_settings()
         self._reached_since = math.inf
+        self._retained = -math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sweeper", daemon=True)
 
@@ -42,6 +46,7 @@ class Sweeper:
             admit,
             self.abort_intakes,
             expire,
+            self.retain,
             tell_too_large,
             claim.claim_all,
         ]
@@ -85,6 +90,13 @@ class Sweeper:
         """Whether the database was: a lease that ran out meanwhile says something about its holder."""
         return time.monotonic() - self._reached_since > seconds
 
+    def retain(self) -> None:
+        """Once an hour: what has been kept long enough goes."""
+        if time.monotonic() - self._retained < RETENTION_SECONDS:
+            return
+        retain()
+        self._retained = time.monotonic()
+
     def abort_intakes(self) -> None:
         """Uploads that nobody feeds: the store's parts go, then the row."""
         with transaction() as session:
@@ -106,6 +118,18 @@ def admit() -> None:
 def tell_too_large() -> None:
     with transaction() as session:
         standings.tell_too_large(session)
+
+
+def retain() -> None:
+    own = settings.worker()
+    with transaction() as session:
+        retention.fail_paused(session, own.paused_days)
+    with transaction() as session:
+        for job_id, epoch in retention.drop_logs(session, own.log_days):
+            tasks.add(session, kind=TaskKind.DELETE_OBJECTS, subject=keys.logs(job_id, epoch))
+    with transaction() as session:
+        retention.drop_history(session, own.history_days)
+        retention.drop_keys(session)
 
 
 def expire() -> None:
