@@ -44,10 +44,12 @@ NUMBERS: dict[str, tuple[list[float], list[float]]] = {
     "hyperparameters.learning_rate_multiplier": ([1e-9, 1000], [0, 1000.1]),
     "palate.resources.gpus": ([1, 64], [0, -1, 65]),
     "palate.priority": ([-100, 100], [-101, 101]),
+    "palate.max_runtime_seconds": ([1, 31_536_000], [0, -1, 31_536_001]),
     "palate.checkpoint.every_steps": ([1, 1_000_000], [0, -1, 1_000_001]),
     "palate.checkpoint.keep": ([1, 100], [0, 101]),
     "palate.eval.every_steps": ([1, 1_000_000], [0, -1, 1_000_001]),
 }
+NO_AUTO = ("seed", "palate.priority", "palate.max_runtime_seconds", "palate.checkpoint.keep")
 # `nodes` has one value for now, and a code of its own (test_jobs).
 ELSEWHERE = {"palate.resources.nodes"}
 LOSS_OF = {
@@ -111,7 +113,7 @@ def error(tenant: Tenant, path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("path", NUMBERS)
 def test_a_number_has_bounds(tenant: Tenant, path: str) -> None:
     taken, refused = NUMBERS[path]
-    for value in (*taken, "auto" if path not in ("seed", "palate.priority", "palate.checkpoint.keep") else taken[0]):
+    for value in (*taken, "auto" if path not in NO_AUTO else taken[0]):
         assert error(tenant, path, value)["code"] == "model_not_found", value
     for value in (*refused, HUGE, -HUGE):
         found = error(tenant, path, value)
