@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from core import processes
 from core.contract.states import JobState
 from core.db.attempts import Lease
 from core.db.engine import transaction
@@ -56,10 +57,13 @@ def test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over(
     job_id = submit(steps=60, step_seconds=0.2)
     ring()
     at_step(job_id, 4)
-    processes = workspace.of(Lease(job_id, 1, "")).processes()
-    assert any(process.alive() for process in processes)
+    space = workspace.of(Lease(job_id, 1, ""))
+    supervisor = processes.read(space.supervisor)
+    assert supervisor is not None
+    holder = [supervisor, *space.processes()]
+    assert all(process.alive() for process in holder)
     database.cut()
-    until(lambda: not any(process.alive() for process in processes), "the self-fence")
+    until(lambda: not any(process.alive() for process in holder), "the self-fence", 30)
     with transaction() as session:
         first = session.get_one(Attempt, (job_id, 1))
         assert first.ended_at is None, "it is gone before its lease is"

@@ -53,12 +53,22 @@ def test_a_large_job_that_waited_long_lets_none_pass() -> None:
         large = queued(session, ranks=2, run_after=func.now() - timedelta(seconds=601))
         urgent, small = queued(session, priority=1), queued(session)
         assert take(session) == urgent.id, "the head is the first in the order, not the oldest"
-        for job in (first, urgent):
-            attempts.close(session, Lease(job.id, 1, "o"), Ending(Outcome.FINISHED))
+        attempts.close(session, Lease(urgent.id, 1, "o"), Ending(Outcome.FINISHED))
+        assert take(session) is None, "the free slot is kept for the large one"
+        attempts.close(session, Lease(first.id, 1, "o"), Ending(Outcome.FINISHED))
         assert take(session) == large.id
         assert take(session) is None
         attempts.close(session, Lease(large.id, 1, "o"), Ending(Outcome.FINISHED))
         assert take(session) == small.id
+
+
+def test_a_drained_node_claims_nothing() -> None:
+    with transaction() as session:
+        job = queued(session)
+        nodes.drain(session, "n1")
+        assert take(session) is None
+        nodes.drain(session, "n1", on=False)
+        assert take(session) == job.id
 
 
 def test_a_large_job_holds_back_no_node_that_it_could_never_use() -> None:
