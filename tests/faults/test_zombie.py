@@ -44,6 +44,7 @@ def test_a_zombie_writes_nothing_and_leaves(started: StartWorker, submit: Submit
     if second is None:
         assert used == {}
     until(lambda: not any(process.alive() for process in ranks), "its ranks to die while it sleeps", 20)
+    assert '"finished"' not in space.events.read_text(), "they were killed, and did not come to their own end"
     os.kill(supervisor.pid, signal.SIGCONT)
     until(lambda: not supervisor.alive(), "the zombie to leave")
     assert finished(job_id) == JobState.SUCCEEDED
