@@ -9,6 +9,9 @@ from typing import Literal
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+# Of a worker that is told no other folders.
+HOME = Path.home() / ".cache" / "palate"
+
 
 class Parts(BaseSettings):
     """The three parts that a deployment names."""
@@ -53,8 +56,8 @@ class WorkerSettings(BaseSettings):
     node: str = socket.gethostname()
     slots: int = os.cpu_count() or 1
     task_slots: int = 2
-    scratch: Path = Path("/var/tmp/palate")
-    cache: Path = Path("/var/tmp/palate/cache")
+    scratch: Path = HOME / "scratch"
+    cache: Path = HOME / "cache"
     cache_bytes: int = 50 << 30
     trainer_command: str = ""
     launcher: Literal["warm", "torchrun"] = "torchrun"

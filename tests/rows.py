@@ -9,12 +9,8 @@ from core.db.engine import Session
 from core.db.tables import File, Job, Model, Project
 
 
-def make_job(session: Session, *, state: JobState, ranks: int = 1, **values: Any) -> Job:
-    """A job of a model and a file of its own; of a project of its own, unless `project_id` names one."""
-    project = session.get(Project, values.pop("project_id", None) or "") or Project(id=ids.row_id(), name=ids.row_id())
-    session.add(project)
-    session.flush()
-    file = File(
+def judged_file(project: Project) -> File:
+    return File(
         id=ids.file_id(),
         project_id=project.id,
         filename="pairs.jsonl",
@@ -25,6 +21,14 @@ def make_job(session: Session, *, state: JobState, ranks: int = 1, **values: Any
         status=FileStatus.PROCESSED,
         canonical_digest=ids.row_id(),
     )
+
+
+def make_job(session: Session, *, state: JobState, ranks: int = 1, **values: Any) -> Job:
+    """A job of a model and a file of its own; of a project of its own, unless `project_id` names one."""
+    project = session.get(Project, values.pop("project_id", None) or "") or Project(id=ids.row_id(), name=ids.row_id())
+    session.add(project)
+    session.flush()
+    file = judged_file(project)
     model = Model(id=ids.row_id(), name="base", project_id=project.id, digest="d", prefix="models/d/", manifest={})
     session.add_all([file, model])
     session.flush()

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -21,16 +20,14 @@ from core import processes, queue, settings
 from core.contract.errors import Fenced, Unavailable
 from core.contract.manifest import ManifestMismatch
 from core.contract.run_spec import RunSpec
-from core.contract.states import FailureClass, Outcome, Phase, Wish
+from core.contract.states import FailureClass, Outcome, Wish
 from core.contract.trainer_events import (
     AnyEvent,
     CheckpointSealed,
     Failed,
     Finished,
-    PhaseChanged,
     ReferenceSealed,
     ResumePointSealed,
-    Step,
     Stopped,
 )
 from core.db.attempts import Ending, Lease
@@ -38,8 +35,10 @@ from core.db.engine import Session
 from core.objects.store import Store
 from worker import close, launcher, lifeline, node_facts, prepare, standby, workspace
 from worker.classify import classify
+from worker.deadline import Deadline
 from worker.follower import Follower
 from worker.heartbeat import Heartbeat
+from worker.pace import Pace
 from worker.publisher import Publisher
 from worker.ranklogs import RankLogs
 from worker.recorder import Recorder
@@ -243,76 +242,6 @@ class Supervisor:
                 if processes.read(self.space.path / "ranks" / f"{rank}.json") is not None:
                     silent.append(rank)
         return codes, silent
-
-
-class Deadline:
-    """max_runtime_seconds: a run that has a step to show for it finishes there; one that has none stops in vain."""
-
-    def __init__(self, plan: prepare.Plan | None = None) -> None:
-        self._ends = time.monotonic() + (plan.seconds_left if plan else math.inf)
-        self._asked = plan.spec.palate.max_runtime_seconds if plan else None
-        self._resumes = plan is not None and plan.resume is not None
-        self.vain = False
-
-    def word(self, now: float, trained: bool) -> str:
-        if now < self._ends:
-            return ""
-        self.vain = not (trained or self._resumes)
-        return "cancel" if self.vain else "finish"
-
-    def message(self) -> str:
-        what = "no step was trained" if self.vain else "the job ends with the model of this step"
-        return f"max_runtime_seconds ({self._asked}) is over: {what}."
-
-    def refusal(self) -> Ending:
-        error = {
-            "code": "max_runtime_exceeded",
-            "message": f"{self.message()} Give it more, or more slots.",
-            "param": "palate.max_runtime_seconds",
-        }
-        return Ending(Outcome.FAILED, failure=FailureClass.USER, error=error)
-
-
-class Pace:
-    """How long steps take, in seconds; and whether the run still says something.
-
-    From its first step on, a run that trains is silent for ten steps, or `least`, at most; one that does something else
-    (evaluates, exports) for `between`.
-    """
-
-    def __init__(self, least: float, between: float) -> None:
-        self.seconds: list[float] = []
-        self._last: float | None = None
-        self._least, self._between = least, between
-        self._heard = 0.0
-        self._trains = False
-
-    def hangs(self, now: float) -> float:
-        """Seconds of silence that are too many, else 0. `now` as of time.monotonic."""
-        if self._last is None:
-            return 0.0
-        usual = statistics.median(self.seconds) if self.seconds else 0.0
-        limit = max(self._least, 10 * usual) if self._trains else max(self._least, self._between)
-        silent = now - self._heard
-        return silent if silent > limit else 0.0
-
-    def take(self, event: AnyEvent) -> None:
-        self._heard = time.monotonic()
-        if isinstance(event, PhaseChanged):
-            self._trains = event.phase == Phase.TRAINING
-        if isinstance(event, Step):
-            self._trains = True
-            if self._last is not None:
-                self.seconds.append(event.time - self._last)
-            self._last = event.time
-
-    @property
-    def trained(self) -> bool:
-        return self._last is not None
-
-    @property
-    def longest(self) -> float:
-        return max(self.seconds, default=0.0)
 
 
 if __name__ == "__main__":

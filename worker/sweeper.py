@@ -51,7 +51,7 @@ class Sweeper:
             claim.claim_all,
         ]
         while True:
-            for step in (*steps, claim.claim_all):
+            for step in steps:
                 try:
                     step()
                 except Unavailable as error:

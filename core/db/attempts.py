@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import ScalarSelect, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from core.contract.errors import Fenced
@@ -64,14 +64,7 @@ def claim(
 
 def _next(session: Session, slots: int, free: int, head_seconds: float, full: Sequence[str]) -> Job | None:
     """Locked. One that is larger than what is free comes only when it has waited so long that it is the head."""
-    running = (
-        select(func.count())
-        .select_from(Attempt)
-        .join(other := Job.__table__.alias("other"), other.c.id == Attempt.job_id)
-        .where(Attempt.ended_at.is_(None), other.c.project_id == Job.project_id)
-        .correlate(Job)
-        .scalar_subquery()
-    )
+    running = open_in_project()
     most = select(Project.max_running).where(Project.id == Job.project_id).correlate(Job).scalar_subquery()
     waited = Job.run_after < func.now() - timedelta(seconds=head_seconds)
     return session.scalar(
@@ -89,6 +82,18 @@ def _next(session: Session, slots: int, free: int, head_seconds: float, full: Se
         .limit(1)
         .with_for_update(skip_locked=True, of=Job)
         .execution_options(populate_existing=True)
+    )
+
+
+def open_in_project() -> ScalarSelect[int]:
+    """Open attempts of the project of the Job in the statement around it."""
+    return (
+        select(func.count())
+        .select_from(Attempt)
+        .join(other := Job.__table__.alias("other"), other.c.id == Attempt.job_id)
+        .where(Attempt.ended_at.is_(None), other.c.project_id == Job.project_id)
+        .correlate(Job)
+        .scalar_subquery()
     )
 
 

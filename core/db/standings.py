@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from core.contract.states import Desired, JobState
-from core.db import events, nodes
+from core.db import attempts, events, nodes
 from core.db.events import NewEvent
 from core.db.tables import Attempt, Event, Job, Project
 
@@ -56,14 +56,7 @@ def positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
 
 def reasons(session: Session, job_ids: Sequence[str]) -> Mapping[str, str]:
     """Why a queued job has not started: the first of these that holds."""
-    running = (
-        select(func.count())
-        .select_from(Attempt)
-        .join(other := Job.__table__.alias("other"), other.c.id == Attempt.job_id)
-        .where(Attempt.ended_at.is_(None), other.c.project_id == Job.project_id)
-        .correlate(Job)
-        .scalar_subquery()
-    )
+    running = attempts.open_in_project()
     reason = case(
         (Job.ranks > nodes.largest(session), TOO_LARGE),
         (Job.run_after > func.now(), "backing_off"),

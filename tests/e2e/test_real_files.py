@@ -45,7 +45,7 @@ def jobs(user: User, roomy: str) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("name", FILES)
 def test_a_real_file_becomes_a_model(user: User, jobs: dict[str, str], name: str) -> None:
     if name not in jobs:
-        pytest.skip(f"{DATA / name} is not there")
+        pytest.skip(f"{name} is real data that the project does not carry; it is looked for in ../shared/data")
     records, left_out, _ = FILES[name]
     file = user.judged(user.job(jobs[name])["training_file"])
     assert file["status"] == "processed", file["status_details"]

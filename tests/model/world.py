@@ -8,12 +8,12 @@ from core import ids
 from core.contract.job_spec import DpoHyperparameters, JobSpec, PalateOptions, Resources
 from core.contract.manifest import FileEntry, Manifest
 from core.contract.run_spec import Inspection
-from core.contract.states import FileStatus
 from core.db import admission, checkpoints, jobs, keys, submit
 from core.db.attempts import Lease
 from core.db.engine import Session, transaction
-from core.db.tables import File, Model, Project, Table
+from core.db.tables import Model, Project, Table
 from core.objects import keys as names
+from tests.rows import judged_file
 from worker import publisher
 
 MANIFEST = Manifest(files=[FileEntry(path="model.safetensors", bytes=1, sha256="0" * 64)])
@@ -50,22 +50,11 @@ def empty() -> World:
         project = Project(id=ids.row_id(), name="world")
         session.add(project)
         session.flush()
-        digest = ids.row_id()
-        file = File(
-            id=ids.file_id(),
-            project_id=project.id,
-            filename="pairs.jsonl",
-            purpose="fine-tune",
-            bytes=1,
-            sha256="",
-            object_key="",
-            status=FileStatus.PROCESSED,
-            canonical_digest=digest,
-        )
+        file = judged_file(project)
         model = Model(id=ids.row_id(), name="base", project_id=None, digest="d", prefix="models/d/", manifest={})
         session.add_all([file, model])
         session.flush()
-        payload = admission.inspection_of(digest, model, DpoHyperparameters(), "sigmoid")
+        payload = admission.inspection_of(file.canonical_digest or "", model, DpoHyperparameters(), "sigmoid")
         inspection = Inspection(records=20, usable=20, max_length=64, context_length=64)
         admission.store_inspection(session, admission.inspection_key(payload), inspection)
         return World(project.id, project.name, keys.create(session, project.id)[0].id, file.id)

@@ -113,7 +113,7 @@ def among_good(row: Any, build: Any = openai, at: int = 12, total: int = 40) -> 
 def real(name: str) -> Path:
     path = DATA / name
     if not path.exists():
-        pytest.skip(f"the real data is absent: {path}")
+        pytest.skip(f"{name} is real data that the project does not carry; it is looked for in ../shared/data")
     return path
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from core.contract.states import Phase
 from core.contract.trainer_events import PhaseChanged, Step
-from worker.supervisor import Pace
+from worker.pace import Pace
 
 
 def step(number: int, at: float) -> Step:

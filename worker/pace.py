@@ -1,0 +1,49 @@
+"""How fast a run goes, and when its silence is a hang."""
+
+import statistics
+import time
+
+from core.contract.states import Phase
+from core.contract.trainer_events import AnyEvent, PhaseChanged, Step
+
+
+class Pace:
+    """How long steps take, in seconds; and whether the run still says something.
+
+    From its first step on, a run that trains is silent for ten steps, or `least`, at most; one that does something else
+    (evaluates, exports) for `between`.
+    """
+
+    def __init__(self, least: float, between: float) -> None:
+        self.seconds: list[float] = []
+        self._last: float | None = None
+        self._least, self._between = least, between
+        self._heard = 0.0
+        self._trains = False
+
+    def hangs(self, now: float) -> float:
+        """Seconds of silence that are too many, else 0. `now` as of time.monotonic."""
+        if self._last is None:
+            return 0.0
+        usual = statistics.median(self.seconds) if self.seconds else 0.0
+        limit = max(self._least, 10 * usual) if self._trains else max(self._least, self._between)
+        silent = now - self._heard
+        return silent if silent > limit else 0.0
+
+    def take(self, event: AnyEvent) -> None:
+        self._heard = time.monotonic()
+        if isinstance(event, PhaseChanged):
+            self._trains = event.phase == Phase.TRAINING
+        if isinstance(event, Step):
+            self._trains = True
+            if self._last is not None:
+                self.seconds.append(event.time - self._last)
+            self._last = event.time
+
+    @property
+    def trained(self) -> bool:
+        return self._last is not None
+
+    @property
+    def longest(self) -> float:
+        return max(self.seconds, default=0.0)
