@@ -68,7 +68,7 @@ class Transfer:
         while self._sending:
             self._tags.append(await self._sending.popleft())
         upload = await self._begun()
-        await self._in_store(partial(self._store.complete_multipart, self.key, upload, self._tags))
+        await self._in_store(lambda: self._store.complete_multipart(self.key, upload, self._tags))
 
     async def abandon(self) -> None:
         """Removes what was sent, unless the file has been committed; what cannot be reached is the sweeper's."""
@@ -87,8 +87,8 @@ class Transfer:
         body = bytes(self._part)
         self._part = bytearray()
         number = len(self._tags) + len(self._sending) + 1
-        send = partial(self._store.upload_part, self.key, upload, number, body)
-        self._sending.append(asyncio.create_task(self._in_store(send)))
+        send = self._in_store(lambda: self._store.upload_part(self.key, upload, number, body))
+        self._sending.append(asyncio.create_task(send))
         while len(self._sending) >= IN_FLIGHT:
             self._tags.append(await self._sending.popleft())
 

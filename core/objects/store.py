@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
-import botocore.session
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from botocore.loaders import Loader
 
 from core import settings
 from core.contract.errors import NotFound, Unavailable
+from core.contract.failpoints import durable
 from core.contract.manifest import FileEntry, Manifest, ManifestMismatch
+from core.objects.bare_session import bare_session
 from core.objects.parts import PART_BYTES, by_parts, read_parts
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Store:
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
             region_name=region,
-            botocore_session=_bare_session(),
+            botocore_session=bare_session(),
         )
 
         def client(url: str | None, style: Literal["path", "auto"]) -> "S3Client":
@@ -121,6 +120,7 @@ class Store:
 
     # One object in, from anything that yields bytes.
 
+    @durable
     def put_stream(self, key: str, chunks: Iterable[bytes], *, progress: Progress | None = None) -> Stored:
         """Writes what `chunks` yields, by parts of 8 MiB; nothing is visible under `key` unless all of it came."""
         digest = hashlib.sha256()
@@ -152,10 +152,12 @@ class Store:
             progress(total)
         return Stored(total, digest.hexdigest())
 
+    @durable
     def put_file(self, key: str, path: Path, *, progress: Progress | None = None) -> Stored:
         with path.open("rb") as stream:
             return self.put_stream(key, read_parts(stream), progress=progress)
 
+    @durable
     def put(self, key: str, body: bytes) -> Stored:
         """A small object, in one request."""
         with _translated(key):
@@ -164,10 +166,12 @@ class Store:
 
     # The same in pieces, for the API's intake: begin, parts in any order or at once, then complete or abort.
 
+    @durable
     def begin_multipart(self, key: str) -> str:
         with _translated(key):
             return self._client.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
 
+    @durable
     def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
         """`number` from 1; every part but the last has at least 5 MiB. Returns the part's tag."""
         with _translated(key):
@@ -176,6 +180,7 @@ class Store:
             )
             return answer["ETag"]
 
+    @durable
     def complete_multipart(self, key: str, upload_id: str, tags: list[str]) -> None:
         """`tags` in the order of the parts' numbers."""
         parts: list[Any] = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
@@ -184,6 +189,7 @@ class Store:
                 Bucket=self.bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
             )
 
+    @durable
     def abort_multipart(self, key: str, upload_id: str) -> None:
         """Also of one that is gone already."""
         try:
@@ -269,6 +275,7 @@ class Store:
                 for each in page.get("Contents", []):
                     yield Listed(each["Key"], each["Size"])
 
+    @durable
     def delete(self, *keys: str) -> None:
         """Also of objects that are gone already."""
         for start in range(0, len(keys), DELETE_BATCH):
@@ -281,6 +288,7 @@ class Store:
             if errors := answer.get("Errors"):
                 raise Unavailable(f"The store did not delete {errors[0].get('Key')}: {errors[0].get('Message')}.")
 
+    @durable
     def delete_prefix(self, prefix: str) -> int:
         """Everything below `prefix`, which ends with a slash; returns how many objects there were."""
         if not prefix.endswith("/") or prefix == "/":
@@ -289,6 +297,7 @@ class Store:
         self.delete(*keys)
         return len(keys)
 
+    @durable
     def upload_folder(self, folder: Path, manifest: Manifest, prefix: str, *, progress: Progress | None = None) -> None:
         """Every file of `manifest`, and a HEAD of each: ManifestMismatch if one is not stored as the manifest says.
 
@@ -316,18 +325,6 @@ class Store:
             self.download(
                 prefix + entry.path, folder / entry.path, sha256=entry.sha256, bytes=entry.bytes, progress=progress
             )
-
-
-@cache
-def _loader() -> Loader:
-    return Loader()
-
-
-def _bare_session() -> botocore.session.Session:
-    """A session with credentials of its own; the descriptions of S3 are parsed once a process, not once a Store."""
-    session = botocore.session.Session()
-    session.register_component("data_loader", _loader())
-    return session
 
 
 @contextmanager
