@@ -1,6 +1,7 @@
 """PostgreSQL, Valkey and SeaweedFS as child processes, with their data in one folder."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -61,13 +62,16 @@ class Stack:
     def environment(self) -> dict[str, str]:
         return {name: value for part in self.parts for name, value in part.environment().items()}
 
-    def start(self) -> None:
-        """All side by side; returns when each answers. Another process may take a port first: then with new ones."""
+    def start(self, check: Callable[[], None] = lambda: None) -> None:
+        """All side by side; returns when each answers. Another process may take a port first: then with new ones.
+
+        `check` is called while it waits; what it raises ends the start.
+        """
         for attempt in range(1, STARTS + 1):
             try:
                 for part in self.parts:
                     part.start()
-                self.wait()
+                self.wait(check=check)
                 return
             except PartFailed:
                 self.stop(at_once=True)
@@ -78,11 +82,12 @@ class Stack:
                 self.stop(at_once=True)
                 raise
 
-    def wait(self, seconds: float = READY_SECONDS) -> None:
+    def wait(self, seconds: float = READY_SECONDS, check: Callable[[], None] = lambda: None) -> None:
         """Until every part answers; a part that ends meanwhile is started again for as long as `_may_retry` says."""
         deadline = time.monotonic() + seconds
         waiting = list(self.parts)
         while waiting:
+            check()
             for part in list(waiting):
                 if not part.child.alive:
                     if not _may_retry(part) or time.monotonic() > deadline:

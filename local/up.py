@@ -44,15 +44,16 @@ class Signals:
 
     def __init__(self) -> None:
         self.count = 0
-        self.starting = False
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, self._take)
 
     def _take(self, *_: object) -> None:
         self.count += 1
-        if self.starting:
-            self.starting = False
+
+    def check(self) -> None:
+        """For the waits of the start. The handler itself must not raise: it may run in any callback."""
+        if self.count:
             raise Interrupted
 
     def hurry(self) -> bool:
@@ -73,12 +74,9 @@ class Service:
         self.stack = Stack(self.home.path)
         try:
             with contextlib.suppress(Interrupted):
-                self.signals.starting = True
                 self.start()
-                self.signals.starting = False
                 self.keep()
         finally:
-            self.signals.starting = False
             self.stop()
         return INTERRUPTED if self.signals.hurry() else 0
 
@@ -86,7 +84,7 @@ class Service:
         """Parts, schema, key, then API and worker; returns when the API can do work."""
         memory = self.home.recall()
         memory.port = choose_port(self.asked_port, memory.port, self.host)
-        self.stack.start()
+        self.stack.start(self.signals.check)
         url = self.stack.environment["DATABASE_URL"]
         upgrade(url)
         memory.api_key = project_key(url, memory)
@@ -106,6 +104,7 @@ class Service:
         deadline = time.monotonic() + READY_SECONDS
         with httpx.Client(timeout=5, trust_env=False) as client:
             while True:
+                self.signals.check()
                 for child in self.children:
                     if not child.alive:
                         raise child.failure()
