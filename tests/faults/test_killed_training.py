@@ -82,7 +82,7 @@ def after_resume_point(live: Live, job: str, attempt: int) -> list[Process]:
         if not shown["attempt"] or shown["attempt"]["number"] != attempt:
             return False
         began = shown["attempt"]["resumed_from_step"]
-        return began is not None and shown["progress"]["step"] >= began + 7
+        return began is not None and (shown["progress"]["step"] or 0) >= began + 7
 
     until(look, f"a resume point of attempt {attempt}", 90)
     assert live.user.step(job) < STEPS, "too quick to be killed in the middle"
