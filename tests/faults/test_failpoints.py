@@ -31,6 +31,9 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("ranks")
 POINTS = sorted(life(sources()))
+# At once armed: so few that no task is lost three times, which its user would hear of.
+AT_ONCE = 4
+GROUPS = [POINTS[n :: -(-len(POINTS) // AT_ONCE)] for n in range(-(-len(POINTS) // AT_ONCE))]
 
 
 class Lives:
@@ -66,7 +69,7 @@ class Lives:
         self.count += 1
         file = self.user.upload(triples(40, seed=self.count))
         job = self.create("finish", file, steps=6)
-        paused = self.create("pause", file, steps=60)
+        paused = self.create("pause", file, steps=2_000)  # longer than a killed API is away
         self.stepped(paused)
         self.post(paused, "pause")
         self.until(paused, JobState.PAUSED)
@@ -184,15 +187,16 @@ def test_an_undisturbed_life_passes_every_point_of_the_catalogue(lives: Lives) -
     assert {each for each in lives.passed() if function_of(each) in READS} == set(), "these write"
 
 
-# One of the API, one of a Task, one of the worker, one of the supervisor: no task is lost three times, which its user
-# would hear of.
+# One of the API, one of a Task, one of the supervisor, one of the worker: in make test; all of them in make slow.
 FEW = ["api.intake:_commit:committed", "worker.validate_task:record:committing", "worker.claim:claim_attempt:committed"]
 FEW += ["worker.publisher:commit_resume_point:committing"]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("names", [FEW])
-def test_a_kill_at_a_point_changes_nothing_in_the_end(lives: Lives, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    "names", [FEW, *(pytest.param(names, marks=pytest.mark.slow, id=names[0]) for names in GROUPS)]
+)
+def test_a_kill_at_each_point_changes_nothing_in_the_end(lives: Lives, names: list[str]) -> None:
     lives.arm(names)
     lives.live_once()
     try:
