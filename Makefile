@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt tests/e2e/openai1.txt
 	@start=$$(date +%s); \
 	$(PIP) torch==2.13.0 && \
 	PIP_CONSTRAINT=constraints.txt $(PIP) setuptools wheel ninja && \
-	PIP_CONSTRAINT=constraints.txt DS_BUILD_OPS=0 $(PIP) --no-build-isolation -e ".[api,trainer,local,dev]" && \
+	PIP_CONSTRAINT=constraints.txt DS_BUILD_OPS=0 $(PIP) --no-build-isolation -e ".[api,trainer,data,local,dev]" && \
 	(test -x .venv-openai1/bin/python || $(PYTHON) -m venv .venv-openai1) && \
 	.venv-openai1/bin/python -m pip --disable-pip-version-check install --quiet $(if $(INDEX),--index-url $(INDEX)) -r tests/e2e/openai1.txt && \
 	touch $(STAMP) && echo "Set up in $$(( $$(date +%s) - start )) s."

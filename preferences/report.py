@@ -1,6 +1,6 @@
 """What is told about a file: shape of `GET /files/{id}/report` and of `palate check --json`."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -26,6 +26,57 @@ class Notice(BaseModel):
     message: str
     count: int
     lines: list[int] = []
+
+
+class Example(BaseModel):
+    line: int
+    note: str
+
+
+class Finding(BaseModel):
+    """What one check found. `code` is what a job's `palate.accept` names; `value` in `unit` beside its `threshold`.
+
+    count, share: of the records that show it; `examples` at most 20; `action` is one sentence: what to do.
+    """
+
+    code: str
+    title: str
+    severity: Literal["info", "warn", "block"]
+    value: float | None = None
+    unit: str = ""
+    threshold: float | None = None
+    count: int = 0
+    share: float = 0.0
+    examples: list[Example] = []
+    action: str = ""
+    detail: dict[str, Any] = {}
+
+
+class Spread(BaseModel):
+    """By nearest rank; in characters, or in tokens where a model was named."""
+
+    median: int
+    p95: int
+    max: int
+
+
+class Recommended(BaseModel):
+    """Settings of a job that suit the data; null where the default does."""
+
+    loss: str | None = None
+    label_smoothing: float | None = None
+    nll_weight: float | None = None
+    beta: float | None = None
+    why: list[str] = []
+
+
+class Verdict(BaseModel):
+    """`score` of 100; `gate` is the worst severity among the checks; the three actions that matter most."""
+
+    gate: Literal["pass", "warn", "block"]
+    score: int
+    top_actions: list[str] = []
+    recommended: Recommended = Recommended()
 
 
 class FileError(BaseModel):
@@ -74,6 +125,10 @@ class Report(BaseModel):
     digest: str | None = None
     columns: list[str] = []
     counts: Counts = Counts()
+    mapping: dict[str, str] | None = None
+    lengths: dict[str, Spread] = {}
+    checks: list[Finding] = []
+    verdict: Verdict | None = None
     errors: list[LineError] = []
     errors_by_code: dict[str, int] = {}
     warnings: list[Notice] = []

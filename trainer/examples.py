@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from core.contract.losses import LOSSES, LossName
-from core.contract.preference import AnyRecord, Message, PreferenceRecord, RankingRecord, UnpairedRecord
+from core.contract.preference import AnyRecord, Message, PreferenceRecord, RankingRecord, TieRecord, UnpairedRecord
 
 Turns = Sequence[Message]
 
@@ -21,7 +21,7 @@ class Comparison:
 
 
 def answers(record: AnyRecord) -> list[Turns]:
-    if isinstance(record, PreferenceRecord):
+    if isinstance(record, PreferenceRecord | TieRecord):
         return [record.chosen, record.rejected]
     if isinstance(record, UnpairedRecord):
         return [record.completion]
@@ -31,6 +31,8 @@ def answers(record: AnyRecord) -> list[Turns]:
 def comparisons(record: AnyRecord, loss: LossName) -> list[Comparison]:
     """All examples that the loss makes of one record; none where it cannot serve the loss (a finding of admission)."""
     unit = LOSSES[loss].unit
+    if isinstance(record, TieRecord):
+        return []
     if isinstance(record, UnpairedRecord):
         return [Comparison((0,), label=record.label)] if unit == "single" else []
     if isinstance(record, PreferenceRecord):

@@ -27,8 +27,21 @@ class Origin(BaseModel):
     format: str
 
 
+class Annotator(BaseModel):
+    """Who judged, and what they chose: the record's `chosen`, its `rejected`, or neither."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    id: str
+    choice: Literal["chosen", "rejected", "tie"]
+    strength: float | None = None
+
+
 class Record(BaseModel):
-    """What every kind has. `prompt` never ends with an assistant turn; `weight` multiplies the record's loss."""
+    """What every kind has. `prompt` never ends with an assistant turn; `weight` multiplies the record's loss.
+
+    group, source, language, split: names by which a report is cut into slices; training does not use them.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -36,6 +49,11 @@ class Record(BaseModel):
     prompt: list[Message] = Field(min_length=1)
     tools: list[dict[str, Any]] | None = None
     weight: float = Field(default=1.0, ge=0)
+    annotators: list[Annotator] | None = None
+    group: str | None = None
+    source: str | None = None
+    language: str | None = None
+    split: str | None = None
     meta: dict[str, Any] = {}
     origin: Origin
 
@@ -51,6 +69,14 @@ class PreferenceRecord(Record):
     rejected: list[Message] = Field(min_length=1)
     confidence: float | None = Field(default=None, ge=0.5, le=1)
     margin: float | None = Field(default=None, ge=0)
+
+
+class TieRecord(Record):
+    """Two answers of which neither is better, in a file of pairs; what a job does with it is its policy for ties."""
+
+    kind: Literal["tie"] = "tie"
+    chosen: list[Message] = Field(min_length=1)
+    rejected: list[Message] = Field(min_length=1)
 
 
 class UnpairedRecord(Record):
@@ -69,6 +95,7 @@ class RankingRecord(Record):
     ranks: list[int]
 
 
-AnyRecord = Annotated[PreferenceRecord | UnpairedRecord | RankingRecord, Field(discriminator="kind")]
+AnyRecord = Annotated[PreferenceRecord | TieRecord | UnpairedRecord | RankingRecord, Field(discriminator="kind")]
+# What a file holds; ties stand among pairs.
 Kind = Literal["pair", "unpaired", "ranking"]
 parse_record: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
