@@ -1,9 +1,11 @@
 """What is told about a file: shape of `GET /files/{id}/report` and of `palate check --json`."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
+from core.contract.finding import Example as Example
+from core.contract.finding import Finding as Finding
 from core.contract.preference import Kind
 
 
@@ -26,30 +28,6 @@ class Notice(BaseModel):
     message: str
     count: int
     lines: list[int] = []
-
-
-class Example(BaseModel):
-    line: int
-    note: str
-
-
-class Finding(BaseModel):
-    """What one check found. `code` is what a job's `palate.accept` names; `value` in `unit` beside its `threshold`.
-
-    count, share: of the records that show it; `examples` at most 20; `action` is one sentence: what to do.
-    """
-
-    code: str
-    title: str
-    severity: Literal["info", "warn", "block"]
-    value: float | None = None
-    unit: str = ""
-    threshold: float | None = None
-    count: int = 0
-    share: float = 0.0
-    examples: list[Example] = []
-    action: str = ""
-    detail: dict[str, Any] = {}
 
 
 class Spread(BaseModel):
