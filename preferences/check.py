@@ -6,6 +6,8 @@ from typing import BinaryIO, Literal
 
 from core.contract.errors import BadInput
 from preferences.canonical import CanonicalWriter
+from preferences.checks.advice import weigh
+from preferences.checks.run import Checks, Depth
 from preferences.container import open_rows
 from preferences.detect import detect
 from preferences.draft import Row
@@ -30,14 +32,16 @@ def check_file(
     on_error: OnError = "fail",
     max_bad_fraction: float = 0.0,
     canonical: BinaryIO | None = None,
+    checks: Depth = "all",
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
 ) -> Report:
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
     `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
-    report has a digest. `progress` is told the bytes taken from the source. Raises BadInput for a wrong argument and
-    OSError where the source cannot be read; what is wrong with the data is in the report.
+    report has a digest. `checks`: how many of them are made. `progress` is told the bytes taken from the source.
+    Raises BadInput for a wrong argument and OSError where the source cannot be read; what is wrong with the data is in
+    the report.
     """
     if format is not None and format not in BY_NAME:
         raise BadInput(f"`{format}` is not a format that is read: {', '.join(BY_NAME)}.", param="format")
@@ -47,10 +51,10 @@ def check_file(
         raise BadInput("`max_bad_fraction` is between 0 and 1.", param="max_bad_fraction")
     if isinstance(source, Path):
         with source.open("rb") as opened:
-            report = _Check(opened, format, limits, canonical, progress).run(on_error, max_bad_fraction)
+            report = _Check(opened, format, limits, canonical, Checks(checks), progress).run(on_error, max_bad_fraction)
         report.file = source.name
         return report
-    return _Check(source, format, limits, canonical, progress).run(on_error, max_bad_fraction)
+    return _Check(source, format, limits, canonical, Checks(checks), progress).run(on_error, max_bad_fraction)
 
 
 class _Check:
@@ -62,6 +66,7 @@ class _Check:
         format: str | None,
         limits: Limits,
         canonical: BinaryIO | None,
+        checks: Checks,
         progress: Progress | None,
     ) -> None:
         self._source = source
@@ -69,6 +74,7 @@ class _Check:
         self._limits = limits
         self._progress = progress
         self._writer = CanonicalWriter(canonical)
+        self._checks = checks
         self._tally = Tally(limits)
         self._container: str | None = None
 
@@ -83,6 +89,7 @@ class _Check:
         kind = self._format.kind if self._format else None
         counts = tally.counts
         error = fault or verdict(tally, kind, self._limits, max_bad_fraction if on_error == "skip" else 0.0)
+        findings = [] if error else self._checks.findings()
         return Report(
             format=self._format.name if self._format else None,
             kind=kind,
@@ -90,6 +97,8 @@ class _Check:
             digest=None if error else digest,
             columns=tally.columns,
             counts=counts,
+            checks=findings,
+            verdict=weigh(findings, kind, tally.columns) if findings and kind else None,
             errors=tally.errors,
             errors_by_code=dict(sorted(tally.by_code.items())),
             warnings=tally.warnings() + notices(counts, kind, self._limits),
@@ -150,3 +159,4 @@ class _Check:
         self._tally.take(raw, judged, draft)
         if judged.record:
             self._writer.add(judged.record)
+            self._checks.see(judged.record)

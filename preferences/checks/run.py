@@ -1,0 +1,44 @@
+"""All checks over one reading of a file's records."""
+
+from typing import Literal, Protocol
+
+from core.contract.finding import Finding
+from core.contract.preference import AnyRecord
+from preferences.checks.advice import worst_first
+from preferences.checks.bias import Bias, Position
+from preferences.checks.graph import Graph
+from preferences.checks.seen import Seen, look
+from preferences.checks.size import Balance, Size
+
+# `quick` leaves out what looks at every word; `none` makes no report.
+Depth = Literal["all", "quick", "none"]
+
+
+class Check(Protocol):
+    def see(self, seen: Seen) -> None: ...
+
+    def findings(self) -> list[Finding]: ...
+
+
+class Checks:
+    """Fed with every usable record; some 100 bytes of each are kept, and samples of a fixed size."""
+
+    def __init__(self, depth: Depth = "all", *, batch_size: int | None = None) -> None:
+        self._size = Size(batch_size)
+        self._checks: list[Check] = [Graph(), Bias(), Position(), Balance()] if depth != "none" else []
+
+    def see(self, record: AnyRecord) -> None:
+        if not self._checks:
+            return
+        seen = look(record)
+        self._size.see(seen)
+        for check in self._checks:
+            check.see(seen)
+
+    def findings(self) -> list[Finding]:
+        """Worst first."""
+        found = [each for check in self._checks for each in check.findings()]
+        if self._size.usable:
+            repeats = next((each.share for each in found if each.code == "exact_duplicates"), 0.0)
+            found += self._size.findings(round(repeats * self._size.usable))
+        return worst_first(found)
