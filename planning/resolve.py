@@ -36,6 +36,8 @@ def resolve(asked: DpoHyperparameters, *, pairs: int, max_length: int, loss: Los
         max_length=max_length,
         truncation="drop" if asked.truncation == "auto" else asked.truncation,
         precision="fp32" if asked.precision == "auto" else asked.precision,
+        ties="drop" if asked.ties == "auto" else asked.ties,
+        annotators="ignore" if asked.annotators == "auto" else asked.annotators,
         **own,
     )
 

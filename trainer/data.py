@@ -9,9 +9,10 @@ from typing import Any, Literal
 from core.contract.errors import BadModel
 from core.contract.losses import LOSSES, LossName
 from core.contract.preference import AnyRecord, Message, Record
-from core.contract.run_spec import RowProblem
-from trainer.examples import Turns, answers, comparisons
+from core.contract.run_spec import Annotators, RowProblem, Ties
+from trainer.examples import Turns, answers, comparisons, ties_left_out
 from trainer.render import Answer, Rendered, Renderer, Unfit
+from trainer.tools import refuse_ignored
 
 Truncation = Literal["drop", "keep_end", "error"]
 # How many other records' answers are tried behind a prompt before a record falls out of `kto`.
@@ -45,17 +46,38 @@ class Example:
         return sum(len(answer.ids) for answer in self.answers)
 
 
-class Tokenised:
-    """Examples in the order of the file, and the records that fell out.
+@dataclass(frozen=True)
+class Terms:
+    """What a run asks of each record."""
 
-    mismatched: for `kto` only, one for each example: another record's answer behind the same prompt.
+    max_length: int
+    truncation: Truncation
+    loss: LossName = "sigmoid"
+    ties: Ties = "drop"
+    annotators: Annotators = "ignore"
+
+
+class Tokenised:
+    """Examples in the order of the file; by their numbers the records that fell out, and those that were shortened.
+
+    mismatched: for `kto` only, one for each example: another record's answer behind the same prompt. lengths: tokens
+    of prompt and longest answer of each record that could be rendered, before anything was cut. unfit: numbers of the
+    records that the template does not serve, and how. ties: two equal answers of which nothing is made.
     """
 
     def __init__(self, boundary: int | None = None) -> None:
         self.boundary = boundary
         self.examples: list[Example] = []
         self.mismatched: list[Example] = []
-        self.problems: list[RowProblem] = []
+        self.fallen: dict[int, RowProblem] = {}
+        self.shortened: list[int] = []
+        self.lengths: list[int] = []
+        self.unfit: dict[int, str] = {}
+        self.ties = 0
+
+    @property
+    def problems(self) -> list[RowProblem]:
+        return list(self.fallen.values())
 
 
 def tokenise(
@@ -67,23 +89,25 @@ def tokenise(
     seed: int = 0,
     share: tuple[int, int] = (0, 1),
     boundary: int | None = None,
+    ties: Ties = "drop",
+    annotators: Annotators = "ignore",
 ) -> Tokenised:
     """`share` (rank, ranks): every ranks-th record only. What becomes of a record depends on neither.
 
     `boundary`: no example has answers on both sides of so many tokens (trainer.folder.rope_boundary).
     """
     result = Tokenised(boundary)
+    terms = Terms(max_length, truncation, loss, ties, annotators)
     rank, ranks = share
     if LOSSES[loss].unit == "single":
         known = list(records)
         others = partners(known, seed)
         for number in range(rank, len(known), ranks):
-            strangers = [known[i] for i in others[number]]
-            take(result, renderer, known[number], number, max_length, truncation, loss, strangers)
+            take(result, renderer, known[number], number, terms, [known[i] for i in others[number]])
         return result
     for number, record in enumerate(records):
         if number % ranks == rank:
-            take(result, renderer, record, number, max_length, truncation, loss, [])
+            take(result, renderer, record, number, terms, [])
     return result
 
 
@@ -92,7 +116,8 @@ def together(parts: Sequence[Tokenised]) -> Tokenised:
     whole = Tokenised()
     whole.examples = sorted((e for part in parts for e in part.examples), key=lambda e: e.number)
     whole.mismatched = sorted((e for part in parts for e in part.mismatched), key=lambda e: e.number)
-    whole.problems = sorted((p for part in parts for p in part.problems), key=lambda p: p.line)
+    whole.fallen = dict(sorted(each for part in parts for each in part.fallen.items()))
+    whole.ties = sum(part.ties for part in parts)
     return whole
 
 
@@ -101,18 +126,25 @@ def take(
     renderer: Renderer,
     record: AnyRecord,
     number: int,
-    max_length: int,
-    truncation: Truncation,
-    loss: LossName,
+    terms: Terms,
     others: Sequence[AnyRecord],
 ) -> None:
     """The record's examples, or why there are none."""
+    loss = terms.loss
+    result.ties += ties_left_out(record, loss, terms.ties)
+    wanted = comparisons(record, loss, terms.ties, terms.annotators)
+    if not wanted:
+        return
+    found: list[Example] = []
+    mismatched: list[Example] = []
     try:
         given = answers(record)
-        prompt, rendered = fit(renderer, record, given, max_length, truncation)
-        found: list[Example] = []
-        mismatched: list[Example] = []
-        for i, comparison in enumerate(comparisons(record, loss)):
+        for answer in given:
+            refuse_ignored(renderer.text, [*record.prompt, *answer], record.tools)
+        whole = renderer.render(record, record.prompt, given)
+        result.lengths.append(whole.longest)
+        prompt, rendered = fit(renderer, record, given, whole, terms.max_length, terms.truncation)
+        for i, comparison in enumerate(wanted):
             compared = tuple(rendered.answers[k] for k in comparison.order)
             if len({answer.ids for answer in compared}) < len(compared):
                 raise Unfit("identical_after_truncation", "The tokens of two answers are the same.")
@@ -122,11 +154,15 @@ def take(
             about = (record.weight, comparison.confidence, comparison.margin, comparison.label, number)
             found.append(Example(name, line, rendered.prefix, compared, *about))
             if others:
-                other = mismatch(renderer, record, prompt, comparison.order[0], others, max_length)
+                other = mismatch(renderer, record, prompt, comparison.order[0], others, terms.max_length)
                 mismatched.append(Example(name, line, other.prefix, other.answers, number=number))
     except Unfit as unfit:
-        result.problems.append(RowProblem(line=record.origin.line, code=unfit.code, message=unfit.message))
+        result.fallen[number] = RowProblem(line=record.origin.line, code=unfit.code, message=unfit.message)
+        if unfit.fault:
+            result.unfit[number] = unfit.fault
         return
+    if len(prompt) < len(record.prompt):
+        result.shortened.append(number)
     result.examples += found
     result.mismatched += mismatched
 
@@ -143,18 +179,22 @@ def refuse_both_sides(compared: Sequence[Answer], boundary: int | None) -> None:
 
 
 def fit(
-    renderer: Renderer, record: Record, given: Sequence[Turns], max_length: int, truncation: Truncation
+    renderer: Renderer,
+    record: Record,
+    given: Sequence[Turns],
+    whole: Rendered,
+    max_length: int,
+    truncation: Truncation,
 ) -> tuple[Sequence[Message], Rendered]:
     """The prompt, or what is left of it, and all answers behind it, at most `max_length` tokens with the prompt.
 
-    Raises Unfit; answers are never cut.
+    `whole`: the record as rendered. Raises Unfit; answers are never cut.
     """
     prompt: Sequence[Message] = record.prompt
-    rendered = renderer.render(record, prompt, given)
-    whole = rendered.longest
+    rendered = whole
     while rendered.longest > max_length:
         if truncation != "keep_end":
-            raise Unfit("too_long", f"Prompt and answer have {whole} tokens; max_length is {max_length}.")
+            raise Unfit("too_long", f"Prompt and answer have {whole.longest} tokens; max_length is {max_length}.")
         shorter = without_oldest_turn(prompt)
         if shorter is None:
             raise Unfit(

@@ -1,19 +1,20 @@
 """`python -m trainer inspect --spec`: what a run would see, on CPU, before a rank starts."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from core.contract.errors import BadModel
-from core.contract.run_spec import Fatal, Fed, Inspection, InspectSpec, Lengths
-from trainer import folder, records
+from core.contract.run_spec import Fatal, Fed, Inspection, InspectSpec
+from trainer import folder, health, records
 from trainer.data import Example, Tokenised, make_renderer, tokenise
-from trainer.render import Answer, Renderer
+from trainer.lengths import histogram, lengths
+from trainer.preview import chosen_few, previews
+from trainer.render import Renderer
 
-PROBLEMS, PREVIEWS = 1000, 20
+PROBLEMS = 1000
 FATAL_MODELS = {"no_chat_template", "no_eos_token", "slow_tokenizer"}
 
 
@@ -32,14 +33,18 @@ def inspect(spec: InspectSpec) -> Inspection:
             raise
         return result.model_copy(update={"fatal": Fatal(code=bad.code, message=bad.message, param="model")})
     boundary = folder.rope_boundary(folder.load_config(spec.model_dir))
-    found = tokenise(renderer, records.read(spec.data), limit, spec.truncation, spec.loss, boundary=boundary)
-    return describe(found, renderer, spec, context, limit)
+    terms = (limit, spec.truncation, spec.loss)
+    found = tokenise(renderer, records.read(spec.data), *terms, boundary=boundary, ties=spec.ties)
+    result = describe(found, renderer, spec, context, limit)
+    shown = previews(renderer, records.read(spec.data), chosen_few(found), found.fallen, spec, limit)
+    return result.model_copy(update={"previews": list(shown)})
 
 
 def describe(found: Tokenised, renderer: Renderer, spec: InspectSpec, context: int, limit: int) -> Inspection:
     answers = [answer for example in found.examples for answer in example.answers]
+    count = len({example.number for example in found.examples}) + len(found.fallen)
     return Inspection(
-        records=len({example.line for example in found.examples}) + len(found.problems),
+        records=count,
         usable=len(found.examples),
         max_length=limit,
         context_length=context,
@@ -52,7 +57,8 @@ def describe(found: Tokenised, renderer: Renderer, spec: InspectSpec, context: i
         scored_tokens=sum(end - start for answer in answers for start, end in answer.spans),
         answers=len(answers),
         squares=sum(len(answer.ids) ** 2 for answer in answers),
-        previews=[preview(example, renderer) for example in found.examples[:PREVIEWS]],
+        ties=found.ties,
+        checks=health.checks(found, renderer, count, limit, context),
         fatal=mismatch(found, folder.vocabulary(spec.model_dir)) or verdict(found, spec),
     )
 
@@ -104,56 +110,6 @@ def verdict(found: Tokenised, spec: InspectSpec) -> Fatal | None:
             line=first.line if first else None,
         )
     return None
-
-
-def lengths(pairs: Sequence[Example]) -> dict[str, Lengths]:
-    """Tokens of prompt, answers, and pair (prompt + longer answer)."""
-    if not pairs:
-        return {}
-    return {
-        "prompt": spread([pair.prefix for pair in pairs]),
-        "chosen": spread([len(pair.answers[0].ids) - pair.prefix for pair in pairs]),
-        "rejected": spread([len(pair.answers[-1].ids) - pair.prefix for pair in pairs]),
-        "pair": spread([pair.longest for pair in pairs]),
-    }
-
-
-def spread(values: list[int]) -> Lengths:
-    ordered = sorted(values)
-    return Lengths(median=nearest_rank(ordered, 0.5), p95=nearest_rank(ordered, 0.95), max=ordered[-1])
-
-
-def nearest_rank(ordered: list[int], share: float) -> int:
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def histogram(longest: list[int]) -> list[tuple[int, int]]:
-    """(upper bound, pairs) in steps of 1/8 of a power of two; empty ones left out."""
-    counts: Counter[int] = Counter()
-    for value in longest:
-        width = max(1, 1 << max(0, value.bit_length() - 4))
-        counts[-(-value // width) * width] += 1
-    return sorted(counts.items())
-
-
-def preview(example: Example, renderer: Renderer) -> dict[str, object]:
-    """Pairs and single answers by the names of their fields, a list as `answers`, the preferred one first."""
-    shown = [preview_answer(answer, example.prefix, renderer) for answer in example.answers]
-    named: dict[str, object] = {"answers": shown}
-    if len(shown) == 1:
-        named = {"completion": shown[0], "label": example.label}
-    if len(shown) == 2:
-        named = {"chosen": shown[0], "rejected": shown[1]}
-    prompt = renderer.tokenizer.decode(example.answers[0].ids[: example.prefix])
-    return {"line": example.line, "prompt": prompt, **named}
-
-
-def preview_answer(answer: Answer, prefix: int, renderer: Renderer) -> dict[str, object]:
-    """`text` behind the prompt; `token_ids` and `mask` (1 = scored) of prompt and answer."""
-    mask = [0] * len(answer.ids)
-    for start, end in answer.spans:
-        mask[start:end] = [1] * (end - start)
-    return {"text": renderer.tokenizer.decode(answer.ids[prefix:]), "token_ids": list(answer.ids), "mask": mask}
 
 
 def write(path: Path, inspection: Inspection) -> None:

@@ -19,12 +19,13 @@ Spans = tuple[tuple[int, int], ...]
 
 
 class Unfit(Exception):
-    """This record cannot be trained on: a code of the data report and a sentence."""
+    """This record cannot be trained on: a code of the data report and a sentence; `fault`: what ails the template."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, fault: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,15 @@ class Rendered:
 
 
 class Renderer:
-    """`tokenizer`: a fast one, with a chat template. `end_ids`: tokens that end a turn."""
+    """`tokenizer`: a fast one, with a chat template. `end_ids`: tokens that end a turn.
+
+    Counts as it goes: `answered` answers, behind `appended` of which the template wrote no end token.
+    """
 
     def __init__(self, tokenizer: Any, end_ids: frozenset[int]) -> None:
         self.tokenizer = tokenizer
         self.end_ids = end_ids
+        self.answered = self.appended = 0
         special = sorted(
             (t.content for t in tokenizer.added_tokens_decoder.values() if t.special), key=len, reverse=True
         )
@@ -68,9 +73,10 @@ class Renderer:
             raise Unfit(
                 "template_render_failed",
                 f"The chat template renders the prompt's last {len(head) - prefix} tokens otherwise before an answer.",
+                "prefix_lost",
             )
         if head[:2] == [self.tokenizer.bos_token_id] * 2:
-            raise Unfit("template_render_failed", "The chat template begins with two BOS tokens.")
+            raise Unfit("template_render_failed", "The chat template begins with two BOS tokens.", "double_bos")
         return Rendered(prefix, tuple(from_prefix(answer, prefix) for answer in answers))
 
     def answer(self, prompt: Sequence[Message], header: str, continuation: Sequence[Message], record: Record) -> Answer:
@@ -84,7 +90,7 @@ class Renderer:
             before = [*prompt, *continuation[:number]]
             until = whole if number == len(continuation) - 1 else self.text([*before, message], record.tools)
             if not whole.startswith(until):
-                raise Unfit("template_render_failed", CHANGES)
+                raise Unfit("template_render_failed", CHANGES, "earlier_turn_changes")
             start = self.content_start(before, header if number == 0 else None, until, record)
             end = content_end(until, start, message)
             first = next((i for i, (_, stop) in enumerate(offsets) if stop > start), len(ids))
@@ -94,9 +100,11 @@ class Renderer:
                 if number == len(continuation) - 1:
                     ids = [*ids[:last], self.tokenizer.eos_token_id]
                     last += 1
+                    self.appended += 1
             spans.append((first, last))
         if not spans:
             raise Unfit("template_render_failed", "The continuation holds no assistant message.")
+        self.answered += 1
         return Answer(tuple(ids[: spans[-1][1]]), tuple(spans))
 
     def content_start(self, before: Sequence[Message], header: str | None, until: str, record: Record) -> int:
@@ -106,7 +114,7 @@ class Renderer:
             return len(header)
         shared = common(header, until)
         if shared < len(self.text(before, record.tools).rstrip()):
-            raise Unfit("template_render_failed", CHANGES)
+            raise Unfit("template_render_failed", CHANGES, "earlier_turn_changes")
         return shared
 
     def turn_end(self, ids: list[int], offsets: list[tuple[int, int]], start: int, stop: int) -> int | None:
@@ -148,7 +156,8 @@ def content_end(text: str, start: int, message: Message) -> int:
     content = (message.content or "").strip()
     at = text.find(content, start)
     if at < 0:
-        raise Unfit("template_render_failed", "The chat template does not show the content of an assistant message.")
+        reason = "The chat template does not show the content of an assistant message."
+        raise Unfit("template_render_failed", reason, "content_missing")
     return at + len(content)
 
 

@@ -153,7 +153,8 @@ def tokenise_together(
     try:
         found = counted(records.read(path, digest), told)
         share = (world.rank, world.size)
-        mine = tokenise(renderer, found, limit, settings.truncation, settings.loss, spec.seed, share, boundary)
+        terms = (limit, settings.truncation, settings.loss, spec.seed, share, boundary, settings.ties)
+        mine = tokenise(renderer, found, *terms, settings.annotators)
     except BadData as bad:
         error = bad
     world.agree(error)

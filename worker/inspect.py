@@ -28,6 +28,7 @@ def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], No
         max_length=payload["max_length"],
         truncation=payload["truncation"],
         loss=payload.get("loss", "sigmoid"),
+        ties=payload.get("ties", "drop"),
         out=folder / "inspection.json",
     )
     path = folder / "inspect.json"

@@ -60,10 +60,11 @@ class Attempt(BaseModel):
 
 
 class JobData(BaseModel):
-    """Pairs that are trained on, and those that were left out."""
+    """Examples that are trained on; records that were left out, and two equal answers of which nothing is made."""
 
     pairs: int | None
     dropped: int | None
+    ties_left_out: int | None
     digest: str | None
 
 

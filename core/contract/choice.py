@@ -18,6 +18,8 @@ WORDS: dict[Kind, str] = {
 }
 # Fields of the data that change the loss of every record which has them.
 COLUMNS = ("weight", "confidence")
+# What makes soft labels of data that has none: only a loss that uses a confidence can take it.
+SOFT = {"ties": "half", "annotators": "confidence"}
 
 FITS = tuple[Callable[[float], bool], str]
 ANYTHING: FITS = (lambda value: True, "")
@@ -58,6 +60,15 @@ def check_settings(asked: DpoHyperparameters, loss: LossName | None) -> None:
             fits, words = NEEDS.get((each, name), ANYTHING)
             if not fits(value):
                 raise BadInput(f"Loss {each} needs a `{name}` {words}.", code="out_of_range", param=f"{AT}.{name}")
+    for name, value in SOFT.items():
+        if getattr(asked, name) == value and not any("confidence" in LOSSES[each].columns for each in possible):
+            users = [each for each, facts in LOSSES.items() if "confidence" in facts.columns]
+            raise BadInput(
+                f"`{name}`: {value!r} makes soft labels, which loss {spelled(possible)} does not use; leave it out, or "
+                f"choose one that does: {', '.join(users)}.",
+                code="setting_not_used",
+                param=f"{AT}.{name}",
+            )
     if loss == "kto" and asked.desirable_weight == 0 and asked.undesirable_weight == 0:
         raise BadInput(
             "With both `desirable_weight` and `undesirable_weight` 0 nothing is learned; raise one.",
@@ -90,7 +101,8 @@ def check_data(asked: DpoHyperparameters, kind: Kind, columns: Collection[str], 
                 code="loss_needs_other_data",
                 param=where,
             )
-    if asked.margin_weight != "auto" and asked.margin_weight > 0 and "margin" not in columns:
+    ranked = kind == "ranking"  # the distance of two ranks is the margin of their pair
+    if asked.margin_weight != "auto" and asked.margin_weight > 0 and "margin" not in columns and not ranked:
         raise BadInput(
             f"`margin_weight` needs records with a margin (from scores), and the file of `{param}` has none; "
             "leave it out.",

@@ -180,6 +180,13 @@ CHECKS: dict[str, CheckFacts] = {
         block=0.0,
         stage="inspection",
     ),
+    "special_token_in_text": CheckFacts(
+        "Special token in text",
+        "share",
+        "Take the model's special tokens out of the listed records: they fall out, since text would steer the model.",
+        warn=0.0,
+        stage="inspection",
+    ),
     "reference_agreement": CheckFacts(
         "Reference agreement",
         "share",

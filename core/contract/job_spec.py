@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from core.contract.losses import LossName
+from core.contract.run_spec import Annotators, Ties
 
 Auto = Literal["auto"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -38,8 +39,10 @@ class DpoHyperparameters(Strict):
 
     beta, learning_rate, weight_decay: as in Rafailov et al. 2023; label_smoothing: the share of flipped labels
     (cDPO, Mitchell 2023); nll_weight: weight of the chosen answer's mean negative log-likelihood (RPO, Pang et al.
-    2024); batch_size: preference pairs a global batch; max_length: tokens of prompt + answer. Which of the settings a
-    loss uses, and what `auto` is for it: core.contract.losses; where it needs a tighter bound: core.contract.choice.
+    2024); batch_size: preference pairs a global batch; max_length: tokens of prompt + answer. ties: `half` makes of two
+    equal answers a pair of which either is better with P = 1/2, `drop` (auto) leaves them out; annotators: `confidence`
+    makes their votes the record's soft label, `ignore` is auto (both: trainer.examples). Which of the settings a loss
+    uses, and what `auto` is for it: core.contract.losses; where it needs a tighter bound: core.contract.choice.
     """
 
     beta: Annotated[float, Field(gt=0, le=100)] | Auto = "auto"
@@ -67,6 +70,8 @@ class DpoHyperparameters(Strict):
     truncation: Literal["drop", "keep_end", "error", "auto"] = "auto"
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     optimizer: Literal["adamw", "auto"] = "auto"
+    ties: Ties | Auto = "auto"
+    annotators: Annotators | Auto = "auto"
 
 
 class DpoMethod(Strict):

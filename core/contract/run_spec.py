@@ -1,11 +1,17 @@
 """What the worker hands the trainer: one JSON file, nothing left `auto`, local paths only."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from core.contract.finding import Finding
 from core.contract.losses import LossName
+from core.contract.preview import Preview
+
+# What becomes of two answers of which neither is better, and of the votes beside a pair (trainer.examples).
+Ties = Literal["drop", "half"]
+Annotators = Literal["ignore", "confidence"]
 
 
 class Spec(BaseModel):
@@ -60,6 +66,8 @@ class Settings(BaseModel):
     truncation: Literal["drop", "keep_end", "error"] = "drop"
     precision: Literal["fp32", "bf16"] = "fp32"
     optimizer: Literal["adamw"] = "adamw"
+    ties: Ties = "drop"
+    annotators: Annotators = "ignore"
 
 
 class ResumeFrom(BaseModel):
@@ -118,6 +126,7 @@ class InspectSpec(Spec):
     max_length: int | None = Field(default=None, description="None: min(context of the model, 2048)")
     truncation: Literal["drop", "keep_end", "error"] = "drop"
     loss: LossName = Field(default="sigmoid", description="decides what an example is made of")
+    ties: Ties = "drop"
     out: Path
 
 
@@ -166,8 +175,16 @@ class Inspection(BaseModel):
     scored_tokens: int = Field(default=0, description="of all usable examples: those that the loss sees")
     answers: int = Field(default=0, description="sequences of all usable examples")
     squares: int = Field(default=0, description="sum over all answers of (tokens of prompt + answer) squared")
-    previews: list[dict[str, object]] = Field(default=[], description="20 examples: text, token ids, loss mask")
+    ties: int = Field(default=0, description="left out: two equal answers of which the job makes nothing")
+    checks: list[Finding] = Field(default=[], description="of the report, those that need the tokenizer")
+    previews: list[Preview] = Field(default=[], description="20 records, token by token")
     fatal: "Fatal | None" = None
+
+    @field_validator("previews", mode="before")
+    @classmethod
+    def of_this_shape(cls, kept: list[Any]) -> list[Any]:
+        """Those of rows from before they had it are left out."""
+        return [each for each in kept if isinstance(each, Preview) or "answers" in each]
 
     @property
     def dropped(self) -> int:

@@ -103,15 +103,17 @@ def decide(session: Session, job: Job, files: Mapping[str, File], found: dict[st
             return False
     training = found["training_file"]
     assert training is not None
+    ties = f" and {training.ties} ties" if training.ties else ""
     jobs.move(
         session,
         job,
         JobState.QUEUED,
-        NewEvent(f"Files validated: {training.usable} examples, {training.dropped} records left out. Queued."),
+        NewEvent(f"Files validated: {training.usable} examples, {training.dropped} records{ties} left out. Queued."),
         phase=None,
         data={
             "pairs": training.usable,
             "dropped": training.dropped,
+            "ties_left_out": training.ties,
             "digest": job.training_digest,
         },
     )
@@ -134,7 +136,10 @@ def unusable(param: str, inspection: Inspection, options: Mapping[str, Any]) -> 
     least = MIN_PAIRS if param == "training_file" else 1
     if inspection.usable >= least:
         return None
-    reasons = ", ".join(f"{n} {code}" for code, n in inspection.problem_counts.items()) or "none fits"
+    left_out = inspection.problem_counts | (
+        {"ties (see the setting `ties`)": inspection.ties} if inspection.ties else {}
+    )
+    reasons = ", ".join(f"{n} {code}" for code, n in left_out.items()) or "none fits"
     return BadInput(
         f"Only {inspection.usable} examples of {inspection.records} records can be used ({reasons}) "
         f"with max_length {inspection.max_length}; at least {least} are needed. "
@@ -196,11 +201,14 @@ def inspection_of(digest: str, model: Model, asked: DpoHyperparameters, loss: Lo
         "max_length": None if asked.max_length == "auto" else asked.max_length,
         "truncation": "drop" if asked.truncation == "auto" else asked.truncation,
         "loss": "sigmoid" if LOSSES[loss].unit == "pair" else loss,
+        "ties": "drop" if asked.ties == "auto" else asked.ties,
     }
 
 
 def inspection_key(payload: dict[str, Any]) -> str:
     parts = [str(payload[name]) for name in ("digest", "model_digest", "max_length", "truncation", "loss")]
+    if payload.get("ties", "drop") != "drop":
+        parts.append(payload["ties"])
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

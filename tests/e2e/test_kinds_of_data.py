@@ -12,6 +12,7 @@ from tests.e2e.conftest import MODEL
 from tests.e2e.live import User, error_of
 from tests.launch import alone
 from tests.models import WORDS
+from tests.waiting import until
 
 JOBS = "/fine_tuning/jobs"
 COUNT = 24
@@ -39,6 +40,12 @@ def ranking(draw: random.Random) -> Row:
     return {"prompt": [{"role": "user", "content": words(draw)}], "answers": answers} | TWICE
 
 
+def tied(draw: random.Random) -> Row:
+    """Two equally good answers and a worse one."""
+    row = ranking(draw)
+    return row | {"answers": [each | {"rank": (each["rank"] + 1) // 2} for each in row["answers"]]}
+
+
 def weighed(draw: random.Random) -> Row:
     told = {"prompt": words(draw), "chosen": f"{words(draw)} good", "rejected": f"{words(draw)} bad"}
     return told | TWICE | {"confidence": 0.75}
@@ -53,6 +60,7 @@ def lines(make: Callable[[random.Random], Row]) -> list[bytes]:
 FILES: dict[str, tuple[Callable[[random.Random], Row], dict[str, int], str]] = {
     "kto.jsonl": (single, {"unpaired": COUNT}, "24 answers taken."),
     "ranked.jsonl": (ranking, {"rankings": COUNT, "comparisons": 3 * COUNT, "ties": 0}, "24 rankings taken."),
+    "tied.jsonl": (tied, {"rankings": COUNT, "comparisons": 2 * COUNT, "ties": COUNT}, "24 rankings taken."),
     "weighed.jsonl": (weighed, {"pairs": COUNT}, "24 pairs taken."),
 }
 # loss and file -> (examples, the loss of the first step: policy and reference are one model then)
@@ -62,7 +70,9 @@ RUNS: dict[tuple[str, str], tuple[int, float]] = {
     ("plackett_luce", "ranked.jsonl"): (COUNT, 2 * log(6)),
     ("sigmoid", "ranked.jsonl"): (3 * COUNT, 2 * log(2)),
     ("sigmoid", "weighed.jsonl"): (COUNT, 2 * log(2)),
+    ("sigmoid", "tied.jsonl"): (3 * COUNT, 2 * log(2)),
 }
+ASKED: dict[str, Row] = {"tied.jsonl": {"ties": "half"}}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +85,10 @@ def jobs(user: User, files: dict[str, str]) -> Iterator[dict[tuple[str, str], st
     """One rank each, side by side."""
     with alone():
         settings = {"batch_size": 4, "max_steps": 2}
-        yield {(loss, name): user.create(MODEL, files[name], loss=loss, **settings) for loss, name in RUNS}
+        yield {
+            (loss, name): user.create(MODEL, files[name], loss=loss, **settings | ASKED.get(name, {}))
+            for loss, name in RUNS
+        }
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -94,11 +107,23 @@ def test_each_becomes_a_model(user: User, jobs: dict[tuple[str, str], str], loss
     job_id = jobs[loss, name]
     done = user.succeeded(job_id)
     data = done["palate"]["data"]
-    assert (data["pairs"], data["dropped"]) == (examples, 0)
-    assert done["method"]["dpo"]["hyperparameters"]["loss"] == loss
+    assert (data["pairs"], data["dropped"], data["ties_left_out"]) == (examples, 0, 0)
+    shown = done["method"]["dpo"]["hyperparameters"]
+    assert (shown["loss"], shown["ties"]) == (loss, ASKED.get(name, {}).get("ties", "drop"))
     losses = user.http.get(f"{JOBS}/{job_id}/metrics", params={"name": "train_loss"}).json()["train_loss"]
     assert losses[0] == pytest.approx(first, abs=0.01)
     assert len(user.weights(job_id)["model.safetensors"]) == 64
+
+
+def test_ties_are_left_out_unless_they_are_asked_for_and_counted(user: User, files: dict[str, str]) -> None:
+    user.judged(files["tied.jsonl"])
+    job_id = user.create(MODEL, files["tied.jsonl"])
+    until(lambda: user.job(job_id)["status"] != "validating_files", f"the inspection for {job_id}")
+    user.http.post(f"{JOBS}/{job_id}/cancel")
+    data = user.job(job_id)["palate"]["data"]
+    assert (data["pairs"], data["ties_left_out"]) == (2 * COUNT, COUNT)
+    told = f"Files validated: {2 * COUNT} examples, 0 records and {COUNT} ties left out. Queued."
+    assert told in user.messages(job_id)
 
 
 BAD: dict[str, tuple[Callable[[random.Random], Row], Row, tuple[str, str]]] = {

@@ -33,6 +33,25 @@ def test_each_loss_takes_its_own_settings_and_no_other(loss: LossName, setting: 
     assert all(each in refused.value.message for each in users)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("setting", "value"), [("ties", "half"), ("annotators", "confidence")])
+def test_soft_labels_only_where_the_loss_uses_a_confidence(loss: LossName, setting: str, value: str) -> None:
+    wanted = asked(loss=loss, **{setting: value})
+    if loss in ("sigmoid", "sigmoid_norm", "ld"):
+        check_settings(wanted, loss)
+        return
+    with pytest.raises(BadInput, match="sigmoid, sigmoid_norm, ld") as refused:
+        check_settings(wanted, loss)
+    assert (refused.value.code, refused.value.param) == ("setting_not_used", f"{AT}.{setting}")
+    check_settings(asked(loss=loss, ties="drop", annotators="ignore"), loss)
+
+
+def test_a_ranking_has_margins_by_its_ranks() -> None:
+    check_data(asked(loss="sigmoid", margin_weight=0.5), "ranking", [], param="training_file")
+    with pytest.raises(BadInput, match="margin"):
+        check_data(asked(loss="sigmoid", margin_weight=0.5), "pair", [], param="training_file")
+
+
 def test_before_the_data_is_known_only_what_no_candidate_uses_is_refused() -> None:
     check_settings(asked(desirable_weight=2.0), None)
     check_settings(asked(label_smoothing=0.1), None)

@@ -12,8 +12,9 @@ from tests.models import make_tiny_model
 from tests.pairs import make_records, write_records
 from trainer import folder, records
 from trainer.data import make_renderer, tokenise
-from trainer.inspect import histogram, inspect
+from trainer.inspect import inspect
 from trainer.layouts import collate, fed
+from trainer.lengths import histogram
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +43,17 @@ def test_the_program(tiny: Path, tmp_path: Path) -> None:
     assert found.problems[0].line == 5
     assert sum(count for _, count in found.histogram) == 29
     assert len(found.previews) == 20
-    answer = found.previews[0]["chosen"]
-    assert isinstance(answer, dict)
-    assert len(answer["token_ids"]) == len(answer["mask"])
+    assert [each.code for each in found.checks] == ["truncation", "template_health", "special_token_in_text"]
+    assert found.checks[0].count == 1
+    long = next(each for each in found.previews if each.problem == "too_long")
+    assert long.line == 5
     assert found.lengths["pair"].median <= found.lengths["pair"].p95 <= found.lengths["pair"].max
     assert found.fatal is None
+
+
+def test_previews_of_an_older_inspection_are_none() -> None:
+    kept = {"records": 1, "usable": 1, "max_length": 8, "context_length": 8, "previews": [{"line": 1, "prompt": "a"}]}
+    assert Inspection.model_validate(kept).previews == []
 
 
 def test_fatal(tiny: Path, tmp_path: Path) -> None:
