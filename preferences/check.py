@@ -151,12 +151,14 @@ class _Check:
 
     def _convert(self, raw: RawRow, row: Row, format: Format) -> None:
         try:
-            draft = format.read(row)
-            judged = judge(draft, format.kind, row, raw.line, format.name)
+            made = format.read(row)
+            drafts = made if isinstance(made, list) else [made]
+            all_judged = [judge(draft, format.kind, row, raw.line, format.name) for draft in drafts]
         except RowFault as fault:
             self._tally.refuse(raw, fault)
             return
-        self._tally.take(raw, judged, draft)
-        if judged.record:
-            self._writer.add(judged.record)
-            self._checks.see(judged.record)
+        for draft, judged in zip(drafts, all_judged, strict=True):
+            self._tally.take(raw, judged, draft)
+            if judged.record:
+                self._writer.add(judged.record)
+                self._checks.see(judged.record)

@@ -12,8 +12,8 @@ Turn = dict[str, Any]
 class Draft:
     """`paths` name the prompt and each answer as the user's file does; `extra` becomes `meta`.
 
-    A pair has two answers, the chosen one first; a single one has a `label`; those of a ranking have `ranks`, which
-    `ranks_path` names.
+    A pair has two answers, the chosen one first, or `tie` says that neither is better; a single one has a `label`;
+    those of a ranking have `ranks`, which `ranks_path` names. `margin` and `annotators`: what the format itself tells.
     """
 
     prompt: list[Turn]
@@ -25,6 +25,9 @@ class Draft:
     label: bool = True
     ranks: list[int] = field(default_factory=list)
     ranks_path: str = ""
+    tie: bool = False
+    margin: float | None = None
+    annotators: list[dict[str, Any]] | None = None
 
 
 def remaining(row: Row, used: frozenset[str]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ import hashlib
 from collections import Counter
 from typing import Any, NamedTuple
 
-from core.contract.preference import AnyRecord, Kind, PreferenceRecord, RankingRecord, UnpairedRecord
-from preferences import columns
+from core.contract.preference import AnyRecord, Kind, PreferenceRecord, RankingRecord, TieRecord, UnpairedRecord
+from preferences import about, columns
 from preferences.answers import encode, is_empty, repeated, spoken
 from preferences.draft import Draft, Row
 from preferences.faults import RowFault
 from preferences.rules import keep_to_rules
 
+# A tie has none of them: neither answer is better by anything.
+_OF_PAIRS = frozenset({"confidence", "margin"})
 _PREFIX: dict[Kind, str] = {"pair": "pair-", "unpaired": "answer-", "ranking": "ranking-"}
 
 
@@ -29,6 +31,11 @@ def judge(draft: Draft, kind: Kind, row: Row, line: int, name: str) -> Judged:
     warnings = list(draft.warnings)
     keep_to_rules(draft, warnings)
     numbers = columns.take(draft.extra, kind)
+    if draft.margin is not None:
+        numbers.setdefault("margin", draft.margin)
+    beside = about.take(draft.extra) if draft.extra else {}
+    if draft.annotators:
+        beside.setdefault("annotators", draft.annotators)
     identity = _identity(row)
     empty = [is_empty(answer) for answer in draft.answers]
     same = repeated(draft.answers)
@@ -36,14 +43,16 @@ def judge(draft: Draft, kind: Kind, row: Row, line: int, name: str) -> Judged:
     useless = _useless(draft, kind, empty, same)
     if draft.extra:
         warnings.append("extra_fields")
-    if kind == "ranking" and figures["ties"] and not useless:
+    if figures.get("ties") and not useless:
         warnings.append("tie_dropped")
-    record = None if useless else _record(draft, kind, numbers, identity, line, name)
+    record = None if useless else _record(draft, kind, numbers | beside, identity, line, name)
     return Judged(record, useless, warnings, figures, numbers)
 
 
 def _figures(draft: Draft, kind: Kind, empty: list[bool], same: tuple[int, int] | None) -> dict[str, int]:
     turns = sum(turn["role"] == "user" for turn in draft.prompt) > 1
+    if draft.tie:
+        return {"ties": 1, "multi_turn": turns}
     if kind == "pair":
         longer = spoken(draft.answers[0]) - spoken(draft.answers[1])
         return {
@@ -83,25 +92,28 @@ def _identity(row: Row) -> str | None:
     return str(given)
 
 
-def _record(
-    draft: Draft, kind: Kind, numbers: dict[str, float], identity: str | None, line: int, name: str
-) -> AnyRecord:
+def _record(draft: Draft, kind: Kind, beside: dict[str, Any], identity: str | None, line: int, name: str) -> AnyRecord:
     meta = draft.extra
     if type(meta.get("meta")) is dict:
         meta = {**meta.pop("meta"), **meta}
     told: list[Any] = [draft.prompt, *draft.answers]
-    if kind != "pair":
-        told.append(draft.label if kind == "unpaired" else draft.ranks)
+    if kind != "pair" or draft.tie:
+        told.append({"pair": "tie", "unpaired": draft.label, "ranking": draft.ranks}[kind])
     common = {
         "id": identity or _PREFIX[kind] + hashlib.sha256(encode(told).encode()).hexdigest()[:24],
         "prompt": draft.prompt,
         "tools": draft.tools or None,
         "meta": meta,
         "origin": {"line": line, "format": name},
-        **numbers,
+        **beside,
     }
     if kind == "pair":
         chosen, rejected = draft.answers
+        if draft.tie:
+            return TieRecord.model_validate(
+                {name: value for name, value in common.items() if name not in _OF_PAIRS}
+                | {"chosen": chosen, "rejected": rejected}
+            )
         return PreferenceRecord.model_validate({**common, "chosen": chosen, "rejected": rejected})
     if kind == "unpaired":
         return UnpairedRecord.model_validate({**common, "completion": draft.answers[0], "label": draft.label})

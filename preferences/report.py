@@ -63,7 +63,8 @@ class FileError(BaseModel):
 
 
 class Counts(BaseModel):
-    """`records` = `bad` (malformed) + `pairs` + `unpaired` + `rankings`; the latter = `useless` (left out) + `usable`.
+    """`records` = `bad` (malformed) + those of which `pairs`, `unpaired` or `rankings` were made, or `ties` in a file
+    of pairs; these = `useless` (left out) + `usable`. Only where columns are compared does a record make several.
 
     `lines` is the last line that held a record; what follows `usable` is counted over useless records too. Of every two
     answers of a ranking one is the better (`comparisons`), or they have the same rank (`ties`).
@@ -87,6 +88,9 @@ class Counts(BaseModel):
     undesirable: int = 0
     comparisons: int = 0
     ties: int = 0
+    exact_duplicates: int = 0
+    contradictions: int = 0
+    distinct_prompts: int = 0
 
 
 class Report(BaseModel):

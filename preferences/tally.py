@@ -13,7 +13,7 @@ from preferences.rows import RawRow
 _WARNED = {
     "system_in_middle": "A system or developer message stands after the first turn of the prompt.",
     "prompt_repeated_in_completion": "The answers begin with the prompt's text; the model would learn to repeat it.",
-    "tie_dropped": "Some answers have the same rank; they are not compared with each other.",
+    "tie_dropped": "Some answers are equally good; they are not compared with each other unless a job asks for it.",
     "extra_fields": "Fields that training does not use were kept in `meta`",
 }
 
@@ -61,7 +61,7 @@ class Tally:
             self.refuse(raw, judged.useless)
             return
         figures["usable"] += 1
-        self.weighty += judged.columns.get("weight", 1.0) > 0
+        self.weighty += judged.columns.get("weight", 1.0) > 0 and not draft.tie
         self._columns.update(name for name, value in judged.columns.items() if matters(name, value))
         for code in judged.warnings:
             self._warn(code, raw.line)

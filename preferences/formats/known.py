@@ -12,7 +12,7 @@ class Format(NamedTuple):
     name: str
     keys: str
     matches: Callable[[Row], bool]
-    read: Callable[[Row], Draft]
+    read: Callable[[Row], Draft | list[Draft]]
     kind: Kind = "pair"
 
 

@@ -75,21 +75,21 @@ def test_given_ids_stay_and_others_follow_from_the_content():
 
 
 def test_unknown_fields_go_to_meta_and_are_told():
-    rows = [openai(n) | {"source": "x", "score": n} for n in range(10)]
+    rows = [openai(n) | {"origin_of": "x", "score": n} for n in range(10)]
     rows[0]["preferred_output"][0]["rating"] = 5
     rows[0]["input"]["parallel_tool_calls"] = True
     rows[1]["meta"] = {"by": "me", "none": None}
     found = records(jsonl(rows))
     assert found[0].meta == {
-        "source": "x",
+        "origin_of": "x",
         "score": 0,
         "preferred_output[0].rating": 5,
         "input.parallel_tool_calls": True,
     }
-    assert found[1].meta == {"by": "me", "none": None, "source": "x", "score": 1}
+    assert found[1].meta == {"by": "me", "none": None, "origin_of": "x", "score": 1}
     warning = next(w for w in check(jsonl(rows)).warnings if w.code == "extra_fields")
     assert warning.count == 10
-    assert "source" in warning.message
+    assert "origin_of" in warning.message
     assert warning.lines[:2] == [1, 2]
 
 

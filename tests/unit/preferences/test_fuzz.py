@@ -52,7 +52,8 @@ def judged(data: bytes, **options) -> None:
     assert report.error is None or report.error.code in FILE_CODES
     assert (report.digest is None) == (report.error is not None)
     counts = report.counts
-    assert counts.pairs + counts.unpaired + counts.rankings == counts.useless + counts.usable
+    ties = counts.ties if report.kind == "pair" else 0
+    assert counts.pairs + ties + counts.unpaired + counts.rankings == counts.useless + counts.usable
     assert counts.records >= counts.bad + counts.useless + counts.usable
     assert (counts.desirable + counts.undesirable) == counts.unpaired
     assert sum(report.errors_by_code.values()) == counts.bad + counts.useless
