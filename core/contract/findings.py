@@ -72,7 +72,7 @@ CHECKS: dict[str, CheckFacts] = {
         "Balance the named surface feature between chosen and rejected, or the model learns it instead of the "
         "preference.",
         warn=0.80,
-        block=0.95,
+        block=0.98,
     ),
     "annotator_agreement": CheckFacts(
         "Annotator agreement",

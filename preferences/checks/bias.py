@@ -27,7 +27,8 @@ class Bias:
         self.long: tuple[list[tuple[int, str]], list[tuple[int, str]]] = ([], [])
 
     def see(self, seen: Seen) -> None:
-        looks = [(len(each), marks(each), refuses(each)) for each in seen.answers]
+        if (looks := seen.looks) is None:
+            looks = seen.looks = [(len(each), marks(each), refuses(each)) for each in seen.answers]
         if seen.label is not None:
             self.sides[not seen.label].add(seen.line, *looks[0])
             return

@@ -5,10 +5,19 @@ from typing import Literal, Protocol
 from core.contract.finding import Finding
 from core.contract.preference import AnyRecord
 from preferences.checks.advice import worst_first
+from preferences.checks.alike import NearIdentical
+from preferences.checks.annotators import Annotators
 from preferences.checks.bias import Bias, Position
 from preferences.checks.graph import Graph
+from preferences.checks.languages import Languages
+from preferences.checks.private import Private
+from preferences.checks.scores import Scores
 from preferences.checks.seen import Seen, look
+from preferences.checks.shortcuts import Separable
+from preferences.checks.similar import NearDuplicates
 from preferences.checks.size import Balance, Size
+from preferences.checks.slices import Slices
+from preferences.checks.verifiable import Verifiable
 
 # `quick` leaves out what looks at every word; `none` makes no report.
 Depth = Literal["all", "quick", "none"]
@@ -25,7 +34,11 @@ class Checks:
 
     def __init__(self, depth: Depth = "all", *, batch_size: int | None = None) -> None:
         self._size = Size(batch_size)
-        self._checks: list[Check] = [Graph(), Bias(), Position(), Balance()] if depth != "none" else []
+        self._checks: list[Check] = []
+        if depth != "none":
+            self._checks = [Graph(), Bias(), Position(), Balance(), Scores(), Annotators(), Slices(), Verifiable()]
+        if depth == "all":
+            self._checks += [NearDuplicates(), NearIdentical(), Separable(), Languages(), Private()]
 
     def see(self, record: AnyRecord) -> None:
         if not self._checks:

@@ -4,6 +4,7 @@ import hashlib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.contract.preference import AnyRecord, Message, RankingRecord, UnpairedRecord
 from preferences.answers import encode
@@ -14,7 +15,8 @@ MOST_COMPARED = 16
 
 @dataclass(slots=True)
 class Seen:
-    """`ranks[i]` is that of `answers[i]`, 1 the best; a single answer has a `label` instead."""
+    """`ranks[i]` is that of `answers[i]`, 1 the best; a single answer has a `label` instead. `looks`: what
+    preferences.checks.bias saw in the answers, kept for its second look at them."""
 
     record: AnyRecord
     line: int
@@ -22,6 +24,7 @@ class Seen:
     answers: list[str]
     ranks: list[int]
     label: bool | None = None
+    looks: list[Any] | None = None
 
     def comparisons(self) -> list[tuple[int, int]]:
         """Places of the better and of the worse answer."""

@@ -1,6 +1,7 @@
 """What an answer looks like before one reads it: mark-up, refusals."""
 
 import re
+from math import log1p
 from typing import NamedTuple
 
 _LIST = re.compile(r"^[ \t]*(?:[-*+•] |\d{1,3}[.)] )", re.MULTILINE)
@@ -35,3 +36,52 @@ def marks(text: str) -> Marks:
 
 def refuses(text: str) -> bool:
     return _REFUSAL.search(text[:_BEGINNING].replace("’", "'").lower()) is not None
+
+
+FEATURES = (
+    "characters",
+    "words",
+    "lines",
+    "length of words",
+    "punctuation",
+    "commas",
+    "digits",
+    "capitals",
+    "ends with a full stop",
+    "ends with a question",
+    "exclamation marks",
+    "bold",
+    "quotes",
+    "refusal",
+    *(f"{name} mark-up" for name in Marks._fields),
+)
+_PUNCTUATION = re.compile(r"[^\w\s]")
+_CAPITAL = re.compile(r"[A-Z]")
+_DIGIT = re.compile(r"\d")
+# Of an answer longer than this the beginning is looked at, and its length.
+_LOOKED_AT = 20_000
+
+
+def features(text: str) -> list[float]:
+    """Numbers in the order of FEATURES; shares are of the characters."""
+    size, text = len(text), text[:_LOOKED_AT]
+    here = max(1, len(text))
+    words = len(text.split())
+    end = text.rstrip()[-1:]
+    return [
+        log1p(size),
+        log1p(words),
+        log1p(text.count("\n")),
+        log1p(here / max(1, words)),
+        len(_PUNCTUATION.findall(text)) / here,
+        text.count(",") / here,
+        len(_DIGIT.findall(text)) / here,
+        len(_CAPITAL.findall(text)) / here,
+        float(end == "."),
+        float(end == "?"),
+        log1p(text.count("!")),
+        float("**" in text),
+        float('"' in text or "“" in text),
+        float(refuses(text)),
+        *map(float, marks(text)),
+    ]

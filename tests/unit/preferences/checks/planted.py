@@ -1,10 +1,12 @@
 """A file in which nothing is wrong, from a seed, and what the checks say of it once a fault is planted."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from core.contract.finding import Finding
+from core.contract.preference import AnyRecord, Message, Origin, PreferenceRecord
+from preferences.checks.run import Checks
 from preferences.report import Report
 from tests.unit.preferences.rows import check, jsonl
 
@@ -61,7 +63,7 @@ def dosed(rows: Rows, dose: float, plant: Callable[[Row, random.Random], Row], s
 
 
 def report(rows: Rows, **options: Any) -> Report:
-    return check(jsonl(rows), **options)
+    return check(jsonl(rows), **({"checks": "all"} | options))
 
 
 def found(rows: Rows, **options: Any) -> dict[str, Finding]:
@@ -70,5 +72,23 @@ def found(rows: Rows, **options: Any) -> dict[str, Finding]:
     return {each.code: each for each in made.checks}
 
 
+def quickly(rows: Rows) -> dict[str, Finding]:
+    return found(rows, checks="quick")
+
+
 def lines(finding: Finding) -> list[int]:
     return [each.line for each in finding.examples]
+
+
+def pair(row: Row, line: int, **more: Any) -> PreferenceRecord:
+    """The canonical record, with the fields that a row has no name for."""
+    said = {name: [Message(role="assistant", content=row[name])] for name in ("chosen", "rejected")}
+    asked = [Message(role="user", content=row["prompt"])]
+    return PreferenceRecord(id=f"p{line}", prompt=asked, **said, origin=Origin(line=line, format="test"), **more)
+
+
+def seen(records: Iterable[AnyRecord]) -> dict[str, Finding]:
+    checks = Checks("quick")
+    for record in records:
+        checks.see(record)
+    return {each.code: each for each in checks.findings()}

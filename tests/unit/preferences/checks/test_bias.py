@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.preferences.checks.planted import clean, dosed, found, report
+from tests.unit.preferences.checks.planted import clean, dosed, quickly, report
 
 CODES = ("length_bias", "format_bias", "refusal_skew")
 
@@ -20,7 +20,7 @@ def longer(row, draw):
 
 
 def test_a_clean_file_shows_no_bias():
-    findings = found(clean())
+    findings = quickly(clean())
     assert [findings[code].severity for code in CODES] == ["info"] * 3
     assert findings["length_bias"].value == pytest.approx(0.5, abs=0.08)
     assert findings["length_bias"].detail["low"] < 0.5 < findings["length_bias"].detail["high"]
@@ -28,7 +28,7 @@ def test_a_clean_file_shows_no_bias():
 
 
 def test_a_length_shortcut_is_measured():
-    bias = found(dosed(clean(), 0.6, longer))["length_bias"]
+    bias = quickly(dosed(clean(), 0.6, longer))["length_bias"]
     assert bias.severity == "warn"
     assert bias.value == pytest.approx(0.6 + 0.4 * 0.5, abs=0.05)
     assert bias.detail["low"] < bias.value < bias.detail["high"]
@@ -38,21 +38,21 @@ def test_a_length_shortcut_is_measured():
 
 def test_answers_of_equal_length_are_no_bias():
     rows = [{"prompt": row["prompt"], "chosen": "Right", "rejected": "Wrong"} for row in clean(200)]
-    assert found(rows)["length_bias"].value == 0.5
+    assert quickly(rows)["length_bias"].value == 0.5
 
 
 def test_mark_up_on_one_side_is_named_with_its_dose():
-    bias = found(dosed(clean(), 0.30, with_mark))["format_bias"]
+    bias = quickly(dosed(clean(), 0.30, with_mark))["format_bias"]
     assert bias.severity == "warn"
     assert bias.value == pytest.approx(30.0)
     assert bias.detail["mark"] in ("list", "heading")
     assert bias.detail["rates"]["heading"] == {"chosen": 0.3, "rejected": 0.0}
     assert (bias.count, bias.detail["more_in"]) == (120, "chosen")
-    assert found(dosed(clean(), 0.15, with_mark))["format_bias"].severity == "info"
+    assert quickly(dosed(clean(), 0.15, with_mark))["format_bias"].severity == "info"
 
 
 def test_refusals_on_one_side_are_counted():
-    skew = found(dosed(clean(), 0.15, refusing))["refusal_skew"]
+    skew = quickly(dosed(clean(), 0.15, refusing))["refusal_skew"]
     assert (skew.severity, skew.count, skew.detail["more_in"]) == ("warn", 60, "rejected")
     assert skew.value == pytest.approx(15.0)
     assert len(skew.examples) == 20
@@ -63,21 +63,21 @@ def test_the_sides_of_single_answers_are_wanted_and_unwanted():
         {"prompt": row["prompt"], "completion": row["chosen"] * (1 + (at % 2)), "label": at % 2 == 1}
         for at, row in enumerate(clean(400))
     ]
-    bias = found(rows)["length_bias"]
+    bias = quickly(rows)["length_bias"]
     assert bias.severity == "warn"
     assert bias.value > 0.9
 
 
 def test_the_first_place_wins_too_often():
     rows = [{**row, "chosen_position": 1 + (at % 4 == 0)} for at, row in enumerate(clean())]
-    bias = found(rows)["position_bias"]
+    bias = quickly(rows)["position_bias"]
     assert (bias.severity, bias.value, bias.count) == ("warn", 0.75, 300)
     even = [{**row, "chosen_position": "ab"[at % 2]} for at, row in enumerate(clean())]
-    assert found(even)["position_bias"].severity == "info"
+    assert quickly(even)["position_bias"].severity == "info"
 
 
 def test_few_pairs_are_no_evidence():
-    findings = found(dosed(clean(12), 1.0, longer)[:9] + clean(3, seed=5))
+    findings = quickly(dosed(clean(12), 1.0, longer)[:9] + clean(3, seed=5))
     assert findings["format_bias"].severity == "info"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from preferences.checks.graph import Graph
 from preferences.checks.seen import Seen
-from tests.unit.preferences.checks.planted import clean, dosed, found, lines
+from tests.unit.preferences.checks.planted import clean, dosed, lines, quickly
 
 
 def swapped(row):
@@ -12,7 +12,7 @@ def swapped(row):
 
 
 def test_a_clean_file_has_none_of_it():
-    findings = found(clean())
+    findings = quickly(clean())
     for code in ("exact_duplicates", "contradictions", "cycles"):
         assert (findings[code].severity, findings[code].count, findings[code].examples) == ("info", 0, [])
     assert findings["prompt_coverage"].severity == "info"
@@ -22,7 +22,7 @@ def test_a_clean_file_has_none_of_it():
 def test_repeats_are_counted_with_the_line_of_the_first():
     rows = clean(400)
     rows += [{**row, "chosen": f"  {row['chosen'].replace(' ', '  ')}\n"} for row in rows[:20]]
-    repeats = found(rows)["exact_duplicates"]
+    repeats = quickly(rows)["exact_duplicates"]
     assert (repeats.count, repeats.severity) == (20, "warn")
     assert repeats.share == pytest.approx(20 / 420, abs=1e-4)
     assert lines(repeats) == list(range(401, 421))
@@ -32,7 +32,7 @@ def test_repeats_are_counted_with_the_line_of_the_first():
 def test_five_percent_of_flips_of_the_same_pairs_are_contradictions():
     rows = clean(400)
     rows += [swapped(row) for row in rows[:21]]
-    opposed = found(rows)["contradictions"]
+    opposed = quickly(rows)["contradictions"]
     assert (opposed.severity, opposed.count, opposed.threshold) == ("block", 42, 0.01)
     assert {1, 401} <= set(lines(opposed))
     assert "lines 1, 401" in opposed.examples[0].note
@@ -40,7 +40,7 @@ def test_five_percent_of_flips_of_the_same_pairs_are_contradictions():
 
 def test_a_few_contradictions_are_listed_and_do_not_block():
     rows = clean(400)
-    opposed = found([*rows, swapped(rows[6])])["contradictions"]
+    opposed = quickly([*rows, swapped(rows[6])])["contradictions"]
     assert (opposed.severity, opposed.count, lines(opposed)) == ("info", 2, [7, 401])
 
 
@@ -49,8 +49,8 @@ def test_single_answers_contradict_where_one_has_both_labels():
         {"prompt": row["prompt"], "completion": row["chosen"], "label": at % 2 == 0}
         for at, row in enumerate(clean(200))
     ]
-    assert found(rows)["contradictions"].count == 0
-    opposed = found([*rows, {**rows[9], "label": True}])["contradictions"]
+    assert quickly(rows)["contradictions"].count == 0
+    opposed = quickly([*rows, {**rows[9], "label": True}])["contradictions"]
     assert (opposed.count, lines(opposed)) == (2, [10, 201])
 
 
@@ -65,9 +65,9 @@ def test_a_circle_of_three_and_one_of_five_are_found_and_a_chain_is_none():
         ]
 
     chain = ring("abcdefg", "A chain?")[:-1]
-    cycles = found(rows + chain)["cycles"]
+    cycles = quickly(rows + chain)["cycles"]
     assert (cycles.severity, cycles.value) == ("info", 0)
-    cycles = found(rows + chain + ring("abc", prompt) + ring("vwxyz", "Another?"))["cycles"]
+    cycles = quickly(rows + chain + ring("abc", prompt) + ring("vwxyz", "Another?"))["cycles"]
     assert (cycles.severity, cycles.value, cycles.count) == ("warn", 2, 8)
     assert lines(cycles) == list(range(307, 315))
     assert "307, 308, 309" in cycles.examples[0].note
@@ -75,12 +75,12 @@ def test_a_circle_of_three_and_one_of_five_are_found_and_a_chain_is_none():
 
 def test_a_contradiction_alone_is_no_cycle():
     rows = clean(100)
-    assert found([*rows, swapped(rows[0]), swapped(rows[1])])["cycles"].value == 0
+    assert quickly([*rows, swapped(rows[0]), swapped(rows[1])])["cycles"].value == 0
 
 
 def test_a_prompt_that_fills_a_tenth_of_the_file_is_named():
     rows = dosed(clean(400), 0.10, lambda row, draw: {**row, "prompt": "Tell me something."})
-    coverage = found(rows)["prompt_coverage"]
+    coverage = quickly(rows)["prompt_coverage"]
     assert (coverage.severity, coverage.count) == ("warn", 40)
     assert coverage.value == pytest.approx(0.10)
     assert coverage.detail["distinct"] == 361
@@ -94,9 +94,9 @@ def test_rankings_are_looked_at_answer_by_answer():
         return {"prompt": prompt, "answers": answers}
 
     rows = [ranking(f"Question {number}?", "abcd") for number in range(200)]
-    quiet = found(rows)
+    quiet = quickly(rows)
     assert (quiet["contradictions"].count, quiet["exact_duplicates"].count, quiet["cycles"].count) == (0, 0, 0)
-    findings = found([*rows, ranking("Question 3?", "abcd"), ranking("Question 5?", "bacd")])
+    findings = quickly([*rows, ranking("Question 3?", "abcd"), ranking("Question 5?", "bacd")])
     assert lines(findings["exact_duplicates"]) == [201]
     assert lines(findings["contradictions"]) == [6, 202]
 

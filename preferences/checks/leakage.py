@@ -1,0 +1,114 @@
+"""Whether validation prompts stand in the training file: the same ones, and nearly the same."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from core.contract.finding import Finding
+from core.contract.findings import EXAMPLES, finding
+from core.contract.preference import AnyRecord
+from preferences.checks.minhash import BANDS, LEAST, likeness, signatures, words
+from preferences.checks.seen import digest, told
+
+BATCH = 512
+# Of a band that more validation prompts share, this many are compared with a training prompt.
+MOST_ALIKE = 1_000
+
+
+def leakage(training: Iterable[AnyRecord], validation: Iterable[AnyRecord]) -> Finding:
+    """The validation file is read first; of it 76 bytes a record are kept, of the training file nothing."""
+    held_out = HeldOut()
+    for record in validation:
+        held_out.add(record)
+    for record in training:
+        held_out.compare(record)
+    return held_out.finding()
+
+
+class HeldOut:
+    """First `add` the validation records, then `compare` the training ones."""
+
+    def __init__(self) -> None:
+        self._lines: list[int] = []
+        self._by_prompt: dict[int, list[int]] = {}
+        self._waiting: list[list[Any]] = []
+        self._kept: list[Any] = []
+        self._training: list[int] = []
+        self._exact: dict[int, int] = {}
+        self._near: dict[int, int] = {}
+        self._sorted: list[tuple[Any, Any]] | None = None
+
+    def add(self, record: AnyRecord) -> None:
+        prompt = told(record.prompt)
+        self._by_prompt.setdefault(digest(prompt), []).append(len(self._lines))
+        self._lines.append(record.origin.line)
+        self._waiting.append([words(prompt)])
+        if len(self._waiting) == BATCH:
+            self._keep()
+
+    def _keep(self) -> None:
+        self._kept.append(signatures(self._waiting)[0])
+        self._waiting.clear()
+
+    def compare(self, record: AnyRecord) -> None:
+        if self._sorted is None:
+            self._sort()
+        prompt, line = told(record.prompt), record.origin.line
+        if (same := self._by_prompt.get(digest(prompt))) is not None:
+            for place in same:
+                self._exact.setdefault(place, line)
+            return
+        self._waiting.append([words(prompt)])
+        self._training.append(line)
+        if len(self._waiting) == BATCH:
+            self._match()
+
+    def _sort(self) -> None:
+        import numpy as np
+
+        if self._waiting:
+            self._keep()
+        bands = np.concatenate(self._kept) if self._kept else np.zeros((0, BANDS), np.uint64)
+        self._kept = [bands]
+        orders = [np.argsort(bands[:, band], kind="stable") for band in range(BANDS)]
+        self._sorted = [(bands[order, band], order) for band, order in enumerate(orders)]
+
+    def _match(self) -> None:
+        import numpy as np
+
+        ours, lines = signatures(self._waiting)[0], self._training
+        bands = self._kept[0]
+        for band, (keys, order) in enumerate(self._sorted or []):
+            starts = np.searchsorted(keys, ours[:, band], "left")
+            ends = np.searchsorted(keys, ours[:, band], "right")
+            for row in np.flatnonzero(ends > starts).tolist():
+                places = order[starts[row] : min(ends[row], starts[row] + MOST_ALIKE)]
+                for place in places[likeness(bands[places], ours[row]) >= LEAST].tolist():
+                    self._near.setdefault(place, lines[row])
+        self._waiting.clear()
+        self._training = []
+
+    def finding(self) -> Finding:
+        if self._sorted is None:
+            self._sort()
+        if self._waiting:
+            self._match()
+        near = {place: line for place, line in self._near.items() if place not in self._exact}
+        of = max(1, len(self._lines))
+        examples = [
+            (self._lines[place], f"its prompt is on line {line} of the training file")
+            for place, line in sorted(self._exact.items())
+        ]
+        examples += [
+            (self._lines[place], f"its prompt is nearly that on line {line} of the training file")
+            for place, line in sorted(near.items())
+        ]
+        share = len(self._exact) / of
+        return finding(
+            "train_validation_leakage",
+            share,
+            count=len(self._exact) + len(near),
+            share=(len(self._exact) + len(near)) / of,
+            severity="warn" if near and not self._exact else None,
+            examples=examples[:EXAMPLES],
+            detail={"exact": len(self._exact), "near": len(near), "of": len(self._lines)},
+        )

@@ -1,0 +1,86 @@
+"""Records that are nearly another record: MinHash finds them, 72 bytes a record, up to `MOST` records."""
+
+from array import array
+from typing import Any
+
+from core.contract.finding import Finding
+from core.contract.findings import EXAMPLES, finding
+from preferences.checks.minhash import BANDS, LEAST, likeness, signatures, words
+from preferences.checks.seen import Seen
+
+MOST = 1_000_000
+BATCH = 512
+# Of a long prompt as many words count as the answers have, or two records would be alike for asking the same.
+PROMPT_WORDS = 32
+
+
+class NearDuplicates:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._waiting: list[list[array[int]]] = []
+        self._lines = array("I")
+        self._bands, self._sums = array("Q"), array("Q")
+        self._beyond = 0
+
+    def see(self, seen: Seen) -> None:
+        if len(self._lines) >= self._most:
+            self._beyond += 1
+            return
+        answers = [words(each) for each in seen.answers]
+        asked = words(seen.prompt)
+        kept = max(PROMPT_WORDS, max(map(len, answers)))
+        # A wanted answer and an unwanted one are different things.
+        label = [] if seen.label is None else [array("I", [seen.label])]
+        self._waiting.append([asked[-kept:], *answers, *label])
+        self._lines.append(seen.line)
+        if len(self._waiting) == BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        bands, sums = signatures(self._waiting)
+        self._bands.frombytes(bands.tobytes())
+        self._sums.frombytes(sums.tobytes())
+        self._waiting.clear()
+
+    def findings(self) -> list[Finding]:
+        if not self._lines:
+            return []
+        import numpy as np
+
+        if self._waiting:
+            self._flush()
+        bands = np.frombuffer(self._bands, np.uint64).reshape(-1, BANDS)
+        sums = np.frombuffer(self._sums, np.uint64)
+        earlier = _earlier(bands, sums)
+        lines = np.frombuffer(self._lines, np.uint32)
+        hit = np.flatnonzero(earlier >= 0)
+        examples = [(int(lines[each]), f"nearly line {lines[earlier[each]]}") for each in hit[:EXAMPLES]]
+        share, of = len(hit) / len(lines), len(lines)
+        detail: dict[str, Any] = {"of": of, **({"not_compared": self._beyond} if self._beyond else {})}
+        return [finding("near_duplicates", share, count=len(hit), share=share, examples=examples, detail=detail)]
+
+
+def _earlier(bands: Any, sums: Any) -> Any:
+    """For each record the place of an earlier one that is nearly the same, or -1; an equal one is not nearly so.
+
+    In a group that shares a band each is compared with the first and with the one before: a huge group costs no more.
+    """
+    import numpy as np
+
+    found = np.full(len(bands), -1, np.int64)
+    for band in range(bands.shape[1]):
+        order = np.argsort(bands[:, band], kind="stable")
+        key = bands[order, band]
+        later = np.flatnonzero(key[1:] == key[:-1]) + 1
+        if not len(later):
+            continue
+        starts = np.maximum.accumulate(np.where(np.r_[True, key[1:] != key[:-1]], np.arange(len(key)), 0))
+        for other in (starts[later], later - 1):
+            ours, theirs = order[later], order[other]
+            new = (found[ours] < 0) & (sums[ours] != sums[theirs])
+            ours, theirs = ours[new], theirs[new]
+            for at in range(0, len(ours), 1 << 16):
+                one, two = ours[at : at + (1 << 16)], theirs[at : at + (1 << 16)]
+                alike = likeness(bands[one], bands[two]) >= LEAST
+                found[one[alike]] = two[alike]
+    return found

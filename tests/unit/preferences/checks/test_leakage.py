@@ -1,0 +1,51 @@
+"""Validation prompts in the training file: the same, nearly the same, and none."""
+
+import random
+
+from preferences.checks.leakage import leakage
+from tests.unit.preferences.checks.planted import answer, clean, pair
+
+
+def records(rows):
+    return [pair(row, at) for at, row in enumerate(rows, 1)]
+
+
+def test_other_prompts_do_not_leak():
+    finding = leakage(records(clean(2_000, seed=1)), records(clean(600, seed=2)))
+    assert (finding.severity, finding.count, finding.examples) == ("info", 0, [])
+    assert finding.detail == {"exact": 0, "near": 0, "of": 600}
+
+
+def test_a_leaked_prompt_blocks_and_both_lines_are_named():
+    training, validation = clean(2_000, seed=1), clean(600, seed=2)
+    for at in range(30):
+        validation[at * 7]["prompt"] = f" {training[at * 11]['prompt']}\n"
+    finding = leakage(records(training), records(validation))
+    assert (finding.severity, finding.count, finding.value) == ("block", 30, 0.05)
+    assert finding.examples[1].line == 8
+    assert finding.examples[1].note == "its prompt is on line 12 of the training file"
+    assert len(finding.examples) == 20
+
+
+def test_a_prompt_that_is_nearly_the_same_warns():
+    draw = random.Random(0)
+    training = [{**row, "prompt": " ".join(answer(draw) for _ in range(3))} for row in clean(1_500, seed=1)]
+    validation = clean(600, seed=2)
+    for at in range(20):
+        validation[at]["prompt"] = f"{training[at]['prompt']} Please."
+    finding = leakage(records(training), records(validation))
+    assert (finding.severity, finding.value) == ("warn", 0.0)
+    assert finding.detail["exact"] == 0
+    assert 18 <= finding.detail["near"] <= 20
+    assert "nearly" in finding.examples[0].note
+
+
+def test_a_prompt_with_many_records_counts_each_of_them():
+    rows = clean(40, seed=1)
+    validation = [{**row, "prompt": rows[0]["prompt"]} for row in clean(10, seed=2)]
+    assert leakage(records(rows), records(validation)).count == 10
+
+
+def test_nothing_leaks_from_nothing():
+    assert leakage([], records(clean(5))).count == 0
+    assert leakage(records(clean(5)), []).count == 0
