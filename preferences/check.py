@@ -138,6 +138,8 @@ class _Check:
     def _parse(self, raw: RawRow) -> Row | None:
         self._tally.saw(raw)
         try:
+            if raw.fault:
+                raise raw.fault
             if raw.too_long:
                 limit = self._limits.line
                 raise RowFault("line_too_long", "", f"The record has more than {limit:,} bytes.")

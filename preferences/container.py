@@ -5,17 +5,21 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from preferences.array import split_elements
+from preferences.csv_rows import delimiter_of, read_csv
 from preferences.faults import FileFault
 from preferences.limits import Limits
+from preferences.parquet_rows import MAGIC, read_parquet
 from preferences.rows import RawRow, split_lines
-from preferences.unpack import Progress, packing, unpack
+from preferences.unpack import Progress, at_most, packing, unpack
 
-ACCEPTED = "Accepted: JSON lines (one object a line) or one JSON array of objects, plain, gzip or zstd, in UTF-8."
+ACCEPTED = (
+    "Accepted: JSON lines (one object a line), one JSON array of objects, CSV with a line of column names, or Parquet; "
+    "plain, gzip or zstd, text in UTF-8."
+)
 HEAD = 64 << 10
 BOM = b"\xef\xbb\xbf"
 
 _KINDS = (
-    (b"PAR1", "a Parquet file"),
     (b"ARROW1", "an Arrow file"),
     (b"PK\x03\x04", "a zip archive"),
     (b"\xfd7zXZ\x00", "packed with xz"),
@@ -29,9 +33,11 @@ _KINDS = (
 
 
 def open_rows(source: BinaryIO, limits: Limits, progress: Progress | None = None) -> tuple[str, Iterator[RawRow]]:
-    """The container's name (`jsonl`, `json_array`, with `+gzip` or `+zstd`) and its rows."""
+    """The container's name (`jsonl`, `json_array`, `csv`, `parquet`, with `+gzip` or `+zstd`) and its rows."""
     packed, chunks = unpack(source, limits, progress)
     head = _head(chunks, limits)
+    if head.startswith(MAGIC):
+        return _parquet(source, itertools.chain([head], chunks), packed, limits)
     _refuse_utf16(head)
     head = head.removeprefix(BOM)
     text = head.lstrip()
@@ -44,12 +50,21 @@ def open_rows(source: BinaryIO, limits: Limits, progress: Progress | None = None
         return "json_array" + suffix, split_elements(whole, limits.line)
     lines = [line.strip() for line in text.split(b"\n")]
     if not any(line.startswith(b"{") for line in lines):
+        if delimiter := delimiter_of(head, whole=len(head) < HEAD):
+            return "csv" + suffix, read_csv(whole, delimiter, limits.line)
         raise FileFault("container_unknown", f"The file is {_guess(lines[0])}. {ACCEPTED}")
     if _pretty_printed(lines):
         raise FileFault(
             "container_unknown", f"The file begins with one JSON object spread over several lines. {ACCEPTED}"
         )
     return "jsonl" + suffix, split_lines(whole, limits.line)
+
+
+def _parquet(
+    source: BinaryIO, chunks: Iterator[bytes], packed: str | None, limits: Limits
+) -> tuple[str, Iterator[RawRow]]:
+    rows = read_parquet(source, chunks, plain=packed is None)
+    return "parquet" + (f"+{packed}" if packed else ""), split_lines(at_most(rows, limits), limits.line)
 
 
 def _head(chunks: Iterator[bytes], limits: Limits) -> bytes:
@@ -87,10 +102,7 @@ def _refuse_other_kinds(head: bytes, packed: str | None) -> None:
 def _guess(line: bytes) -> str:
     if any(byte < 9 or 14 <= byte < 32 for byte in line[:4096]):
         return "binary"
-    for mark, name in ((b"\t", "TSV"), (b";", "CSV"), (b",", "CSV")):
-        if mark in line:
-            return f"neither JSON lines nor a JSON array (it looks like {name}, which is not read yet)"
-    return "neither JSON lines nor a JSON array"
+    return "neither JSON lines, nor a JSON array, nor a table"
 
 
 def _pretty_printed(lines: list[bytes]) -> bool:

@@ -6,6 +6,8 @@ HINTS = {
     "json_invalid": "Write each record with a JSON library: double quotes, no comments, no trailing comma, no NaN.",
     "not_object": "Each record is one JSON object, {...}.",
     "utf8_invalid": "Save the file as UTF-8.",
+    "csv_invalid": "Write the table with a CSV library: every record has a cell for each column, texts with quotes or "
+    "line ends stand in quotes.",
     "line_too_long": "Shorten the record; the longest one that is read has 16 MiB.",
     "field_missing": "Add the field to this record, or remove the record.",
     "field_type": "Give the field the type that the message names.",

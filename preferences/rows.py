@@ -3,17 +3,23 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from preferences.faults import RowFault
+
 EXCERPT_BYTES = 4096
 
 
 class RawRow(NamedTuple):
-    """Line and column count from 1; `element` the place in a JSON array; `data` is only a beginning when too long."""
+    """Line and column count from 1; `element` the place in a JSON array; `data` is only a beginning when too long.
+
+    `fault`: why the container could make no record of it.
+    """
 
     line: int
     column: int
     element: int | None
     data: bytes
     too_long: bool
+    fault: RowFault | None = None
 
 
 def split_lines(chunks: Iterable[bytes], limit: int) -> Iterator[RawRow]:

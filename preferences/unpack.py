@@ -63,6 +63,16 @@ class _Packed:
             yield chunk
 
 
+def at_most(plain: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
+    """What a container unpacks by itself, up to the limit on all that is unpacked."""
+    size = 0
+    for chunk in plain:
+        size += len(chunk)
+        if size > limits.unpacked:
+            raise FileFault("decompression_limit", f"The file unpacks to more than {limits.unpacked:,} bytes.")
+        yield chunk
+
+
 def _capped(plain: Iterator[bytes], packed: _Packed, limits: Limits) -> Iterator[bytes]:
     size = 0
     for chunk in plain:

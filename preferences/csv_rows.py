@@ -1,0 +1,163 @@
+"""CSV and its relatives (`;`, tab): each record becomes the JSON object that a line of JSON lines would hold.
+
+The first record names the columns. Cells are texts, but for columns whose names speak of a number, and for cells that
+hold messages or lists where the formats have such.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from preferences.faults import FileFault, RowFault
+from preferences.rows import EXCERPT_BYTES, RawRow
+
+DELIMITERS = ",;\t"
+NAME = 80
+# Columns by which a table is known to be one of preference data, whatever its other rows look like.
+_TELLING = re.compile(r"(?i)prompt|question|instruction|chosen|rejected|prefer|completion|response|messages|answer")
+_NUMBER = re.compile(r"(?i)(?:^|_)(?:weight|confidence|margin|rank|rating|score|reward|preference|label|tag)s?$")
+_STRUCTURED = re.compile(
+    r"^(?:input|messages|conversations|contents|completions|context|answers|responses|ratings"
+    r"|history|output|tools|annotators|annotations|meta|.*_messages|.*_output|individual_preference)$"
+)
+_MESSAGES = re.compile(r"^(?:prompt|chosen|rejected|completion)$")
+_FLAGS = {"true": True, "false": False}
+
+
+def delimiter_of(head: bytes, whole: bool) -> str | None:
+    """Which delimiter makes a table of a file that begins so; None when none does. `whole`: nothing follows `head`."""
+    text = head.decode(errors="surrogateescape")
+    lines = text.splitlines(keepends=True)
+    if not whole and len(lines) > 1:
+        lines.pop()  # cut off, perhaps
+    for mark in DELIMITERS:
+        try:
+            records = [record for record in csv.reader(lines, delimiter=mark) if record]
+        except csv.Error:
+            continue
+        if records and _is_table(records):
+            return mark
+    return None
+
+
+def _is_table(records: list[list[str]]) -> bool:
+    names = [name.strip() for name in records[0]]
+    if len(names) < 2 or len(set(names)) < len(names) or not all(0 < len(name) <= NAME for name in names):
+        return False
+    if sum(_TELLING.search(name) is not None for name in names) >= 2:
+        return True
+    even = sum(len(record) == len(names) for record in records[1:])
+    return even >= 2 and even >= 0.9 * (len(records) - 1)
+
+
+def read_csv(chunks: Iterable[bytes], delimiter: str, limit: int) -> Iterator[RawRow]:
+    """One row a record, at the line where it begins. FileFault where a record does not end within `limit` bytes."""
+    csv.field_size_limit(limit)
+    lines = _Lines(chunks, limit)
+    records = csv.reader(lines, delimiter=delimiter)
+    names: list[str] | None = None
+    while True:
+        line = lines.begin()
+        try:
+            cells = next(records)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield _faulty(line, [], RowFault("csv_invalid", "", f"The record cannot be read: {error}."))
+            continue
+        if not cells:
+            continue
+        if names is None:
+            names = [name.strip() for name in cells]
+            continue
+        yield _row(line, names, cells)
+
+
+def _row(line: int, names: list[str], cells: list[str]) -> RawRow:
+    if len(cells) != len(names):
+        told = f"The record has {len(cells)} cells, the table {len(names)} columns."
+        return _faulty(line, cells, RowFault("csv_invalid", "", told))
+    row = {name: _cell(name, cell) for name, cell in zip(names, cells, strict=True) if cell != ""}
+    try:
+        return RawRow(line, 1, None, json.dumps(row, ensure_ascii=False).encode(), False)
+    except UnicodeEncodeError:
+        return _faulty(line, cells, RowFault("utf8_invalid", "", "The record holds bytes that are not UTF-8."))
+
+
+def _faulty(line: int, cells: list[str], fault: RowFault) -> RawRow:
+    shown = " | ".join(cell[:EXCERPT_BYTES] for cell in cells)[:EXCERPT_BYTES].encode(errors="replace")
+    return RawRow(line, 1, None, shown, False, fault)
+
+
+def _cell(name: str, text: str) -> Any:
+    """A text unless the column is another; an answer that happens to look like JSON stays the text that it is."""
+    if _NUMBER.search(name) or name in ("label", "kto_tag"):
+        if (flag := _FLAGS.get(text.strip().lower())) is not None:
+            return flag
+        try:
+            return json.loads(text, parse_constant=lambda _: text) if text.strip() else text
+        except ValueError:
+            return text
+    if text[:1] in "[{" and (structured := _STRUCTURED.match(name) is not None) | (_MESSAGES.match(name) is not None):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        return value if structured or _are_messages(value) else text
+    return text
+
+
+def _are_messages(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(each, dict) and each.keys() >= {"role", "content"} for each in value)
+    )
+
+
+class _Lines:
+    """Text lines with their ends, counted; what is no UTF-8 comes through as lone surrogates."""
+
+    def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
+        self._lines = _cut(chunks, limit)
+        self._limit = limit
+        self._read = 0
+        self._began = 1
+        self._size = 0
+
+    def begin(self) -> int:
+        """The number of the line where the next record begins."""
+        self._began, self._size = self._read + 1, 0
+        return self._began
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._read += 1
+        self._size += len(line)
+        if self._size > self._limit:
+            raise FileFault(
+                "line_too_long",
+                f"The record that begins on line {self._began:,} has more than {self._limit:,} bytes; "
+                "perhaps a quote is opened there and never closed.",
+            )
+        return line.decode(errors="surrogateescape")
+
+
+def _cut(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            yield b"".join([*held, part, b"\n"])
+            held, size = [], 0
+        if rest and size <= limit:
+            held.append(rest)
+            size += len(rest)
+    if held:
+        yield b"".join(held)
