@@ -27,8 +27,9 @@ class NearDuplicates:
             self._beyond += 1
             return
         answers = [words(each) for each in seen.answers]
-        asked = words(seen.prompt)
         kept = max(PROMPT_WORDS, max(map(len, answers)))
+        # So many words end within so many characters, but in a text made of huge ones.
+        asked = words(seen.prompt[-16 * kept :])
         # A wanted answer and an unwanted one are different things.
         label = [] if seen.label is None else [array("I", [seen.label])]
         self._waiting.append([asked[-kept:], *answers, *label])

@@ -12,6 +12,11 @@ _REFUSAL = re.compile(
     r"|i (?:can ?not|can't|won't)|i (?:must|have to) (?:decline|refuse)|as an ai\b|as a language model"
     r"|i(?:'d| would) rather not|i do(?:n't| not) (?:think i can|feel comfortable))"
 )
+# One of these is in every refusal that the pattern knows; most answers have none, and are passed at once.
+_HINTS = (
+    "sorry", "apolog", "able", "cannot", "can not", "can't", "won't", "must", "have to", "an ai", "language model",
+    "rather not", "think i can", "comfortable",
+)  # fmt: skip
 # A refusal says so at once.
 _BEGINNING = 160
 
@@ -26,7 +31,8 @@ class Marks(NamedTuple):
 
 def marks(text: str) -> Marks:
     return Marks(
-        list=_LIST.search(text) is not None,
+        # A text of one line is far cheaper to look at.
+        list=(_LIST.search(text) if "\n" in text else _LIST.match(text)) is not None,
         heading="# " in text and _HEADING.search(text) is not None,
         code="```" in text,
         emoji=not text.isascii() and _EMOJI.search(text) is not None,
@@ -35,7 +41,8 @@ def marks(text: str) -> Marks:
 
 
 def refuses(text: str) -> bool:
-    return _REFUSAL.search(text[:_BEGINNING].replace("’", "'").lower()) is not None
+    start = text[:_BEGINNING].replace("’", "'").lower()
+    return any(hint in start for hint in _HINTS) and _REFUSAL.search(start) is not None
 
 
 FEATURES = (

@@ -38,4 +38,7 @@ class Verifiable:
 
 
 def checkable(text: str) -> bool:
-    return (len(text) <= _END and _BARE.match(text) is not None) or _RESULT.search(text[-_END:]) is not None
+    end = text[-_END:]
+    if len(text) <= _END and _BARE.match(text):
+        return True
+    return ("nswer" in end or "boxed" in end or "####" in end) and _RESULT.search(end) is not None
