@@ -7,6 +7,7 @@ from typing import BinaryIO, Literal
 from core.contract.errors import BadInput
 from preferences.canonical import CanonicalWriter
 from preferences.checks.advice import weigh
+from preferences.checks.leakage import HeldOut, Prompts
 from preferences.checks.run import Checks, Depth
 from preferences.container import open_rows
 from preferences.detect import detect
@@ -33,13 +34,15 @@ def check_file(
     max_bad_fraction: float = 0.0,
     canonical: BinaryIO | None = None,
     checks: Depth = "all",
+    validation: Path | None = None,
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
 ) -> Report:
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
     `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
-    report has a digest. `checks`: how many of them are made. `progress` is told the bytes taken from the source.
+    report has a digest. `checks`: how many of them are made. `validation`: a file whose prompts should not be in
+    this one. `progress` is told the bytes taken from the source.
     Raises BadInput for a wrong argument and OSError where the source cannot be read; what is wrong with the data is in
     the report.
     """
@@ -49,12 +52,22 @@ def check_file(
         raise BadInput("`on_error` is fail or skip.", param="on_error")
     if not 0 <= max_bad_fraction <= 1:
         raise BadInput("`max_bad_fraction` is between 0 and 1.", param="max_bad_fraction")
+    looks = Checks(checks, held_out=_held_out(validation, limits) if validation else None)
     if isinstance(source, Path):
         with source.open("rb") as opened:
-            report = _Check(opened, format, limits, canonical, Checks(checks), progress).run(on_error, max_bad_fraction)
+            report = _Check(opened, format, limits, canonical, looks, progress).run(on_error, max_bad_fraction)
         report.file = source.name
         return report
-    return _Check(source, format, limits, canonical, Checks(checks), progress).run(on_error, max_bad_fraction)
+    return _Check(source, format, limits, canonical, looks, progress).run(on_error, max_bad_fraction)
+
+
+def _held_out(validation: Path, limits: Limits) -> HeldOut:
+    prompts = Prompts()
+    with validation.open("rb") as opened:
+        error = _Check(opened, None, limits, None, prompts, None).run("fail", 0.0).error
+    if error:
+        raise BadInput(f"The validation file cannot be used ({error.code}): {error.message}", param="validation")
+    return prompts.held_out
 
 
 class _Check:
@@ -66,7 +79,7 @@ class _Check:
         format: str | None,
         limits: Limits,
         canonical: BinaryIO | None,
-        checks: Checks,
+        checks: Checks | Prompts,
         progress: Progress | None,
     ) -> None:
         self._source = source

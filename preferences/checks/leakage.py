@@ -18,14 +18,27 @@ def leakage(training: Iterable[AnyRecord], validation: Iterable[AnyRecord]) -> F
     """The validation file is read first; of it 76 bytes a record are kept, of the training file nothing."""
     held_out = HeldOut()
     for record in validation:
-        held_out.add(record)
+        held_out.keep(record)
     for record in training:
         held_out.compare(record)
     return held_out.finding()
 
 
+class Prompts:
+    """Takes the prompts of a file while it is read."""
+
+    def __init__(self) -> None:
+        self.held_out = HeldOut()
+
+    def see(self, record: AnyRecord) -> None:
+        self.held_out.keep(record)
+
+    def findings(self) -> list[Finding]:
+        return []
+
+
 class HeldOut:
-    """First `add` the validation records, then `compare` the training ones."""
+    """First `keep` the validation records, then `compare` the training ones."""
 
     def __init__(self) -> None:
         self._lines: list[int] = []
@@ -37,15 +50,15 @@ class HeldOut:
         self._near: dict[int, int] = {}
         self._sorted: list[tuple[Any, Any]] | None = None
 
-    def add(self, record: AnyRecord) -> None:
+    def keep(self, record: AnyRecord) -> None:
         prompt = told(record.prompt)
         self._by_prompt.setdefault(digest(prompt), []).append(len(self._lines))
         self._lines.append(record.origin.line)
         self._waiting.append([words(prompt)])
         if len(self._waiting) == BATCH:
-            self._keep()
+            self._pack()
 
-    def _keep(self) -> None:
+    def _pack(self) -> None:
         self._kept.append(signatures(self._waiting)[0])
         self._waiting.clear()
 
@@ -66,7 +79,7 @@ class HeldOut:
         import numpy as np
 
         if self._waiting:
-            self._keep()
+            self._pack()
         bands = np.concatenate(self._kept) if self._kept else np.zeros((0, BANDS), np.uint64)
         self._kept = [bands]
         orders = [np.argsort(bands[:, band], kind="stable") for band in range(BANDS)]

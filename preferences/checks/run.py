@@ -10,6 +10,7 @@ from preferences.checks.annotators import Annotators
 from preferences.checks.bias import Bias, Position
 from preferences.checks.graph import Graph
 from preferences.checks.languages import Languages
+from preferences.checks.leakage import HeldOut
 from preferences.checks.private import Private
 from preferences.checks.scores import Scores
 from preferences.checks.seen import Seen, look
@@ -30,10 +31,14 @@ class Check(Protocol):
 
 
 class Checks:
-    """Fed with every usable record; some 100 bytes of each are kept, and samples of a fixed size."""
+    """Fed with every usable record; some 100 bytes of each are kept, and samples of a fixed size.
 
-    def __init__(self, depth: Depth = "all", *, batch_size: int | None = None) -> None:
+    `held_out`: the prompts of a validation file, which should not be in this one.
+    """
+
+    def __init__(self, depth: Depth = "all", *, batch_size: int | None = None, held_out: HeldOut | None = None) -> None:
         self._size = Size(batch_size)
+        self._held_out = held_out
         self._checks: list[Check] = []
         if depth != "none":
             self._checks = [Graph(), Bias(), Position(), Balance(), Scores(), Annotators(), Slices(), Verifiable()]
@@ -41,6 +46,8 @@ class Checks:
             self._checks += [NearDuplicates(), NearIdentical(), Separable(), Languages(), Private()]
 
     def see(self, record: AnyRecord) -> None:
+        if self._held_out:
+            self._held_out.compare(record)
         if not self._checks:
             return
         seen = look(record)
@@ -51,6 +58,8 @@ class Checks:
     def findings(self) -> list[Finding]:
         """Worst first."""
         found = [each for check in self._checks for each in check.findings()]
+        if self._held_out:
+            found.append(self._held_out.finding())
         if self._size.usable:
             repeats = next((each.share for each in found if each.code == "exact_duplicates"), 0.0)
             found += self._size.findings(round(repeats * self._size.usable))

@@ -2,8 +2,12 @@
 
 import random
 
+import pytest
+
+from core.contract.errors import BadInput
 from preferences.checks.leakage import leakage
 from tests.unit.preferences.checks.planted import answer, clean, pair
+from tests.unit.preferences.rows import check, jsonl
 
 
 def records(rows):
@@ -49,3 +53,21 @@ def test_a_prompt_with_many_records_counts_each_of_them():
 def test_nothing_leaks_from_nothing():
     assert leakage([], records(clean(5))).count == 0
     assert leakage(records(clean(5)), []).count == 0
+
+
+def test_a_file_is_checked_against_its_validation_file(tmp_path):
+    training, validation = clean(300, seed=1), clean(60, seed=2)
+    validation[4]["prompt"] = training[9]["prompt"]
+    (tmp_path / "held.jsonl").write_bytes(jsonl(validation))
+    made = check(jsonl(training), validation=tmp_path / "held.jsonl")
+    finding = next(each for each in made.checks if each.code == "train_validation_leakage")
+    assert (finding.severity, finding.count, finding.examples[0].line) == ("block", 1, 5)
+    assert made.verdict.gate == "block"
+    assert made.counts.records == 300
+
+
+def test_a_validation_file_that_cannot_be_used_is_said_so(tmp_path):
+    (tmp_path / "held.jsonl").write_text('{"x": 1}\n')
+    with pytest.raises(BadInput, match="validation file") as refused:
+        check(jsonl(clean(20)), validation=tmp_path / "held.jsonl")
+    assert refused.value.param == "validation"
