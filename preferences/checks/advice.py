@@ -105,6 +105,8 @@ def flips(found: Mapping[str, Finding]) -> tuple[float, str]:
     if opposed := found.get("contradictions"):
         # Of two records that contradict each other one is wrong.
         rates.append((opposed.share / 2, "contradictions"))
+    if suspected := found.get("suspected_flips"):
+        rates.append((suspected.share, "suspected flips"))
     if scores := found.get("ties_and_weak_margins"):
         rates.append((float(scores.value or 0.0), "scores"))
     return max(rates)

@@ -100,9 +100,10 @@ class _Sorted:
         places, record = np.unique(self.lines, return_inverse=True)
         again = np.bincount(record, weights=~self.first) == np.bincount(record)
         lines = places[again]
-        # The line of the first of each run of equal comparisons.
-        start = np.maximum.accumulate(np.where(self.first, np.arange(len(self.first)), 0))
-        before = dict(zip(self.lines.tolist(), self.lines[start].tolist(), strict=True)) if len(lines) else {}
+        shown = np.flatnonzero(np.isin(self.lines, lines[:EXAMPLES]))
+        # The line of the first of the run of equal comparisons that each is in.
+        starts = np.maximum.accumulate(np.where(self.first, np.arange(len(self.first)), 0))[shown]
+        before = dict(zip(self.lines[shown].tolist(), self.lines[starts].tolist(), strict=True))
         examples = [(line, f"as line {before[line]}") for line in lines[:EXAMPLES].tolist()]
         return self._told("exact_duplicates", len(lines), examples)
 
@@ -121,36 +122,35 @@ class _Sorted:
         """Circles of three answers or more; one of two is a contradiction."""
         import numpy as np
 
-        edge = self.first & ~self.opposed
-        found: list[tuple[int, int]] = []
+        edge = self.first & ~self.opposed & (self.better != NOBODY) & (self.worse != NOBODY)
         prompts, lines, better, worse = (each[edge] for each in (self.prompts, self.lines, self.better, self.worse))
         _, prompt, sizes = np.unique(prompts, return_inverse=True, return_counts=True)
-        enough = (sizes >= 3)[prompt] & (better != NOBODY) & (worse != NOBODY)
-        circles = 0
+        enough = (sizes >= 3)[prompt]
+        prompts, lines = prompts[enough], lines[enough]
+        circles, examples, hit = 0, [], lines[:0]
         if enough.any():
-            inside, circle = _circles(prompts[enough], better[enough], worse[enough])
-            circles = len(np.unique(prompts[enough][inside]))
-            found = sorted(zip(lines[enough][inside].tolist(), circle[inside].tolist(), strict=True))
-        hit = sorted({line for line, _ in found})
-        together: dict[int, list[int]] = {}
-        for line, number in found:
-            if line not in (known := together.setdefault(number, [])):
-                known.append(line)
-        examples = [
-            (line, f"a circle over lines {', '.join(map(str, together[number][:8]))}")
-            for line, number in dict(found).items()
-        ]
-        return finding("cycles", circles, count=len(hit), share=len(hit) / self.records, examples=examples[:EXAMPLES])
+            inside, circle = _circles(prompts, better[enough], worse[enough])
+            circles = len(np.unique(prompts[inside]))
+            lines, circle = lines[inside], circle[inside]
+            hit, first = np.unique(lines, return_index=True)
+            for line, number in zip(hit[:EXAMPLES].tolist(), circle[first[:EXAMPLES]].tolist(), strict=True):
+                together = ", ".join(map(str, np.unique(lines[circle == number])[:8].tolist()))
+                examples.append((line, f"a circle over lines {together}"))
+        return finding("cycles", circles, count=len(hit), share=len(hit) / self.records, examples=examples)
 
     def coverage(self) -> Finding:
         import numpy as np
 
-        pairs = np.unique(np.stack([self.prompts, self.lines.astype(np.uint64)]), axis=1)
-        prompts, counts = np.unique(pairs[0], return_counts=True)
+        order = np.lexsort((self.lines, self.prompts))
+        prompts, lines = self.prompts[order], self.lines[order]
+        record = np.ones(len(order), bool)
+        record[1:] = (prompts[1:] != prompts[:-1]) | (lines[1:] != lines[:-1])
+        prompts, lines = prompts[record], lines[record]
+        names, counts = np.unique(prompts, return_counts=True)
         shares = counts / counts.sum()
         top = int(counts.argmax())
         share, count = float(shares[top]), int(counts[top])
-        examples = [(int(line), "the top prompt") for line in pairs[1][pairs[0] == prompts[top]][:EXAMPLES]]
+        examples = [(line, "the top prompt") for line in lines[prompts == names[top]][:EXAMPLES].tolist()]
         return finding(
             "prompt_coverage",
             share,
@@ -158,7 +158,7 @@ class _Sorted:
             share=share,
             severity="info" if count < TOP_FROM else None,
             examples=examples if count >= TOP_FROM else [],
-            detail={"distinct": len(prompts), "effective": round(float(1 / (shares**2).sum()), 1), **self._sampled()},
+            detail={"distinct": len(names), "effective": round(float(1 / (shares**2).sum()), 1), **self._sampled()},
         )
 
     def _told(self, code: str, count: int, examples: list[tuple[int, str]]) -> Finding:

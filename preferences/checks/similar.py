@@ -52,8 +52,8 @@ class NearDuplicates:
             self._flush()
         bands = np.frombuffer(self._bands, np.uint64).reshape(-1, BANDS)
         sums = np.frombuffer(self._sums, np.uint64)
-        earlier = _earlier(bands, sums)
         lines = np.frombuffer(self._lines, np.uint32)
+        earlier = _earlier(bands, sums, lines)
         hit = np.flatnonzero(earlier >= 0)
         examples = [(int(lines[each]), f"nearly line {lines[earlier[each]]}") for each in hit[:EXAMPLES]]
         share, of = len(hit) / len(lines), len(lines)
@@ -61,8 +61,9 @@ class NearDuplicates:
         return [finding("near_duplicates", share, count=len(hit), share=share, examples=examples, detail=detail)]
 
 
-def _earlier(bands: Any, sums: Any) -> Any:
-    """For each record the place of an earlier one that is nearly the same, or -1; an equal one is not nearly so.
+def _earlier(bands: Any, sums: Any, lines: Any) -> Any:
+    """For each record the place of an earlier one that is nearly the same, or -1; an equal one is not nearly so, nor
+    is one of the same line: a row of several answers makes several records.
 
     In a group that shares a band each is compared with the first and with the one before: a huge group costs no more.
     """
@@ -78,7 +79,7 @@ def _earlier(bands: Any, sums: Any) -> Any:
         starts = np.maximum.accumulate(np.where(np.r_[True, key[1:] != key[:-1]], np.arange(len(key)), 0))
         for other in (starts[later], later - 1):
             ours, theirs = order[later], order[other]
-            new = (found[ours] < 0) & (sums[ours] != sums[theirs])
+            new = (found[ours] < 0) & (sums[ours] != sums[theirs]) & (lines[ours] != lines[theirs])
             ours, theirs = ours[new], theirs[new]
             for at in range(0, len(ours), 1 << 16):
                 one, two = ours[at : at + (1 << 16)], theirs[at : at + (1 << 16)]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from preferences.checks.edits import distance, nearly
 from preferences.checks.minhash import likeness, signatures, words
+from preferences.checks.seen import Seen
 from preferences.checks.similar import NearDuplicates
 from tests.unit.preferences.checks.planted import answer, clean, dosed, found, lines
 
@@ -66,10 +67,15 @@ def test_one_prompt_with_many_answers_is_not_near():
     assert found(rows)["near_duplicates"].count == 0
 
 
+def test_records_of_one_line_are_not_near_each_other():
+    check = NearDuplicates()
+    for place in range(4):
+        check.see(Seen(None, 7, "Which is the best of these?", [f"{'so ' * 60}{place}", "Another answer."], [1, 2]))
+    assert check.findings()[0].count == 0
+
+
 def test_what_is_not_compared_is_said():
     check = NearDuplicates(most=100)
-    from preferences.checks.seen import Seen
-
     for number in range(150):
         check.see(Seen(None, number + 1, f"Question {number}?", ["One answer.", "Another answer."], [1, 2]))
     (near,) = check.findings()
