@@ -13,6 +13,7 @@ from planning import lora
 from planning.facts import ModelFacts, known
 from planning.node import NodeFacts
 from planning.plan import LEAST_LENGTH, Plan, make, sentence
+from planning.resolve import held_out_share
 
 NOT_YET = "The file's checks or the inspection of file and model are under way."
 
@@ -65,6 +66,7 @@ def forecast(
         ranks=1 if gpus == "auto" else gpus,
         eval_steps=None if every == "auto" else every,
         held_out=held_out,
+        split=held_out_share(spec, training.usable),
     )
 
 

@@ -23,6 +23,7 @@ def job_spec(body: Any) -> JobSpec:
         raise body_error(JobSpec, body, error.errors(include_url=False, include_input=False)) from None
     asked = spec.dpo()
     choice.check_settings(asked, None if asked.loss == "auto" else asked.loss)
+    choice.check_split(spec)
     if "adapter" in spec.palate.export and asked.lora is None:
         raise BadInput(
             f"Only a LoRA run has an adapter; set `{choice.AT}.lora`, or leave `export` out.", param="palate.export"

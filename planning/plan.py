@@ -13,7 +13,7 @@ from core.contract.run_spec import Inspection, Lora, Settings
 from planning.facts import ModelFacts
 from planning.memory import USABLE, Memory, largest_example, memory, recomputes, room, row_budget
 from planning.node import NodeFacts
-from planning.resolve import resolve, total_steps
+from planning.resolve import resolve, total_steps, trained_on
 from planning.time import Times, forecast, layout_of, tokens
 
 LEAST_LENGTH = 64
@@ -67,7 +67,8 @@ class Seconds(Times):
 class Plan(BaseModel):
     object: Literal["fine_tuning.plan"] = "fine_tuning.plan"
     hyperparameters: dict[str, Any]
-    examples: int
+    examples: int = Field(description="that are trained on")
+    held_out: int = Field(description="of the validation file, or of the training file where palate.eval.split says so")
     unit: Literal["pair", "list", "single"]
     dropped: int
     steps: int
@@ -92,11 +93,14 @@ def make(
     ranks: int = 1,
     eval_steps: int | None = None,
     held_out: Inspection | None = None,
+    split: float = 0.0,
 ) -> Plan:
-    """`nodes` are those that work; eval_steps None: the held-out data is scored after each epoch."""
-    settings = resolve(asked, pairs=inspection.usable, max_length=inspection.max_length, loss=loss)
+    """`nodes` are those that work; eval_steps None: the held-out data is scored after each epoch; `split`: the share of
+    the training file that is held out (planning.resolve)."""
+    pairs = trained_on(inspection.usable, split)
+    settings = resolve(asked, pairs=pairs, max_length=inspection.max_length, loss=loss)
     fit, node = best(settings, inspection, facts, nodes, ranks)
-    steps = total_steps(settings, inspection.usable)
+    steps = total_steps(settings, pairs)
     row_tokens = row_budget(settings, inspection, ranks=ranks, facts=facts, node=node)
     recompute = recomputes(settings, inspection, ranks=ranks, facts=facts, node=node)
     evaluations = 1 + (steps // eval_steps if eval_steps else settings.n_epochs)
@@ -110,12 +114,14 @@ def make(
         recompute=recompute,
         evaluations=evaluations,
         held_out=held_out,
+        split=split,
     )
     multiplier = asked.learning_rate_multiplier
     return Plan(
         hyperparameters=settings.model_dump()
         | {"max_steps": steps, "learning_rate_multiplier": 1.0 if multiplier == "auto" else multiplier},
-        examples=inspection.usable,
+        examples=pairs,
+        held_out=held_out.usable if held_out else inspection.usable - pairs,
         unit=LOSSES[loss].unit,
         dropped=inspection.dropped,
         steps=steps,

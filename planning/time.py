@@ -14,7 +14,7 @@ from core.contract.run_spec import Inspection, Settings
 from planning import lora
 from planning.facts import ModelFacts
 from planning.node import NodeFacts, Rate
-from planning.resolve import total_steps
+from planning.resolve import total_steps, trained_on
 
 # Of one rank, where nothing was measured yet: stated with the forecast.
 DEFAULT_FLOPS = {"cpu": 2.0e10, "cuda": 2.0e14}
@@ -121,16 +121,19 @@ def forecast(
     recompute: bool = False,
     evaluations: int = 0,
     held_out: Inspection | None = None,
+    split: float = 0.0,
 ) -> Times:
-    """`evaluations`: passes over the held-out data, the one before training with them."""
+    """`evaluations`: passes over the held-out data, the one before training with them; `split`: its share of the
+    training file, where it has no file of its own."""
     step, basis = step_seconds(facts, settings, inspection, ranks=ranks, row_tokens=row_tokens, node=node)
     a_pass = step * FORWARD_SHARE * inspection.usable / settings.batch_size
-    held = a_pass * (tokens(held_out) / max(1, tokens(inspection))) if held_out else 0.0
+    apart = a_pass * (tokens(held_out) / max(1, tokens(inspection))) if held_out else 0.0
+    held = apart + a_pass * split
     gigabytes = facts.parameters * (4 if settings.precision == "fp32" else 2) / 2**30
     return Times(
         start=START_SECONDS + SECONDS_PER_GIGABYTE * gigabytes,
-        reference=a_pass + held if LOSSES[settings.loss].reference else 0.0,
-        training=step * total_steps(settings, inspection.usable) * (RECOMPUTE if recompute else 1),
+        reference=a_pass + apart if LOSSES[settings.loss].reference else 0.0,
+        training=step * total_steps(settings, trained_on(inspection.usable, split)) * (RECOMPUTE if recompute else 1),
         evaluation=held * evaluations,
         export=SECONDS_PER_GIGABYTE * gigabytes,
         basis=basis,

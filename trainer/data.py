@@ -11,6 +11,7 @@ from core.contract.losses import LOSSES, LossName
 from core.contract.preference import AnyRecord, Message, Record
 from core.contract.run_spec import Annotators, RowProblem, Ties
 from trainer.examples import Turns, answers, comparisons, ties_left_out
+from trainer.groups import group_of
 from trainer.render import Answer, Rendered, Renderer, Unfit
 from trainer.tools import refuse_ignored
 
@@ -24,7 +25,8 @@ class Example:
     """What the loss compares: a pair, a list, or (kto) a single answer; the preferred one first.
 
     Each answer holds the ids of prompt + continuation; `prefix` tokens of prompt are common to all; `line` is that of
-    the uploaded file, `number` the record's place among the records. `label`: whether a single answer is wanted.
+    the uploaded file, `number` the record's place among the records, `group` what the record shares with others of
+    its prompt (trainer.groups). `label`: whether a single answer is wanted.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Example:
     margin: float = 0.0
     label: bool = True
     number: int = 0
+    group: str = ""
 
     @property
     def longest(self) -> int:
@@ -137,6 +140,7 @@ def take(
         return
     found: list[Example] = []
     mismatched: list[Example] = []
+    group = group_of(record)
     try:
         given = answers(record)
         for answer in given:
@@ -151,7 +155,7 @@ def take(
             refuse_both_sides(compared, result.boundary)
             name = record.id if i == 0 else f"{record.id}:{i}"
             line = record.origin.line
-            about = (record.weight, comparison.confidence, comparison.margin, comparison.label, number)
+            about = (record.weight, comparison.confidence, comparison.margin, comparison.label, number, group)
             found.append(Example(name, line, rendered.prefix, compared, *about))
             if others:
                 other = mismatch(renderer, record, prompt, comparison.order[0], others, terms.max_length)

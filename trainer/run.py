@@ -27,6 +27,7 @@ from trainer.render import Renderer
 from trainer.sample import openings
 from trainer.schedule import total_steps
 from trainer.scoring import score_examples
+from trainer.split import apart
 from trainer.stop import StopRequested
 from trainer.world import World
 
@@ -78,6 +79,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
         layout=probed.layout,
         details={
             "held_out_pairs": len(data.held_out),
+            "held_out_share": 0.0 if spec.eval_data else spec.held_out_share,
             "device": world.device.type,
             "recompute": bool(engine.model.is_activation_checkpointing),
             "layout_errors": probed.errors,
@@ -123,6 +125,11 @@ def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Rend
         reason = f" The first reason: {train.problems[0].message}" if train.problems else ""
         raise BadData(f"No usable pair is left of the training file.{reason}", code="no_usable_pairs")
     held_out = Tokenised()
+    if spec.held_out_share and not spec.eval_data:
+        train, held_out = apart(train, spec.seed, spec.held_out_share)
+        if not held_out.examples:
+            message = "All examples share one prompt, or nearly all: none is held out, so no held-out figures appear."
+            emitter.warn("nothing_held_out", message)
     if spec.eval_data:
         held_out = tokenise_together(spec, world, emitter, renderer, spec.eval_data, spec.eval_digest)
         if not held_out.examples:

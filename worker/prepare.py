@@ -25,7 +25,7 @@ from core.db.tables import Job, Model, ReferenceEntry, ResumePoint
 from core.objects.store import Progress, Store
 from planning.facts import known
 from planning.memory import recomputes, row_budget
-from planning.resolve import resolve, total_steps
+from planning.resolve import held_out_share, resolve, total_steps, trained_on
 from worker import cache, node_facts
 from worker.references import fetch as fetch_entry
 from worker.workspace import Workspace
@@ -80,10 +80,16 @@ class Plan:
     model: Model
     inspection: Inspection
     settings: Settings
+    held_out_share: float
     resume: ResumePoint | None
     reference_key: str
     entries: list[ReferenceEntry]
     seconds_left: float
+
+    @property
+    def pairs(self) -> int:
+        """About so many examples are trained on; the trainer's first word says how many."""
+        return trained_on(self.inspection.usable, self.held_out_share)
 
     def row_tokens(self, halvings: int) -> int:
         """The row budget on this node, after so many times out of GPU memory."""
@@ -109,7 +115,9 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         model = models.by_id(session, job.model_id)
         loss = admission.loss_of_job(session, job)
         inspection = admission.stored_inspection(session, job.training_digest or "", model, spec.dpo(), loss)
-        resolved = resolve(spec.dpo(), pairs=inspection.usable, max_length=inspection.max_length, loss=loss)
+        share = held_out_share(spec, inspection.usable)
+        pairs = trained_on(inspection.usable, share)
+        resolved = resolve(spec.dpo(), pairs=pairs, max_length=inspection.max_length, loss=loss)
         resume = checkpoints.newest_resume_point(session, job.id)
         key = reference_key(model.digest, resolved.precision) if LOSSES[loss].reference else ""
         # A resume point holds its run's reference.
@@ -117,7 +125,7 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         entries = references.find(session, job.project_id, key, data) if key and resume is None else []
         jobs.show(session, job.id, phase=Phase.DOWNLOADING)
         left = (spec.palate.max_runtime_seconds or math.inf) - attempts.seconds_held(session, job.id)
-        return Plan(job, spec, model, inspection, resolved, resume, key, entries, left)
+        return Plan(job, spec, model, inspection, resolved, share, resume, key, entries, left)
 
 
 def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec:
@@ -134,6 +142,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         train_digest=job.training_digest or "",
         eval_data=here.held_out,
         eval_digest=job.validation_digest,
+        held_out_share=plan.held_out_share,
         world_size=job.ranks,
         seed=job.seed,
         settings=plan.settings,
@@ -154,7 +163,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         jobs.locked(session, lease.job_id)
         if attempts.hold(session, lease, own.scaled(own.lease_seconds)) != Wish.RUN:
             raise Unwanted
-        jobs.show(session, lease.job_id, resolved=echo(plan.settings, plan.spec, plan.inspection.usable))
+        jobs.show(session, lease.job_id, resolved=echo(plan.settings, plan.spec, plan.pairs))
     return spec
 
 

@@ -40,6 +40,7 @@ class Recorder:
         self._metrics: list[tuple[int, str, Mapping[str, float]]] = []
         self._shown: dict[str, Any] = {}
         self._held: dict[str, Any] = {}
+        self._exact: dict[str, Any] = {}
         self._phase: Phase | None = None
         self._standing: dict[str, Any] = {}
 
@@ -57,6 +58,7 @@ class Recorder:
                     f"{event.total_steps} steps{resumed}.",
                     data=event.details | {"layout": event.layout},
                 )
+                self._split(event)
                 self._progress(event.resumed_from_step, event.total_steps)
             case PhaseChanged():
                 if event.phase != self._phase:
@@ -78,6 +80,19 @@ class Recorder:
                 self.say(event.message, level="warn", data=event.data | {"code": event.code})
             case _:
                 pass
+
+    def _split(self, event: Started) -> None:
+        """What is held out of the training file, if anything; how much is left was reckoned until now."""
+        held_out = event.details.get("held_out_pairs")
+        if not event.details.get("held_out_share") or not held_out:
+            return
+        self._exact = {"pairs": event.pairs, "steps": event.total_steps, "held_out": held_out}
+        if not event.resumed_from_step:
+            self.say(
+                f"{held_out} of the training file's examples are held out, by whole prompts (palate.eval.split); "
+                "the held-out figures are theirs.",
+                data={"held_out": held_out},
+            )
 
     def _step(self, event: Step) -> None:
         row = {"step": event.step, "total_steps": event.total_steps, **figures_of(event.metrics)}
@@ -125,9 +140,12 @@ class Recorder:
             shown = dict(self._shown)
             if (towards := Phase.towards(wish)) and job.state == JobState.RUNNING:
                 shown["phase"] = towards
+            if self._exact:
+                shown["data"] = (job.data or {}) | {name: self._exact[name] for name in ("pairs", "held_out")}
+                shown["resolved"] = (job.resolved or {}) | {"max_steps": self._exact["steps"]}
             if shown:
                 jobs.show(session, job.id, **shown)
-        self._events, self._metrics, self._shown, self._held = [], [], {}, {}
+        self._events, self._metrics, self._shown, self._held, self._exact = [], [], {}, {}, {}
         return wish
 
 

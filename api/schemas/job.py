@@ -60,11 +60,14 @@ class Attempt(BaseModel):
 
 
 class JobData(BaseModel):
-    """Examples that are trained on; records that were left out, and two equal answers of which nothing is made."""
+    """Examples that are trained on; records that were left out; ties of which nothing is made; examples held out of the
+    training file. Until the run has begun, `pairs` holds what will be held out as well, and `held_out` is null.
+    """
 
     pairs: int | None
     dropped: int | None
     ties_left_out: int | None
+    held_out: int | None
     digest: str | None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 
 from core.contract.errors import BadInput
-from core.contract.job_spec import DpoHyperparameters
+from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LOSSES, OWN_SETTINGS, LossName
 from core.contract.preference import Kind
 
@@ -74,6 +74,17 @@ def check_settings(asked: DpoHyperparameters, loss: LossName | None) -> None:
             "With both `desirable_weight` and `undesirable_weight` 0 nothing is learned; raise one.",
             code="out_of_range",
             param=f"{AT}.desirable_weight",
+        )
+
+
+def check_split(spec: JobSpec) -> None:
+    """Raises BadInput where both a validation file and a share of the training file would be held out."""
+    split = spec.palate.eval.split
+    if spec.validation_file is not None and split != "auto" and split > 0:
+        raise BadInput(
+            "With a `validation_file` nothing of the training file is held out; leave one of the two out.",
+            code="setting_not_used",
+            param="palate.eval.split",
         )
 
 

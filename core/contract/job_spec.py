@@ -106,7 +106,12 @@ class CheckpointPolicy(Strict):
 
 
 class EvalPolicy(Strict):
+    """split: the share of the training file's examples that is held out where no validation file is given, by whole
+    prompts; auto: 5 %, at least 50 and at most 500 of them, from a file of 500 on; 0: none (planning.resolve).
+    """
+
     every_steps: Annotated[int, Field(ge=1, le=1_000_000)] | Auto = "auto"
+    split: Annotated[float, Field(ge=0, le=0.5)] | Auto = "auto"
 
 
 class PalateOptions(Strict):

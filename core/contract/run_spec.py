@@ -82,6 +82,7 @@ class ResumeFrom(BaseModel):
 class RunSpec(Spec):
     """One attempt. `row_tokens`: at most so many tokens are fed in one forward of a rank (one example may need more);
     `checkpoint_steps` and `eval_steps` are intervals. `recompute`: activations are computed again in the backward pass.
+    `held_out_share` of the training examples is held out, by prompt, where there is no `eval_data` (trainer.split).
 
     `reference_key` names the reference (weights, dtype, scorer version); `reference_entries` are files of earlier
     runs under that key, in which log-probabilities are looked up by the tokens they belong to.
@@ -100,6 +101,7 @@ class RunSpec(Spec):
     train_digest: str
     eval_data: Path | None = None
     eval_digest: str | None = None
+    held_out_share: float = 0.0
     world_size: int = 1
     seed: int = 0
     settings: Settings

@@ -67,14 +67,16 @@ class User:
 
         return until(look, f"the checks of {file_id}")
 
-    def create(self, model: str, file_id: str, ranks: int = 1, **more: Any) -> str:
+    def create(
+        self, model: str, file_id: str, ranks: int = 1, *, palate: dict[str, Any] | None = None, **more: Any
+    ) -> str:
         """The id of a new job; `more` are hyperparameters."""
         job = self.sdk.fine_tuning.jobs.create(
             model=model,
             training_file=file_id,
             seed=7,
             method={"type": "dpo", "dpo": {"hyperparameters": more}},
-            extra_body={"palate": {"resources": {"gpus": ranks}}},
+            extra_body={"palate": {"resources": {"gpus": ranks}} | (palate or {})},
         )
         return job.id
 

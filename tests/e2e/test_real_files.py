@@ -55,7 +55,9 @@ def test_a_real_file_becomes_a_model(user: User, jobs: dict[str, str], name: str
 
     done = user.succeeded(jobs[name])
     data = done["palate"]["data"]
-    assert data["pairs"] + data["dropped"] == records - left_out
+    assert data["pairs"] + data["dropped"] + (data["held_out"] or 0) == records - left_out
+    usable = data["pairs"] + (data["held_out"] or 0)
+    assert data["held_out"] == (max(50, round(0.05 * usable)) if usable >= 500 else None)
     assert 10 <= data["pairs"] < records - left_out
     assert done["palate"]["progress"]["step"] == done["palate"]["progress"]["total_steps"] == 2
     assert len(user.weights(jobs[name])["model.safetensors"]) == 64

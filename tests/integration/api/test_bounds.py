@@ -48,6 +48,7 @@ NUMBERS: dict[str, tuple[list[float], list[float]]] = {
     "palate.checkpoint.every_steps": ([1, 1_000_000], [0, -1, 1_000_001]),
     "palate.checkpoint.keep": ([1, 100], [0, 101]),
     "palate.eval.every_steps": ([1, 1_000_000], [0, -1, 1_000_001]),
+    "palate.eval.split": ([0, 0.5], [-0.01, 0.51]),
 }
 NO_AUTO = ("seed", "palate.priority", "palate.max_runtime_seconds", "palate.checkpoint.keep")
 # `nodes` has one value for now, and a code of its own (test_jobs).

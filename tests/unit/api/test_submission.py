@@ -44,6 +44,15 @@ AT = "method.dpo.hyperparameters"
         (BASE | {"palate": {"probe_prompts": ["a", ""]}}, "out_of_range", "palate.probe_prompts.1", "at least 1"),
         (BASE | {"palate": {"resources": {"nodes": 2}}}, "unsupported_resources", "palate.resources.nodes", "one node"),
         (BASE | {"seed": -1}, "out_of_range", "seed", "at least 0"),
+        (BASE | {"palate": {"eval": {"split": 0.6}}}, "out_of_range", "palate.eval.split", "at most 0.5"),
+        (
+            BASE | {"validation_file": "v", "palate": {"eval": {"split": 0.1}}},
+            "setting_not_used",
+            "palate.eval.split",
+            "validation_file",
+        ),
+        (dpo(loss="ipo", ties="half"), "setting_not_used", f"{AT}.ties", "sigmoid_norm"),
+        (dpo(annotators="all"), "invalid_value", f"{AT}.annotators", "'confidence'"),
     ],
 )
 def test_what_is_said(body: Any, code: str, param: str, says: str) -> None:
@@ -55,6 +64,7 @@ def test_what_is_said(body: Any, code: str, param: str, says: str) -> None:
 
 def test_what_is_taken() -> None:
     assert job_spec(dpo(beta=1, n_epochs="auto") | {"metadata": None}).dpo().beta == 1.0
+    assert job_spec(BASE | {"validation_file": "v", "palate": {"eval": {"split": 0}}}).palate.eval.split == 0
 
 
 KEYS = st.sampled_from(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from core.contract.job_spec import DpoHyperparameters
+from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LOSSES, LossName
 from core.contract.run_spec import Lora
-from planning.resolve import auto_batch, halved, resolve, total_steps
+from planning.resolve import auto_batch, halved, held_out_share, resolve, total_steps, trained_on
 
 
 @pytest.mark.parametrize(("pairs", "epochs", "batch"), [(10, 1, 1), (200, 1, 10), (200, 3, 30), (100_000, 1, 64)])
@@ -55,3 +55,19 @@ def test_halving() -> None:
 def test_the_last_batch_of_an_epoch_is_a_step_and_max_steps_only_shortens(max_steps: int | str, steps: int) -> None:
     asked = DpoHyperparameters.model_validate({"batch_size": 8, "n_epochs": 3, "max_steps": max_steps})
     assert total_steps(resolve(asked, pairs=26, max_length=64), 26) == steps
+
+
+@pytest.mark.parametrize(
+    ("examples", "held_out"), [(10, 0), (499, 0), (500, 50), (1_000, 50), (4_000, 200), (10_000, 500), (1_000_000, 500)]
+)
+def test_what_auto_holds_out(examples: int, held_out: int) -> None:
+    share = held_out_share(JobSpec(model="m", training_file="f"), examples)
+    assert trained_on(examples, share) == examples - held_out
+
+
+def test_a_validation_file_leaves_the_training_file_whole() -> None:
+    spec = JobSpec(model="m", training_file="f", validation_file="v")
+    assert held_out_share(spec, 10_000) == 0.0
+    asked = JobSpec.model_validate({"model": "m", "training_file": "f", "palate": {"eval": {"split": 0.25}}})
+    assert held_out_share(asked, 40) == 0.25
+    assert trained_on(40, 0.25) == 30
