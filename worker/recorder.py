@@ -1,12 +1,14 @@
 """From the trainer's events to rows: messages, metrics and progress, at most one transaction a second."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.contract.finding import Finding
 from core.contract.states import JobState, Phase, Wish
 from core.contract.trainer_events import (
     AnyEvent,
     Evaluated,
+    Judged,
     PhaseChanged,
     Sample,
     Started,
@@ -76,6 +78,8 @@ class Recorder:
                     f"Sample {event.when} training: {event.completion}",
                     data={"prompt": event.prompt, "completion": event.completion, "when": event.when},
                 )
+            case Judged():
+                self._judged(event.findings)
             case Warned():
                 self.say(event.message, level="warn", data=event.data | {"code": event.code})
             case _:
@@ -93,6 +97,17 @@ class Recorder:
                 "the held-out figures are theirs.",
                 data={"held_out": held_out},
             )
+
+    def _judged(self, findings: Sequence[Finding]) -> None:
+        """One event, which keeps them whole; what is wrong comes first in its words."""
+        worst = [each for each in findings if each.severity != "info"]
+        figures = ", ".join(f"{each.title.lower()} {each.value or 0:.3g} {each.unit}" for each in findings)
+        advice = " ".join(each.action for each in worst)
+        self.say(
+            f"The data, by the reference model: {figures}.{' ' + advice if advice else ''}",
+            level="warn" if worst else "info",
+            data={"findings": [each.model_dump(mode="json") for each in findings]},
+        )
 
     def _step(self, event: Step) -> None:
         row = {"step": event.step, "total_steps": event.total_steps, **figures_of(event.metrics)}

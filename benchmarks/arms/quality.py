@@ -7,33 +7,38 @@ Both arms are judged by the same plain loop over transformers' own model, outsid
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import combinations
 from typing import Any
 
 from benchmarks.arms import run
 from benchmarks.arms.work import Work, fitting, model_folder
+from core.contract.preference import PreferenceRecord, RankingRecord
+
+Records = list[PreferenceRecord | RankingRecord]
 
 
 class Judge:
-    """Pairs that no arm trains on, and what the reference says of them."""
+    """Examples that no arm trains on, and what the reference says of them; `make` turns the records into others."""
 
-    def __init__(self, work: Work, count: int) -> None:
+    def __init__(self, work: Work, count: int, make: Callable[[Records], Records] = lambda records: records) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         from trainer.data import make_renderer, tokenise
 
         self.folder = model_folder(work)
-        tokenizer = AutoTokenizer.from_pretrained(self.folder)
+        self.tokenizer = tokenizer = AutoTokenizer.from_pretrained(self.folder)
         pool = fitting(replace(work, pairs=work.pairs + 2 * count), tokenizer)
         seen = {each.model_dump_json(include={"prompt"}) for each in pool[: work.pairs]}
         unseen = [each for each in pool[work.pairs :] if each.model_dump_json(include={"prompt"}) not in seen]
         renderer = make_renderer(tokenizer, [])
-        self.pairs = tokenise(renderer, unseen[:count], work.longest, "error").examples
+        self.pairs = tokenise(renderer, make(unseen[:count]), work.longest, "error", work.loss).examples
         self.plain = AutoModelForCausalLM.from_pretrained(self.folder).eval()
         self.reference = self.scores(self.plain)
 
     def scores(self, model: Any) -> Any:
-        """log pi of each answer [pairs, 2]"""
+        """log pi of each answer [examples, answers], the best first"""
         import torch
 
         found = []
@@ -44,14 +49,21 @@ class Judge:
                     logits = model(input_ids=ids).logits[0, pair.prefix - 1 : -1].float()
                     targets = ids[0, pair.prefix :, None]
                     found.append(logits.log_softmax(-1).gather(1, targets).sum())
-        return torch.stack(found).view(-1, 2)
+        return torch.stack(found).view(len(self.pairs), -1)
 
     def accuracies(self, model: Any) -> dict[str, float]:
-        """`rewards`: h_w > h_l, an exact tie one half; `logps`: log pi(y_w) > log pi(y_l)."""
+        """`rewards`: h_w > h_l, an exact tie one half; `logps`: log pi(y_w) > log pi(y_l). Of the first two answers;
+        `order`: as `rewards`, of any two."""
         logps = self.scores(model)
         rewards = logps - self.reference
-        told = (rewards[:, 0] > rewards[:, 1]).float() + 0.5 * (rewards[:, 0] == rewards[:, 1])
-        return {"rewards": float(told.mean()), "logps": float((logps[:, 0] > logps[:, 1]).float().mean())}
+
+        def ahead(i: int, j: int) -> float:
+            told = (rewards[:, i] > rewards[:, j]).float() + 0.5 * (rewards[:, i] == rewards[:, j])
+            return float(told.mean())
+
+        any_two = [ahead(i, j) for i, j in combinations(range(rewards.shape[1]), 2)]
+        won = float((logps[:, 0] > logps[:, 1]).float().mean())
+        return {"rewards": ahead(0, 1), "logps": won, "order": sum(any_two) / len(any_two)}
 
     def of_ours(self, model: Any) -> dict[str, float]:
         """Of the engine's model: its partitioned weights, as an export would write them, in a plain model."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from core.contract.finding import Finding
 from core.contract.states import Phase
 
 
@@ -99,6 +100,13 @@ class ReferenceSealed(TrainerEvent):
     sequences: int
 
 
+class Judged(TrainerEvent):
+    """Checks of the data report that need the reference's log-probabilities, once they are there."""
+
+    event: Literal["judged"] = "judged"
+    findings: list[Finding]
+
+
 class Warned(TrainerEvent):
     event: Literal["warning"] = "warning"
     code: str
@@ -139,6 +147,7 @@ AnyEvent = Annotated[
     | CheckpointSealed
     | ResumePointSealed
     | ReferenceSealed
+    | Judged
     | Warned
     | Stopped
     | Failed
@@ -157,6 +166,7 @@ KINDS = frozenset(
         "checkpoint_sealed",
         "resume_point_sealed",
         "reference_sealed",
+        "judged",
         "warning",
         "stopped",
         "failed",

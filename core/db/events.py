@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from core import ids
 from core.contract.errors import BadInput, NotFound
+from core.contract.finding import Finding
 from core.db.tables import Event, Job
 
 CHANNEL = "palate_jobs"
@@ -56,6 +57,13 @@ def append(session: Session, job_id: str, *events: NewEvent) -> None:
 def notify(session: Session, job_id: str) -> None:
     """Sent by Postgres when, and only when, the transaction commits."""
     session.execute(select(func.pg_notify(CHANNEL, job_id)))
+
+
+def findings(session: Session, job_id: str) -> list[Finding]:
+    """What the job's newest reference pass has found in its data; none before it."""
+    kept = select(Event.data["findings"]).where(Event.job_id == job_id, Event.data.has_key("findings"))
+    found = session.scalar(kept.order_by(Event.seq.desc()).limit(1))
+    return [Finding.model_validate(each) for each in found or []]
 
 
 def page(session: Session, job_id: str, after: str | None, limit: int) -> tuple[Sequence[Event], bool]:

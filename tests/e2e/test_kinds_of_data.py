@@ -113,6 +113,8 @@ def test_each_becomes_a_model(user: User, jobs: dict[tuple[str, str], str], loss
     losses = user.http.get(f"{JOBS}/{job_id}/metrics", params={"name": "train_loss"}).json()["train_loss"]
     assert losses[0] == pytest.approx(first, abs=0.01)
     assert len(user.weights(job_id)["model.safetensors"]) == 64
+    told = [line for line in user.messages(job_id) if line.startswith("The data, by the reference model:")]
+    assert len(told) == (loss != "kto"), "single answers are not compared"
 
 
 def test_ties_are_left_out_unless_they_are_asked_for_and_counted(user: User, files: dict[str, str]) -> None:

@@ -32,6 +32,10 @@ def test_one_rank_and_one_micro_batch(spec: RunSpec, straight: Run, tmp_path: Pa
                         key,
                     )
     assert run.events("step")[-1]["tokens"] == straight.events("step")[-1]["tokens"]
+    (mine,), (other,) = (each.events("judged") for each in (run, straight))
+    for found, same in zip(mine["findings"], other["findings"], strict=True):
+        assert (found["code"], found["count"]) == (same["code"], same["count"])
+        assert found["value"] == pytest.approx(same["value"], abs=1e-3)
 
 
 def test_drained_and_resumed_is_the_straight_run_bit_by_bit(spec: RunSpec, straight: Run, tmp_path: Path) -> None:

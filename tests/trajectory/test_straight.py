@@ -82,6 +82,11 @@ def test_what_a_run_says(spec: RunSpec, straight: Run) -> None:
     assert [event["step"] for event in evals] == [0, 5, 10, 15, 20]
     assert "eval/rewards/accuracies" not in evals[0]["metrics"]
     assert evals[-1]["metrics"]["eval/loss"] < evals[0]["metrics"]["eval/loss"]
+    (judged,) = straight.events("judged")
+    agreement, _, distance = judged["findings"]
+    assert (agreement["code"], agreement["detail"]["pairs"]) == ("reference_agreement", 38)
+    assert distance["code"] == "off_policy_distance"
+    assert distance["value"] == pytest.approx(straight.events("step")[0]["metrics"]["nll_loss"], rel=0.1)
     first = straight.events("step")[0]
     assert first["metrics"]["loss"] == pytest.approx(
         math.log(2) + spec.settings.nll_weight * first["metrics"]["nll_loss"], abs=1e-5
