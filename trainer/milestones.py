@@ -10,8 +10,8 @@ import torch
 
 from core.contract.losses import LOSSES
 from core.contract.states import Phase
-from core.contract.trainer_events import CheckpointSealed, Evaluated, ResumePointSealed, Sample
-from trainer import checkpoint, folder, seal, stop
+from core.contract.trainer_events import CheckpointSealed, Evaluated, Judged, ResumePointSealed, Sample
+from trainer import checkpoint, folder, reference_checks, seal, stop
 from trainer.background import Background
 from trainer.course import Course, ticker
 from trainer.evaluate import held_out
@@ -55,6 +55,8 @@ class Milestones:
         """
         course, step = self.course, self.course.progress.step
         self.background.look()
+        if step == 1:
+            self.judge()
         ended = step == course.total
         busy = False
         if ended or step % self.eval_every == 0:
@@ -68,6 +70,19 @@ class Milestones:
                 self.write_resume_point()
         if busy and not ended:
             course.emitter.phase(Phase.TRAINING, step, course.total)
+
+    def judge(self) -> None:
+        """What the reference's log-probabilities say of the data, told while training goes on: nobody waits for it."""
+        course = self.course
+        if not course.world.leads or not LOSSES[course.spec.settings.loss].reference:
+            return
+
+        def tell() -> None:
+            found = reference_checks.checks(course.data.train.examples, course.reference.train, course.spec.seed)
+            if found:
+                course.emitter.say(Judged, findings=found)
+
+        self.background.submit(tell)
 
     def evaluate(self) -> bool:
         """Held-out figures of now, once a step. At step 0 the reference pass has scored them already."""

@@ -11,8 +11,8 @@ from core.contract.losses import LOSSES
 from core.contract.preference import AnyRecord
 from core.contract.run_spec import RunSpec
 from core.contract.states import Phase
-from core.contract.trainer_events import Finished, Judged, Started, Stopped
-from trainer import checkpoint, folder, gate, model, records, reference_checks, seed
+from core.contract.trainer_events import Finished, Started, Stopped
+from trainer import checkpoint, folder, gate, model, records, seed
 from trainer.collection import Collection
 from trainer.course import Course, Data, Progress, ticker
 from trainer.data import Example, Tokenised, make_renderer, together, tokenise
@@ -116,10 +116,6 @@ def take_reference(course: Course, search: ReferencePass) -> None:
     course.reference = search.complete(score)
     if search.cached and not gate.cache_serves(course):
         course.reference = search.again(score)
-    if world.leads and (
-        found := reference_checks.checks(course.data.train.examples, course.reference.train, spec.seed)
-    ):
-        course.emitter.say(Judged, findings=found)
 
 
 def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Renderer) -> Data:

@@ -24,7 +24,7 @@ SHORT, PROMPT_TOKENS = 4, 64
 # The surest share; fewer pairs in it would make no figure.
 SUREST, LEAST_SURE = 0.3, 30
 # Pairs looked at, at most: seconds, not minutes.
-MOST = 20_000
+MOST = 5_000
 # Inverse strength of the penalty on weights, in scikit-learn's words.
 C = 3.0
 

@@ -64,7 +64,7 @@ def steps_for(budget: int, data: Path, work: Work, settings: Settings, judge: Ju
 
 
 def train(work: Work, arm: dict[str, Any], judge: Judge) -> dict[str, Any]:
-    from trainer import loop, world
+    from trainer import loop, reference_checks, world
     from trainer.emit import Emitter
     from trainer.run import assemble
 
@@ -99,8 +99,8 @@ def train(work: Work, arm: dict[str, Any], judge: Judge) -> dict[str, Any]:
         for step in range(1, course.total + 1):
             tokens += loop.train_step(course, step, resume_due=False).tokens
         seconds = time.perf_counter() - began
-        told = [json.loads(line) for line in (base / "events.jsonl").read_text().splitlines()]
-        findings = next((each["findings"] for each in told if each["event"] == "judged"), [])
+        found = reference_checks.checks(course.data.train.examples, course.reference.train, spec.seed)
+        findings = [each.model_dump(mode="json") for each in found]
     accuracies = judge.of_ours(course.engine.model)
     return {**accuracies, "steps": course.total, "tokens": tokens, "seconds": seconds, "findings": findings}
 
