@@ -35,7 +35,10 @@ def test_pause_and_resume(live: Live, user: User) -> None:
     assert done["palate"]["attempt"]["resumed_from_step"] == step
     assert user.weights(job) == user.weights(undisturbed)
     assert done["palate"]["data"] == whole
-    told = [[line for line in user.messages(each) if "eld-out" in line] for each in (job, undisturbed)]
+    told = [
+        [line for line in user.messages(each) if "held out" in line or line.startswith("Held-out")]
+        for each in (job, undisturbed)
+    ]
     assert told[0] == told[1]
     assert told[0][0].startswith("8 of the training file's examples are held out")
     assert [line.split(":")[0] for line in told[0][1:]] == ["Held-out pairs at step 0", "Held-out pairs at step 60"]
