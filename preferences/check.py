@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from core.contract.errors import BadInput
+from preferences.asked import Asked, asked_for
 from preferences.canonical import CanonicalWriter
 from preferences.checks.advice import weigh
 from preferences.checks.leakage import HeldOut, Prompts
@@ -13,9 +14,10 @@ from preferences.container import open_rows
 from preferences.detect import detect
 from preferences.draft import Row
 from preferences.faults import FileFault, RowFault
-from preferences.formats.known import BY_NAME, Format
+from preferences.formats.known import Format, settled
 from preferences.judge import judge
 from preferences.limits import DEFAULT, Limits
+from preferences.mapping import parse_mapping
 from preferences.report import FileError, Report
 from preferences.rows import RawRow
 from preferences.strict_json import parse
@@ -30,6 +32,7 @@ def check_file(
     source: BinaryIO | Path,
     *,
     format: str | None = None,
+    mapping: dict[str, str | list[str]] | None = None,
     on_error: OnError = "fail",
     max_bad_fraction: float = 0.0,
     canonical: BinaryIO | None = None,
@@ -40,31 +43,31 @@ def check_file(
 ) -> Report:
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
+    `mapping`: canonical field -> column or path, for a layout of one's own; it and `format` hold for `validation` too.
     `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
     report has a digest. `checks`: how many of them are made. `validation`: a file whose prompts should not be in
     this one. `progress` is told the bytes taken from the source.
     Raises BadInput for a wrong argument and OSError where the source cannot be read; what is wrong with the data is in
     the report.
     """
-    if format is not None and format not in BY_NAME:
-        raise BadInput(f"`{format}` is not a format that is read: {', '.join(BY_NAME)}.", param="format")
     if on_error not in ("fail", "skip"):
         raise BadInput("`on_error` is fail or skip.", param="on_error")
     if not 0 <= max_bad_fraction <= 1:
         raise BadInput("`max_bad_fraction` is between 0 and 1.", param="max_bad_fraction")
-    looks = Checks(checks, held_out=_held_out(validation, limits) if validation else None)
+    asked = asked_for(format, parse_mapping(mapping))
+    looks = Checks(checks, held_out=_held_out(validation, asked, limits) if validation else None)
     if isinstance(source, Path):
         with source.open("rb") as opened:
-            report = _Check(opened, format, limits, canonical, looks, progress).run(on_error, max_bad_fraction)
+            report = _Check(opened, asked, limits, canonical, looks, progress).run(on_error, max_bad_fraction)
         report.file = source.name
         return report
-    return _Check(source, format, limits, canonical, looks, progress).run(on_error, max_bad_fraction)
+    return _Check(source, asked, limits, canonical, looks, progress).run(on_error, max_bad_fraction)
 
 
-def _held_out(validation: Path, limits: Limits) -> HeldOut:
+def _held_out(validation: Path, asked: Asked, limits: Limits) -> HeldOut:
     prompts = Prompts()
     with validation.open("rb") as opened:
-        error = _Check(opened, None, limits, None, prompts, None).run("fail", 0.0).error
+        error = _Check(opened, asked, limits, None, prompts, None).run("fail", 0.0).error
     if error:
         raise BadInput(f"The validation file cannot be used ({error.code}): {error.message}", param="validation")
     return prompts.held_out
@@ -76,14 +79,15 @@ class _Check:
     def __init__(
         self,
         source: BinaryIO,
-        format: str | None,
+        asked: Asked,
         limits: Limits,
         canonical: BinaryIO | None,
         checks: Checks | Prompts,
         progress: Progress | None,
     ) -> None:
         self._source = source
-        self._format = BY_NAME[format] if format else None
+        self._asked = asked
+        self._format: Format | None = None
         self._limits = limits
         self._progress = progress
         self._writer = CanonicalWriter(canonical)
@@ -110,6 +114,8 @@ class _Check:
             digest=None if error else digest,
             columns=tally.columns,
             counts=counts,
+            mapping=tally.mapping(self._asked.mapping),
+            lengths=tally.lengths,
             checks=findings,
             verdict=weigh(findings, kind, tally.columns) if findings and kind else None,
             errors=tally.errors,
@@ -120,18 +126,23 @@ class _Check:
         )
 
     def _read(self) -> None:
-        self._container, rows = open_rows(self._source, self._limits, self._progress)
-        if self._format is None:
-            sample, ended = self._sample(rows)
-            if not sample:
-                return
-            self._format = detect((raw.line, row) for raw, row in sample)
-            for raw, row in sample:
-                self._convert(raw, row, self._format)
-            self._tally.in_order()
-            sample.clear()
-            if ended:
-                return
+        self._container, rows = open_rows(
+            self._source,
+            self._limits,
+            self._progress,
+            mapped=self._asked.mapping.columns if self._asked.mapping else {},
+        )
+        sample, ended = self._sample(rows)
+        if not sample:
+            return
+        found = self._asked.format or detect((raw.line, row) for raw, row in sample)
+        self._format = settled(found, [row for _, row in sample])
+        for raw, row in sample:
+            self._convert(raw, row, self._format, learn=True)
+        self._tally.in_order()
+        sample.clear()
+        if ended:
+            return
         for raw in rows:
             if (parsed := self._parse(raw)) is not None:
                 self._convert(raw, parsed, self._format)
@@ -159,21 +170,31 @@ class _Check:
             row = parse(raw.data, self._limits.depth)
             if type(row) is not dict:
                 raise RowFault("not_object", "", "The record is not a JSON object.")
+            read: Row = row
+            if self._asked.mapping:
+                read = self._asked.mapping.place(read)
         except RowFault as fault:
             self._tally.refuse(raw, fault)
             return None
-        return row
+        return read
 
-    def _convert(self, raw: RawRow, row: Row, format: Format) -> None:
+    def _convert(self, raw: RawRow, row: Row, format: Format, *, learn: bool = False) -> None:
         try:
             made = format.read(row)
             drafts = made if isinstance(made, list) else [made]
             all_judged = [judge(draft, format.kind, row, raw.line, format.name) for draft in drafts]
         except RowFault as fault:
-            self._tally.refuse(raw, fault)
+            self._tally.refuse(raw, self._told(fault))
             return
         for draft, judged in zip(drafts, all_judged, strict=True):
+            if learn:
+                self._tally.learn(draft, format.kind, self._asked.mapping)
+            if judged.useless:
+                judged = judged._replace(useless=self._told(judged.useless))
             self._tally.take(raw, judged, draft)
             if judged.record:
                 self._writer.add(judged.record)
                 self._checks.see(judged.record)
+
+    def _told(self, fault: RowFault) -> RowFault:
+        return self._asked.mapping.fault(fault) if self._asked.mapping else fault

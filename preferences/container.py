@@ -1,7 +1,7 @@
 """What kind of file the bytes are, by content alone, and its rows."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from preferences.array import split_elements
@@ -17,6 +17,7 @@ ACCEPTED = (
     "plain, gzip or zstd, text in UTF-8."
 )
 HEAD = 64 << 10
+_NOTHING: Mapping[str, str] = {}
 BOM = b"\xef\xbb\xbf"
 
 _KINDS = (
@@ -32,8 +33,13 @@ _KINDS = (
 )
 
 
-def open_rows(source: BinaryIO, limits: Limits, progress: Progress | None = None) -> tuple[str, Iterator[RawRow]]:
-    """The container's name (`jsonl`, `json_array`, `csv`, `parquet`, with `+gzip` or `+zstd`) and its rows."""
+def open_rows(
+    source: BinaryIO, limits: Limits, progress: Progress | None = None, *, mapped: Mapping[str, str] = _NOTHING
+) -> tuple[str, Iterator[RawRow]]:
+    """The container's name (`jsonl`, `json_array`, `csv`, `parquet`, with `+gzip` or `+zstd`) and its rows.
+
+    `mapped`: column -> the field that it is read for.
+    """
     packed, chunks = unpack(source, limits, progress)
     head = _head(chunks, limits)
     if head.startswith(MAGIC):
@@ -49,9 +55,10 @@ def open_rows(source: BinaryIO, limits: Limits, progress: Progress | None = None
     if text.startswith(b"["):
         return "json_array" + suffix, split_elements(whole, limits.line)
     lines = [line.strip() for line in text.split(b"\n")]
+    # A cell of a table may hold a line that looks like an object; a first line of JSON lines may be damaged.
+    if b"{" not in lines[0] and (delimiter := delimiter_of(head, whole=len(head) < HEAD)):
+        return "csv" + suffix, read_csv(whole, delimiter, limits.line, mapped)
     if not any(line.startswith(b"{") for line in lines):
-        if delimiter := delimiter_of(head, whole=len(head) < HEAD):
-            return "csv" + suffix, read_csv(whole, delimiter, limits.line)
         raise FileFault("container_unknown", f"The file is {_guess(lines[0])}. {ACCEPTED}")
     if _pretty_printed(lines):
         raise FileFault(

@@ -7,7 +7,7 @@ hold messages or lists where the formats have such.
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from preferences.faults import FileFault, RowFault
@@ -17,10 +17,13 @@ DELIMITERS = ",;\t"
 NAME = 80
 # Columns by which a table is known to be one of preference data, whatever its other rows look like.
 _TELLING = re.compile(r"(?i)prompt|question|instruction|chosen|rejected|prefer|completion|response|messages|answer")
-_NUMBER = re.compile(r"(?i)(?:^|_)(?:weight|confidence|margin|rank|rating|score|reward|preference|label|tag)s?$")
+_NUMBER = re.compile(
+    r"(?i)(?:^|[_-])(?:weight|confidence|margin|rank|rating|score|reward|preference|label|tag)s?"
+    r"(?:[_-](?:chosen|rejected|strength))?$"
+)
 _STRUCTURED = re.compile(
     r"^(?:input|messages|conversations|contents|completions|context|answers|responses|ratings"
-    r"|history|output|tools|annotators|annotations|meta|.*_messages|.*_output|individual_preference)$"
+    r"|history|output|tools|pairs|ranks|annotators|annotations|meta|.*_messages|.*_output|individual_preference)$"
 )
 _MESSAGES = re.compile(r"^(?:prompt|chosen|rejected|completion)$")
 _FLAGS = {"true": True, "false": False}
@@ -52,8 +55,11 @@ def _is_table(records: list[list[str]]) -> bool:
     return even >= 2 and even >= 0.9 * (len(records) - 1)
 
 
-def read_csv(chunks: Iterable[bytes], delimiter: str, limit: int) -> Iterator[RawRow]:
-    """One row a record, at the line where it begins. FileFault where a record does not end within `limit` bytes."""
+def read_csv(chunks: Iterable[bytes], delimiter: str, limit: int, mapped: Mapping[str, str]) -> Iterator[RawRow]:
+    """One row a record, at the line where it begins. FileFault where a record does not end within `limit` bytes.
+
+    `mapped`: column -> the field that it is read for, which says what its cells are.
+    """
     csv.field_size_limit(limit)
     lines = _Lines(chunks, limit)
     records = csv.reader(lines, delimiter=delimiter)
@@ -72,14 +78,14 @@ def read_csv(chunks: Iterable[bytes], delimiter: str, limit: int) -> Iterator[Ra
         if names is None:
             names = [name.strip() for name in cells]
             continue
-        yield _row(line, names, cells)
+        yield _row(line, names, cells, mapped)
 
 
-def _row(line: int, names: list[str], cells: list[str]) -> RawRow:
+def _row(line: int, names: list[str], cells: list[str], mapped: Mapping[str, str]) -> RawRow:
     if len(cells) != len(names):
         told = f"The record has {len(cells)} cells, the table {len(names)} columns."
         return _faulty(line, cells, RowFault("csv_invalid", "", told))
-    row = {name: _cell(name, cell) for name, cell in zip(names, cells, strict=True) if cell != ""}
+    row = {name: _cell(mapped.get(name, name), cell) for name, cell in zip(names, cells, strict=True) if cell != ""}
     try:
         return RawRow(line, 1, None, json.dumps(row, ensure_ascii=False).encode(), False)
     except UnicodeEncodeError:
@@ -110,10 +116,10 @@ def _cell(name: str, text: str) -> Any:
 
 
 def _are_messages(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(each, dict) and each.keys() >= {"role", "content"} for each in value)
+    several = value if isinstance(value, list) else [value]
+    return bool(several) and all(
+        isinstance(each, dict) and (each.keys() >= {"role", "content"} or each.keys() >= {"from", "value"})
+        for each in several
     )
 
 

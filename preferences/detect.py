@@ -1,11 +1,13 @@
 """Which format a file has, decided by its first rows."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 
 from preferences.draft import Row
 from preferences.faults import FileFault
 from preferences.formats.known import BY_NAME, FORMATS, Format, supported
+from preferences.guess import guess
 
 AGREE = 0.95
 
@@ -14,7 +16,8 @@ def detect(sample: Iterable[tuple[int, Row]]) -> Format:
     """The format of most rows (line, row).
 
     Rows of a second format may make 5 % of them. Rows of no format do not count against the only one found while they
-    are the minority: they are its damaged rows, and get their errors by line.
+    are the minority: they are its damaged rows, and get their errors by line. Rows that could be of several formats
+    are of none of them: a person has to say which.
     """
     votes: Counter[str | None] = Counter()
     first: dict[str | None, int] = {}
@@ -33,13 +36,24 @@ def detect(sample: Iterable[tuple[int, Row]]) -> Format:
         raise FileFault(
             "format_mixed", f"The rows are of several formats: {found}. Split the file, or name the format."
         )
+    if known[0] not in BY_NAME:
+        raise FileFault(
+            "format_mixed",
+            f"The rows could be of several formats: {known[0]} (line {first[known[0]]}). "
+            "Name the one that is meant with `format`.",
+        )
     return BY_NAME[known[0]]
 
 
 def _format_of(row: Row) -> str | None:
-    return next((known.name for known in FORMATS if known.matches(row)), None)
+    """Its name; several joined by `or`."""
+    return " or ".join(known.name for known in FORMATS if known.matches(row)) or None
 
 
 def _seen(row: Row, votes: Counter[str | None], total: int) -> str:
     keys = ", ".join(f"`{key[:40]}`" for key in list(row)[:12]) or "none"
-    return f"{votes[None]} of the first {total} rows are of no format that is read; the keys of the first are {keys}."
+    told = f"{votes[None]} of the first {total} rows are of no format that is read; the keys of the first are {keys}."
+    would_do = guess(row)
+    if would_do is None:
+        return f"{told} A `mapping` of canonical fields to columns makes any layout readable."
+    return f"{told} This mapping may do: {json.dumps(would_do, ensure_ascii=False)}."

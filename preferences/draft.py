@@ -13,7 +13,10 @@ class Draft:
     """`paths` name the prompt and each answer as the user's file does; `extra` becomes `meta`.
 
     A pair has two answers, the chosen one first, or `tie` says that neither is better; a single one has a `label`;
-    those of a ranking have `ranks`, which `ranks_path` names. `margin` and `annotators`: what the format itself tells.
+    those of a ranking have `ranks`, which `ranks_path` names. `margin`, `annotators` and `scores`
+    (which go to `meta`, too): what the format itself tells. `characters` of the prompt as the file has it, where
+    that is not what its turns hold. `part` keeps the ids of
+    several records of a row apart.
     """
 
     prompt: list[Turn]
@@ -25,8 +28,12 @@ class Draft:
     label: bool = True
     ranks: list[int] = field(default_factory=list)
     ranks_path: str = ""
+    part: str = ""
+    characters: int | None = None
     tie: bool = False
     margin: float | None = None
+    margin_path: str = ""
+    scores: dict[str, Any] = field(default_factory=dict)
     annotators: list[dict[str, Any]] | None = None
 
 

@@ -24,6 +24,9 @@ class Judged(NamedTuple):
     warnings: list[str]
     figures: dict[str, int]
     columns: dict[str, float]
+    beside: dict[str, Any]
+    prompt: bytes
+    answers: list[bytes]
 
 
 def judge(draft: Draft, kind: Kind, row: Row, line: int, name: str) -> Judged:
@@ -36,7 +39,6 @@ def judge(draft: Draft, kind: Kind, row: Row, line: int, name: str) -> Judged:
     beside = about.take(draft.extra) if draft.extra else {}
     if draft.annotators:
         beside.setdefault("annotators", draft.annotators)
-    identity = _identity(row)
     empty = [is_empty(answer) for answer in draft.answers]
     same = repeated(draft.answers)
     figures = _figures(draft, kind, empty, same)
@@ -45,8 +47,10 @@ def judge(draft: Draft, kind: Kind, row: Row, line: int, name: str) -> Judged:
         warnings.append("extra_fields")
     if figures.get("ties") and not useless:
         warnings.append("tie_dropped")
+    prompt, answers = encode(draft.prompt).encode(), [encode(answer).encode() for answer in draft.answers]
+    identity = _given(row, draft.part) or _identity(draft, kind, prompt, answers)
     record = None if useless else _record(draft, kind, numbers | beside, identity, line, name)
-    return Judged(record, useless, warnings, figures, numbers)
+    return Judged(record, useless, warnings, figures, numbers, beside, prompt, answers)
 
 
 def _figures(draft: Draft, kind: Kind, empty: list[bool], same: tuple[int, int] | None) -> dict[str, int]:
@@ -83,24 +87,28 @@ def _useless(draft: Draft, kind: Kind, empty: list[bool], same: tuple[int, int] 
     return None
 
 
-def _identity(row: Row) -> str | None:
+def _given(row: Row, part: str) -> str | None:
     given = row.get("id")
     if given is None or given == "":
         return None
     if type(given) not in (str, int):
         raise RowFault("field_type", "id", "`id` should be a text or a whole number.")
-    return str(given)
+    return f"{given}{part}"
 
 
-def _record(draft: Draft, kind: Kind, beside: dict[str, Any], identity: str | None, line: int, name: str) -> AnyRecord:
-    meta = draft.extra
+def _identity(draft: Draft, kind: Kind, prompt: bytes, answers: list[bytes]) -> str:
+    told = [prompt, *answers]
+    if kind != "pair" or draft.tie:
+        told.append(encode({"pair": "tie", "unpaired": draft.label, "ranking": draft.ranks}[kind]).encode())
+    return _PREFIX[kind] + hashlib.sha256(b"[%b]" % b",".join(told)).hexdigest()[:24]
+
+
+def _record(draft: Draft, kind: Kind, beside: dict[str, Any], identity: str, line: int, name: str) -> AnyRecord:
+    meta = draft.extra | draft.scores if draft.scores else draft.extra
     if type(meta.get("meta")) is dict:
         meta = {**meta.pop("meta"), **meta}
-    told: list[Any] = [draft.prompt, *draft.answers]
-    if kind != "pair" or draft.tie:
-        told.append({"pair": "tie", "unpaired": draft.label, "ranking": draft.ranks}[kind])
     common = {
-        "id": identity or _PREFIX[kind] + hashlib.sha256(encode(told).encode()).hexdigest()[:24],
+        "id": identity,
         "prompt": draft.prompt,
         "tools": draft.tools or None,
         "meta": meta,

@@ -4,7 +4,11 @@ from typing import Any
 
 from preferences.draft import Draft, Turn
 from preferences.faults import RowFault
+from preferences.strict_json import parse
 
+# Columns of pictures and sounds: to train on the text alone would be to drop them in silence.
+_PICTURES = frozenset({"images", "image", "videos", "video", "audios", "audio"})
+DEPTH = 32
 _BEFORE = frozenset({"system", "developer"})
 
 
@@ -16,7 +20,11 @@ def keep_to_rules(draft: Draft, warnings: list[str]) -> None:
     for answer, path in zip(draft.answers, draft.paths[1:], strict=True):
         if any(turn["role"] == "tool" for turn in (*draft.prompt, *answer)):
             _check_tools_answered(draft.prompt, answer, draft.paths[0], path)
-    _check_tools(draft.tools)
+    if draft.extra:
+        _check_no_pictures(draft.extra)
+    if draft.tools is not None:
+        draft.tools = _read_tools(draft.tools)
+        _check_tools(draft.tools)
 
 
 def _check_prompt(prompt: list[Turn], path: str, warnings: list[str]) -> None:
@@ -66,6 +74,30 @@ def _check_tools_answered(prompt: list[Turn], answer: list[Turn], prompt_path: s
                 raise RowFault("tool_call_unresolved", f"{at}.tool_call_id", f'No call has the id "{call[:60]}".')
         else:
             open_round = "tool_calls" in turn
+
+
+def _check_no_pictures(extra: dict[str, Any]) -> None:
+    for name in _PICTURES & extra.keys():
+        if extra[name]:
+            raise RowFault(
+                "content_part_unsupported", name, f"The record comes with `{name}`; only text is trained on."
+            )
+
+
+def _read_tools(tools: Any) -> Any:
+    """The list; some write it, or each tool, as JSON text."""
+    if type(tools) is str:
+        tools = _parsed(tools, "tools") if tools.strip() else None
+    if type(tools) is list and any(type(tool) is str for tool in tools):
+        return [_parsed(tool, f"tools[{number}]") if type(tool) is str else tool for number, tool in enumerate(tools)]
+    return tools
+
+
+def _parsed(text: str, path: str) -> Any:
+    try:
+        return parse(text.encode(), DEPTH)
+    except RowFault as fault:
+        raise RowFault("tools_schema_invalid", path, f"`{path}` is a text that is no JSON: {fault.message}") from None
 
 
 def _check_tools(tools: Any) -> None:

@@ -1,13 +1,19 @@
 """Counts, errors and warnings while rows stream by."""
 
+import re
 from collections import Counter
 
+from core.contract.preference import Kind
+from preferences.answers import spoken
 from preferences.columns import COLUMNS, matters
 from preferences.draft import Draft
 from preferences.faults import HINTS, USELESS, RowFault
 from preferences.judge import Judged
+from preferences.lengths import Lengths
 from preferences.limits import Limits
-from preferences.report import Counts, LineError, Notice
+from preferences.mapping import Mapping
+from preferences.repeats import Repeats
+from preferences.report import Counts, LineError, Notice, Spread
 from preferences.rows import RawRow
 
 _WARNED = {
@@ -16,6 +22,13 @@ _WARNED = {
     "tie_dropped": "Some answers are equally good; they are not compared with each other unless a job asks for it.",
     "extra_fields": "Fields that training does not use were kept in `meta`",
 }
+
+
+_NAMES: dict[Kind, tuple[str, ...]] = {
+    "pair": ("prompt", "chosen", "rejected"),
+    "unpaired": ("prompt", "completion"),
+}
+_NUMBER = re.compile(r"\[[0-9]+\]")
 
 
 class Tally:
@@ -28,10 +41,18 @@ class Tally:
         self._limits = limits
         self._warned: dict[str, Notice] = {}
         self._extra: dict[str, None] = {}
+        self._repeats = Repeats()
+        self._lengths = Lengths()
+        self._beside: dict[str, None] = {}
+        self._fields: dict[str, dict[str, None]] = {}
 
     @property
     def counts(self) -> Counts:
-        return Counts(**self._figures)
+        return Counts(**self._figures | self._repeats.counts()._asdict())
+
+    @property
+    def lengths(self) -> dict[str, Spread]:
+        return self._lengths.spreads()
 
     @property
     def columns(self) -> list[str]:
@@ -54,6 +75,7 @@ class Tally:
 
     def take(self, raw: RawRow, judged: Judged, draft: Draft) -> None:
         figures = self._figures
+        self._count(draft, judged)
         for name, number in judged.figures.items():
             figures[name] += number
         if judged.useless:
@@ -63,10 +85,50 @@ class Tally:
         figures["usable"] += 1
         self.weighty += judged.columns.get("weight", 1.0) > 0 and not draft.tie
         self._columns.update(name for name, value in judged.columns.items() if matters(name, value))
+        if judged.columns or judged.beside:
+            self._beside.update(dict.fromkeys((*judged.columns, *judged.beside)))
         for code in judged.warnings:
             self._warn(code, raw.line)
             if code == "extra_fields" and len(self._extra) < 20:
                 self._extra.update(dict.fromkeys(key[:60] for key in draft.extra))
+
+    def _count(self, draft: Draft, judged: Judged) -> None:
+        """What is counted over all records: repeats and lengths, but for ties."""
+        if draft.tie:
+            return
+        answers = draft.answers
+        told: int | str = 0
+        if draft.ranks:
+            told = str(draft.ranks)
+        elif len(answers) == 1:
+            told = int(draft.label)
+        self._repeats.add(judged.prompt, judged.answers, told)
+        if draft.ranks:
+            return
+        add = self._lengths.add
+        add("prompt", spoken(draft.prompt) if draft.characters is None else draft.characters)
+        if len(answers) == 1:
+            add("desirable" if draft.label else "undesirable", spoken(answers[0]))
+        else:
+            add("chosen", spoken(answers[0]))
+            add("rejected", spoken(answers[1]))
+
+    def learn(self, draft: Draft, kind: Kind, mapping: Mapping | None) -> None:
+        """Where this record's fields came from."""
+        told = zip(_NAMES[kind], draft.paths, strict=False) if kind != "ranking" else _ranking_paths(draft)
+        for name, path in (*told, ("margin", draft.margin_path), ("ranks", draft.ranks_path)):
+            if path:
+                place = mapping.path(path) if mapping else path
+                self._fields.setdefault(name, {})[_NUMBER.sub("[]", place)] = None
+
+    def mapping(self, mapping: Mapping | None) -> dict[str, str] | None:
+        """Canonical field -> column or path; several where it differs from record to record."""
+        if not self._fields:
+            return None
+        found = {name: " or ".join(sorted(places)) for name, places in self._fields.items()}
+        theirs = mapping.told() if mapping else {}
+        found |= {name: theirs.get(name, name) for name in self._beside if name not in found}
+        return found | {name: path for name, path in theirs.items() if name not in found}
 
     def _warn(self, code: str, line: int) -> None:
         warning = self._warned.setdefault(code, Notice(code=code, message=_WARNED[code], count=0, lines=[]))
@@ -79,6 +141,10 @@ class Tally:
         if extra := self._warned.get("extra_fields"):
             extra.message = f"{_WARNED['extra_fields']}: {', '.join(list(self._extra)[:20])}."
         return list(self._warned.values())
+
+
+def _ranking_paths(draft: Draft) -> list[tuple[str, str]]:
+    return [("prompt", draft.paths[0]), *(("answers", path) for path in draft.paths[1:])]
 
 
 def _line_error(raw: RawRow, fault: RowFault, width: int) -> LineError:

@@ -15,16 +15,16 @@ _SPEAKING = frozenset({"function_call", "audio", "refusal", "images", "image", "
 def read_turns(value: Any, path: str, extra: dict[str, Any]) -> list[Turn]:
     """The turns of a message list; unknown keys of a message land in `extra` under their path."""
     if type(value) is not list:
-        raise _wrong(value, path, "a list of messages")
+        raise wrong(value, path, "a list of messages")
     turns: list[Turn] = []
     for number, item in enumerate(value):
         if type(item) is not dict:
-            raise _wrong(item, f"{path}[{number}]", "an object with role and content")
+            raise wrong(item, f"{path}[{number}]", "an object with role and content")
         role, content = item.get("role"), item.get("content")
         if len(item) == 2 and type(content) is str and type(role) is str and role in ROLES:
             turns.append({"role": role, "content": content})
         else:
-            turns.append(_read_turn(item, f"{path}[{number}]", extra))
+            turns.append(read_turn(item, f"{path}[{number}]", extra))
     return turns
 
 
@@ -46,7 +46,7 @@ def _text_or_turns(value: Any, path: str, role: str, extra: dict[str, Any]) -> l
         return [{"role": role, "content": value}]
     if type(value) is list:
         return read_turns(value, path, extra)
-    raise _wrong(value, path, "a text or a list of messages")
+    raise wrong(value, path, "a text or a list of messages")
 
 
 def repeats(asked: Any, answers: Sequence[Any]) -> bool:
@@ -56,11 +56,12 @@ def repeats(asked: Any, answers: Sequence[Any]) -> bool:
 
 def read_text(value: Any, path: str) -> str:
     if type(value) is not str:
-        raise _wrong(value, path, "a text")
+        raise wrong(value, path, "a text")
     return value
 
 
-def _read_turn(item: dict[str, Any], path: str, extra: dict[str, Any]) -> Turn:
+def read_turn(item: dict[str, Any], path: str, extra: dict[str, Any]) -> Turn:
+    """One message."""
     role = item.get("role")
     if role is None:
         raise RowFault("field_missing", f"{path}.role", "The message has no role.")
@@ -91,12 +92,12 @@ def _content(value: Any, path: str) -> str | None:
     if value is None or type(value) is str:
         return value
     if type(value) is not list:
-        raise _wrong(value, path, "a text or a list of content parts")
+        raise wrong(value, path, "a text or a list of content parts")
     texts = []
     for number, part in enumerate(value):
         at = f"{path}[{number}]"
         if type(part) is not dict:
-            raise _wrong(part, at, "an object with type and text")
+            raise wrong(part, at, "an object with type and text")
         if part.get("type") != "text":
             raise RowFault("content_part_unsupported", f"{at}.type", f"A part of type {_shown(part.get('type'))}.")
         texts.append(read_text(part.get("text"), f"{at}.text"))
@@ -109,21 +110,22 @@ def _tool_calls(value: Any, path: str, role: str) -> list[dict[str, Any]] | None
     if role != "assistant":
         raise RowFault("role_invalid", path, f"A {role} message cannot call tools; only an assistant can.")
     if type(value) is not list:
-        raise _wrong(value, path, "a list of tool calls")
+        raise wrong(value, path, "a list of tool calls")
     for number, call in enumerate(value):
         at = f"{path}[{number}]"
         if type(call) is not dict:
-            raise _wrong(call, at, "an object with function and id")
+            raise wrong(call, at, "an object with function and id")
         function = call.get("function")
         if type(function) is not dict:
-            raise _wrong(function, f"{at}.function", "an object with name and arguments")
+            raise wrong(function, f"{at}.function", "an object with name and arguments")
         read_text(function.get("name"), f"{at}.function.name")
         if call.get("id") is not None:
             read_text(call["id"], f"{at}.id")
     return value
 
 
-def _wrong(value: Any, path: str, wanted: str) -> RowFault:
+def wrong(value: Any, path: str, wanted: str) -> RowFault:
+    """`field_missing` or `field_type`."""
     if value is None:
         return RowFault("field_missing", path, f"`{path}` is missing; it should be {wanted}.")
     return RowFault("field_type", path, f"`{path}` is {_kind(value)}; it should be {wanted}.")

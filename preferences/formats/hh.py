@@ -37,6 +37,7 @@ def read(row: Row) -> Draft:
         ("chosen", "chosen", "rejected"),
         None,
         remaining(row, _USED),
+        characters=cut,
     )
 
 

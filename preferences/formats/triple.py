@@ -2,17 +2,20 @@
 
 from preferences.draft import Draft, Row, Turn, remaining
 from preferences.faults import RowFault
+from preferences.formats import scores
+from preferences.formats.argilla import RATINGS
 from preferences.turns import read_text, repeats
 
 NAME = "plain_triple"
 KEYS = "`prompt` (or `question`, or `input`), `chosen`, `rejected`, each a text; `system` may be given"
 PROMPTS = ("prompt", "question", "input")
-_FOREIGN = frozenset({"instruction", "messages", "conversations"})
+_FOREIGN = frozenset({"messages", "conversations"})
 _USED = {key: frozenset({key, "chosen", "rejected", "system", "tools", "id"}) for key in PROMPTS}
 
 
 def matches(row: Row) -> bool:
-    if not any(isinstance(row.get(key), str) for key in PROMPTS) or row.keys() & _FOREIGN:
+    asked = PROMPTS if "instruction" not in row else PROMPTS[:2]
+    if not any(isinstance(row.get(key), str) for key in asked) or row.keys() & _FOREIGN:
         return False
     answers = [row[key] for key in ("chosen", "rejected") if key in row]
     return bool(answers) and not any(isinstance(answer, list | dict) for answer in answers)
@@ -28,12 +31,15 @@ def read(row: Row) -> Draft:
     turns: list[Turn] = [{"role": "user", "content": prompt}]
     if row.get("system"):
         turns.insert(0, {"role": "system", "content": read_text(row["system"], "system")})
-    draft = Draft(
-        turns,
-        ([{"role": "assistant", "content": chosen}], [{"role": "assistant", "content": rejected}]),
-        (column, "chosen", "rejected"),
-        row.get("tools"),
-        remaining(row, _USED[column]),
+    draft = scores.take(
+        Draft(
+            turns,
+            ([{"role": "assistant", "content": chosen}], [{"role": "assistant", "content": rejected}]),
+            (column, "chosen", "rejected"),
+            row.get("tools"),
+            remaining(row, _USED[column]),
+        ),
+        RATINGS,
     )
     if repeats(prompt, (chosen, rejected)):
         draft.warnings.append("prompt_repeated_in_completion")

@@ -1,7 +1,8 @@
 """TRL's conversational formats: the prompt given as messages, or implied by what both dialogues share."""
 
 from preferences.draft import Draft, Row, remaining
-from preferences.faults import RowFault
+from preferences.formats import dialogue, scores
+from preferences.formats.argilla import RATINGS
 from preferences.turns import read_turns
 
 CONVERSATIONAL = "trl_conversational"
@@ -35,12 +36,6 @@ def read_implicit(row: Row) -> Draft:
     extra = remaining(row, _USED)
     chosen = read_turns(row.get("chosen"), "chosen", extra)
     rejected = read_turns(row.get("rejected"), "rejected", extra)
-    shared = 0
-    for ours, theirs in zip(chosen[:-1], rejected[:-1], strict=False):
-        if ours != theirs:
-            break
-        shared += 1
-    if not shared:
-        raise RowFault("no_common_prefix", "chosen", "`chosen` and `rejected` share no first message.")
-    answers = chosen[shared:], rejected[shared:]
-    return Draft(chosen[:shared], answers, ("chosen", *PATHS[1:]), row.get("tools"), extra)
+    prompt, chosen, rejected = dialogue.part(chosen, rejected, ("chosen", "rejected"))
+    draft = Draft(prompt, (chosen, rejected), ("chosen", *PATHS[1:]), row.get("tools"), extra)
+    return scores.take(draft, RATINGS)

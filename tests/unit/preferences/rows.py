@@ -85,12 +85,122 @@ def kto_messages(number: int = 0) -> Row:
     }
 
 
+def vertex(number: int = 0) -> Row:
+    said = [(0.0, "No idea."), (1.0, f"It is {number + 1}.")]
+    return {
+        "contents": [{"role": "user", "parts": [{"text": f"What is {number} + 1?"}]}],
+        "completions": [
+            {"score": score, "completion": {"role": "model", "parts": [{"text": text}]}} for score, text in said
+        ],
+    }
+
+
+def nemo_rl(number: int = 0) -> Row:
+    said = [(1, "No idea."), (0, f"It is {number + 1}.")]
+    return {
+        "context": [turn("user", f"What is {number} + 1?")],
+        "completions": [{"rank": rank, "completion": [turn("assistant", text)]} for rank, text in said],
+    }
+
+
+def nemo_aligner(number: int = 0) -> Row:
+    return {
+        "prompt": f"<extra_id_0>System\n\n<extra_id_1>User\nWhat is {number} + 1?\n<extra_id_1>Assistant\n",
+        "chosen_response": f"It is {number + 1}.\n<extra_id_1>",
+        "rejected_response": "No idea.\n<extra_id_1>",
+        "chosen_reward": 4.5,
+        "rejected_reward": 1.0,
+    }
+
+
+def argilla(number: int = 0) -> Row:
+    return {
+        "instruction": f"What is {number} + 1?",
+        "chosen_response": f"It is {number + 1}.",
+        "rejected_response": "No idea.",
+        "chosen_avg_rating": 5.0,
+        "rejected_avg_rating": 1.5,
+    }
+
+
+def sharegpt(number: int = 0) -> Row:
+    return {
+        "conversations": [{"from": "human", "value": f"What is {number} + 1?"}],
+        "chosen": {"from": "gpt", "value": f"It is {number + 1}."},
+        "rejected": {"from": "gpt", "value": "No idea."},
+    }
+
+
+def alpaca(number: int = 0) -> Row:
+    return {
+        "instruction": f"What is {number} + 1?",
+        "input": "",
+        "chosen": f"It is {number + 1}.",
+        "rejected": "No idea.",
+    }
+
+
+def alpaca_legacy(number: int = 0) -> Row:
+    return {"instruction": f"What is {number} + 1?", "output": [f"It is {number + 1}.", "No idea."]}
+
+
+def swift(number: int = 0) -> Row:
+    return {
+        "messages": [turn("user", f"What is {number} + 1?"), turn("assistant", f"It is {number + 1}.")],
+        "rejected_response": "No idea.",
+    }
+
+
+def swift_messages(number: int = 0) -> Row:
+    asked = turn("user", f"What is {number} + 1?")
+    return {
+        "messages": [asked, turn("assistant", f"It is {number + 1}.")],
+        "rejected_messages": [asked, turn("assistant", "No idea.")],
+    }
+
+
+def axolotl(number: int = 0) -> Row:
+    return {
+        "messages": [turn("user", f"What is {number} + 1?")],
+        "chosen": turn("assistant", f"It is {number + 1}."),
+        "rejected": turn("assistant", "No idea."),
+    }
+
+
+def ultrafeedback(number: int = 0) -> Row:
+    row = implicit(number)
+    return row | {
+        "prompt": f"What is {number} + 1?",
+        "messages": row["chosen"],
+        "score_chosen": 8.0,
+        "score_rejected": 2.5,
+    }
+
+
+def helpsteer(number: int = 0) -> Row:
+    return {
+        "context": [turn("user", f"What is {number} + 1?")],
+        "response1": "No idea.",
+        "response2": f"It is {number + 1}.",
+        "overall_preference": 2,
+    }
+
+
 PAIRS = {
     "openai_preference": openai,
+    "vertex": vertex,
+    "nemo_rl": nemo_rl,
+    "nemo_aligner": nemo_aligner,
+    "argilla_uf": argilla,
+    "llamafactory_sharegpt": sharegpt,
+    "llamafactory_alpaca": alpaca,
+    "swift_axolotl": swift,
     "trl_conversational": conversational,
     "trl_implicit": implicit,
+    "ultrafeedback_binarized": ultrafeedback,
     "plain_triple": triple,
     "hh_rlhf": hh,
+    "helpsteer3": helpsteer,
 }
 BUILDERS = PAIRS | {"ranked": ranked, "kto": kto}
 
