@@ -7,12 +7,15 @@ from typing import Any
 from api.form import FILE, Form
 from core.contract.errors import BadInput
 from core.db.files import FINE_TUNE
+from preferences.asked import asked_for
 from preferences.formats.known import BY_NAME
+from preferences.mapping import parse_mapping
 
 EXPIRES = (3_600, 2_592_000)
 ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
-FORMAT, ON_ERROR, FRACTION = "palate[format]", "palate[on_error]", "palate[max_bad_fraction]"
-KNOWN = (FILE, "purpose", ANCHOR, SECONDS, FORMAT, ON_ERROR, FRACTION)
+FORMAT, MAPPING = "palate[format]", "palate[mapping]"
+ON_ERROR, FRACTION = "palate[on_error]", "palate[max_bad_fraction]"
+KNOWN = (FILE, "purpose", ANCHOR, SECONDS, FORMAT, MAPPING, ON_ERROR, FRACTION)
 
 FORM_SCHEMA: dict[str, Any] = {
     "required": True,
@@ -27,6 +30,10 @@ FORM_SCHEMA: dict[str, Any] = {
                     ANCHOR: {"type": "string", "enum": ["created_at"]},
                     SECONDS: {"type": "integer", "minimum": EXPIRES[0], "maximum": EXPIRES[1]},
                     FORMAT: {"type": "string", "enum": ["auto", *BY_NAME]},
+                    MAPPING: {
+                        "type": "string",
+                        "description": 'JSON: field of a record to column or path, as {"prompt": "question"}.',
+                    },
                     ON_ERROR: {"type": "string", "enum": ["fail", "skip"]},
                     FRACTION: {"type": "number", "minimum": 0, "maximum": 1},
                 },
@@ -38,7 +45,7 @@ FORM_SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Wishes:
-    """`options` is what the checks of the file go by: format (absent: detected), on_error, max_bad_fraction."""
+    """`options`: what the checks of the file go by: format (absent: detected), mapping, on_error, max_bad_fraction."""
 
     purpose: str
     expires_seconds: int | None
@@ -60,7 +67,7 @@ def judge(form: Form, received: int) -> Wishes:
         raise BadInput(f"'purpose' must be '{FINE_TUNE}'.", param="purpose")
     if not received:
         raise BadInput("The file is empty.", code="empty_file", param=FILE)
-    asked = {"format": _format(fields), "on_error": _on_error(fields), "max_bad_fraction": _fraction(fields)}
+    asked = _layout(fields) | {"on_error": _on_error(fields), "max_bad_fraction": _fraction(fields)}
     options = {name: value for name, value in asked.items() if value is not None}
     return Wishes(fields["purpose"], _expires(fields), options)
 
@@ -77,6 +84,17 @@ def _expires(fields: dict[str, str]) -> int | None:
     if not least <= int(seconds) <= most:
         raise BadInput(f"'{SECONDS}' must be from {least} to {most}.", code="out_of_range", param=SECONDS)
     return int(seconds)
+
+
+def _layout(fields: dict[str, str]) -> dict[str, Any]:
+    """Format and mapping, which also have to suit each other."""
+    name = _format(fields)
+    try:
+        mapping = parse_mapping(fields.get(MAPPING))
+        asked_for(name, mapping)
+    except BadInput as error:
+        raise BadInput(error.message, param=MAPPING) from None
+    return {"format": name, "mapping": mapping.fields if mapping else None}
 
 
 def _format(fields: dict[str, str]) -> str | None:

@@ -52,6 +52,15 @@ def _training(commands: Commands) -> None:
     check = _command(commands, "check", "check_command:run", "check a file of preference data, offline", home=False)
     check.add_argument("file", type=Path)
     check.add_argument("--json", action="store_true", help="the report as JSON")
+    check.add_argument("--format", help="the layout of the rows, instead of finding it")
+    check.add_argument(
+        "--mapping",
+        action="append",
+        metavar="FIELD=COLUMN",
+        help="where a field of a record stands, for a layout of your own; again for each field, or all as JSON",
+    )
+    check.add_argument("--on-error", choices=["fail", "skip"], default="fail", help="what malformed rows do")
+    check.add_argument("--max-bad-fraction", type=float, default=0.0, help="how many of them skip may leave out")
     train = _command(commands, "train", "train:run", "upload a file, check it, and train a model on it")
     train.add_argument("--watch", action="store_true", help="follow the job to its end")
     add_training(train)

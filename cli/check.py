@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rich.text import Text
 from core.contract.errors import BadInput
 from core.contract.preference import Kind
 from preferences.check import OnError, check_file
+from preferences.mapping import from_words
 from preferences.report import Counts, FileError, Report
 from preferences.tally import printable
 from preferences.unpack import Progress as Advance
@@ -31,6 +32,7 @@ def run(
     as_json: bool,
     *,
     format: str | None = None,
+    mapping: Sequence[str] | None = None,
     on_error: OnError = "fail",
     max_bad_fraction: float = 0.0,
 ) -> int:
@@ -41,7 +43,12 @@ def run(
     try:
         with _progress(file) as advance:
             report = check_file(
-                file, format=format, on_error=on_error, max_bad_fraction=max_bad_fraction, progress=advance
+                file,
+                format=format,
+                mapping=from_words(mapping) if mapping else None,
+                on_error=on_error,
+                max_bad_fraction=max_bad_fraction,
+                progress=advance,
             )
         code = USABLE if report.usable else NOT_USABLE
     except (OSError, ValueError) as error:

@@ -32,7 +32,7 @@ def check_file(
     source: BinaryIO | Path,
     *,
     format: str | None = None,
-    mapping: dict[str, str | list[str]] | None = None,
+    mapping: dict[str, str | list[str]] | str | None = None,
     on_error: OnError = "fail",
     max_bad_fraction: float = 0.0,
     canonical: BinaryIO | None = None,
@@ -43,7 +43,8 @@ def check_file(
 ) -> Report:
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
-    `mapping`: canonical field -> column or path, for a layout of one's own; it and `format` hold for `validation` too.
+    `mapping`: canonical field -> column or path (or its JSON), for a layout of one's own; it holds for
+    `validation` too, as `format` does.
     `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
     report has a digest. `checks`: how many of them are made. `validation`: a file whose prompts should not be in
     this one. `progress` is told the bytes taken from the source.

@@ -1,13 +1,14 @@
 """Where the fields of a record stand in a layout of its owner's: canonical field -> column, or path into it."""
 
-import json
 import re
 from collections.abc import Mapping as Table
+from collections.abc import Sequence
 from typing import Any
 
 from core.contract.errors import BadInput
 from preferences.draft import Row
 from preferences.faults import RowFault
+from preferences.strict_json import parse
 
 # A list of columns is allowed for those that hold several things.
 LISTS = ("answers", "ranks", "ratings", "pairs")
@@ -83,8 +84,8 @@ def parse_mapping(value: Any) -> Mapping | None:
     """From an object or its JSON text; null and {} are none. Raises BadInput with param `mapping`."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = parse(value.encode(errors="replace"), 4)
+        except RowFault:
             raise _bad('`mapping` is not JSON; write {"prompt": "question", ...}.') from None
     if value is None or value == {}:
         return None
@@ -102,6 +103,19 @@ def parse_mapping(value: Any) -> Mapping | None:
                 raise _bad(f"`{name}` names no column: write the column's name, or a path as `messages[0].content`.")
         fields[name] = path
     return Mapping(fields)
+
+
+def from_words(words: Sequence[str]) -> dict[str, Any] | str:
+    """As on a command line: JSON, or `field=column` by field; several columns of a list are parted by commas."""
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        return words[0]
+    fields: dict[str, Any] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals:
+            raise _bad(f"`{word[:60]}` is not field=column.")
+        fields[name] = path.split(",") if name in LISTS and "," in path else path
+    return fields
 
 
 def _follow(row: Row, path: str) -> Any:

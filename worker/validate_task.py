@@ -44,6 +44,8 @@ def check(
     own = settings.worker()
     arguments = ["--source", str(source), "--canonical", str(canonical), "--report", str(report), "--name", name]
     arguments += ["--memory-bytes", str(own.task_memory_bytes)]
+    if "mapping" in options:
+        arguments += ["--mapping", json.dumps(options["mapping"])]
     for option in ("format", "on_error", "max_bad_fraction"):
         if option in options:
             arguments += [f"--{option.replace('_', '-')}", str(options[option])]

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from cli.check import run
+from cli.main import main
 from preferences.report import Report
 from tests.unit.preferences.rows import jsonl, kto, openai, ranked, triple
 
@@ -113,3 +114,30 @@ def test_a_bar_is_shown_only_for_large_files_on_a_terminal(good, monkeypatch, ca
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert run(good, False) == 0
     assert "Usable." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--mapping", "prompt=q", "--mapping", "answers=a,b", "--mapping", "pairs=won"],
+        ["--mapping", '{"prompt": "q", "answers": ["a", "b"], "pairs": "won"}'],
+    ],
+)
+def test_a_layout_of_ones_own(tmp_path, capsys, words):
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(jsonl([{"q": f"q{n}", "a": "yes", "b": "no", "won": n % 2} for n in range(30)]))
+    assert main(["check", str(path), "--json", *words]) == 0
+    report = Report.model_validate_json(capsys.readouterr().out)
+    assert (report.counts.pairs, report.counts.ties) == (15, 15)
+    assert report.mapping["prompt"] == "q"
+
+
+def test_a_word_that_is_no_mapping(good, capsys):
+    assert main(["check", str(good), "--mapping", "prompt"]) == 2
+    assert "`prompt` is not field=column." in capsys.readouterr().out
+
+
+def test_bad_lines_may_be_left_out(bad, capsys):
+    assert main(["check", str(bad), "--on-error", "skip", "--max-bad-fraction", "0.1"]) == 0
+    assert main(["check", str(bad), "--format", "plain_triple"]) == 1
+    capsys.readouterr()

@@ -113,3 +113,11 @@ def until(condition, seconds: float = 20):
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.01)
     return value
+
+
+def test_a_mapping_reaches_the_checks(tmp_path):
+    rows = [{"ask": f"q{n}", "yes": "a", "no": "b"} for n in range(12)]
+    done = child(tmp_path, jsonl(rows), "--mapping", '{"prompt": "ask", "chosen": "yes", "rejected": "no"}')
+    assert (done.returncode, done.stderr) == (0, "")
+    report = Report.model_validate_json((tmp_path / "report.json").read_text())
+    assert (report.format, report.counts.usable) == ("mapped", 12)
