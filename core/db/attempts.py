@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ScalarSelect, exists, func, select, update
+from sqlalchemy import exists, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from core.contract.errors import Fenced
 from core.contract.states import Desired, FailureClass, JobState, Outcome, Wish
-from core.db import jobs
+from core.db import jobs, turns
 from core.db.events import NewEvent
 from core.db.tables import Attempt, Job, Node, Project
+from core.db.turns import Turn
 
 
 @dataclass(frozen=True)
@@ -50,81 +51,39 @@ def claim(
     slots = session.scalar(select(Node.slots).where(Node.name == node, ~Node.draining).with_for_update())
     if slots is None:
         return None
-    used = select(func.coalesce(func.sum(Attempt.slots), 0)).where(Attempt.node == node, Attempt.ended_at.is_(None))
-    free = slots - taken - int(session.scalar(used) or 0)
     full: list[str] = []
-    while (job := _next(session, slots, free, head_seconds, full)) is not None:
-        if job.ranks > free:
+    while turn := turns.following(session, node=node, slots=slots, taken=taken, head_seconds=head_seconds, passed=full):
+        if turn.ranks > turn.free:
             return None
-        if _project_has_room(session, job.project_id):
-            return _open(session, job, node, owner, lease_seconds)
-        full.append(job.project_id)
+        if not turn.limited or _project_has_room(session, turn.project_id):
+            return _open(session, turn, node, owner, lease_seconds)
+        full.append(turn.project_id)
     return None
-
-
-def _next(session: Session, slots: int, free: int, head_seconds: float, full: Sequence[str]) -> Job | None:
-    """Locked. One that is larger than what is free comes only when it has waited so long that it is the head."""
-    running = open_in_project()
-    most = select(Project.max_running).where(Project.id == Job.project_id).correlate(Job).scalar_subquery()
-    waited = Job.run_after < func.now() - timedelta(seconds=head_seconds)
-    return session.scalar(
-        select(Job)
-        .where(
-            Job.state == JobState.QUEUED,
-            Job.desired == Desired.RUN,
-            Job.run_after <= func.now(),
-            Job.ranks <= slots,
-            (Job.ranks <= free) | waited,
-            (most.is_(None)) | (running < most),
-            Job.project_id.not_in(full),
-        )
-        .order_by(Job.priority.desc(), running, Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=Job)
-        .execution_options(populate_existing=True)
-    )
-
-
-def open_in_project() -> ScalarSelect[int]:
-    """Open attempts of the project of the Job in the statement around it."""
-    return (
-        select(func.count())
-        .select_from(Attempt)
-        .join(other := Job.__table__.alias("other"), other.c.id == Attempt.job_id)
-        .where(Attempt.ended_at.is_(None), other.c.project_id == Job.project_id)
-        .correlate(Job)
-        .scalar_subquery()
-    )
 
 
 def _project_has_room(session: Session, project_id: str) -> bool:
     """Counted under the project's lock: two nodes that claim at once must not pass max_running together."""
     limited = select(Project.max_running).where(Project.id == project_id, Project.max_running.is_not(None))
     most = session.scalar(limited.with_for_update())
-    if most is None:
-        return True
-    running = (
-        select(func.count()).join_from(Attempt, Job).where(Attempt.ended_at.is_(None), Job.project_id == project_id)
-    )
-    return (session.scalar(running) or 0) < most
+    return most is None or (session.scalar(select(turns.running_in(literal(project_id)))) or 0) < most
 
 
-def _open(session: Session, job: Job, node: str, owner: str, lease_seconds: float) -> Lease:
-    epoch = job.epoch + 1
-    session.add(
-        Attempt(
-            job_id=job.id,
+def _open(session: Session, turn: Turn, node: str, owner: str, lease_seconds: float) -> Lease:
+    epoch = turn.epoch + 1
+    again = f" (attempt {epoch})" if epoch > 1 else ""
+    event = NewEvent(f"Fine-tuning job started on {node}{again}.", data={"attempt": epoch, "node": node})
+    jobs.enter(session, turn.job_id, JobState.RUNNING, event, epoch=epoch)
+    session.execute(
+        insert(Attempt).values(
+            job_id=turn.job_id,
             epoch=epoch,
             node=node,
             owner=owner,
-            slots=job.ranks,
+            slots=turn.ranks,
             lease_until=func.now() + timedelta(seconds=lease_seconds),
         )
     )
-    again = f" (attempt {epoch})" if epoch > 1 else ""
-    event = NewEvent(f"Fine-tuning job started on {node}{again}.", data={"attempt": epoch, "node": node})
-    jobs.move(session, job, JobState.RUNNING, event, epoch=epoch)
-    return Lease(job.id, epoch, owner)
+    return Lease(turn.job_id, epoch, owner)
 
 
 def wait(session: Session) -> bool:

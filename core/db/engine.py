@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, Executable, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session as Session  # the one name of SQLAlchemy that other rooms use
@@ -81,6 +81,12 @@ def transaction() -> Iterator[Session]:
             failpoints.passed(block, "committed")
     for act in session.info.get("after_commit", []):
         act()
+
+
+def at_once(statement: Executable) -> None:
+    """One statement outside of any transaction. Raises Unavailable."""
+    with unavailable_as_such(), engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(statement)
 
 
 def _has_written(session: Session) -> bool:

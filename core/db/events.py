@@ -1,18 +1,22 @@
 """Events of a job: append-only, with a contiguous `seq` that rises in the order of commits."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ARRAY, Text, Update, cast, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from core import ids
-from core.contract.errors import BadInput, NotFound
+from core.contract.errors import BadInput, NotFound, Unavailable
 from core.contract.finding import Finding
+from core.db.engine import after_commit, at_once
 from core.db.tables import Event, Job
 
 CHANNEL = "palate_jobs"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,17 +29,18 @@ class NewEvent:
 
 def append(session: Session, job_id: str, *events: NewEvent) -> None:
     """Takes the next numbers and raises the job's version, in this transaction; wakes those who wait for the job."""
-    if not events:
-        return
+    if events and not append_with(session, update(Job).where(Job.id == job_id), job_id, *events):
+        raise NotFound(f"No fine-tuning job {job_id}.")
+
+
+def append_with(session: Session, change: Update, job_id: str, *events: NewEvent) -> bool:
+    """In one statement with a change of the job's row; False, and nothing written, where it does not touch the row."""
     count = len(events)
     last = session.execute(
-        update(Job)
-        .where(Job.id == job_id)
-        .values(last_seq=Job.last_seq + count, version=Job.version + 1)
-        .returning(Job.last_seq)
+        change.values(last_seq=Job.last_seq + count, version=Job.version + 1).returning(Job.last_seq)
     ).scalar_one_or_none()
     if last is None:
-        raise NotFound(f"No fine-tuning job {job_id}.")
+        return False
     session.execute(
         insert(Event),
         [
@@ -52,11 +57,24 @@ def append(session: Session, job_id: str, *events: NewEvent) -> None:
         ],
     )
     notify(session, job_id)
+    return True
 
 
 def notify(session: Session, job_id: str) -> None:
-    """Sent by Postgres when, and only when, the transaction commits."""
-    session.execute(select(func.pg_notify(CHANNEL, job_id)))
+    """Wakes those who wait for the job, once this transaction has committed; who misses it looks by itself.
+
+    Not within it: Postgres commits transactions that notify one after the other, each with its wait for the disk.
+    """
+    if not session.info.setdefault("notified", set()):
+        after_commit(session, partial(_tell, session.info["notified"]))
+    session.info["notified"].add(job_id)
+
+
+def _tell(job_ids: set[str]) -> None:
+    try:
+        at_once(select(func.pg_notify(CHANNEL, func.unnest(cast(sorted(job_ids), ARRAY(Text))))))
+    except Unavailable as error:
+        log.warning("nobody was told of %d changes: %s", len(job_ids), error)
 
 
 def findings(session: Session, job_id: str) -> list[Finding]:

@@ -77,20 +77,22 @@ def unfinished_of_digest(session: Session, digest: str) -> str | None:
     )
 
 
-def move(session: Session, job: Job, to: JobState, event: NewEvent, **values: Any) -> None:
-    """The gate: one guarded UPDATE and one event, in the caller's transaction. `job` is locked by the caller.
+def enter(session: Session, job_id: str, to: JobState, event: NewEvent, **values: Any) -> None:
+    """The gate: one guarded UPDATE and one event, in the caller's transaction. The row is locked by the caller.
 
     Raises Conflict when the table of moves does not allow it from the state that the row really has.
     """
     legal = [state for state, targets in JOB_MOVES.items() if to in targets]
     if to.terminal:
         values |= {"finished_at": func.now(), "phase": None}
-    moved = session.execute(
-        update(Job).where(Job.id == job.id, Job.state.in_(legal)).values(state=to, **values).returning(Job.id)
-    ).scalar_one_or_none()
-    if moved is None:
-        raise Conflict(f"Job {job.id} cannot become {to}.", code="wrong_state")
-    events.append(session, job.id, event)
+    legally = update(Job).where(Job.id == job_id, Job.state.in_(legal)).values(state=to, **values)
+    if not events.append_with(session, legally, job_id, event):
+        raise Conflict(f"Job {job_id} cannot become {to}.", code="wrong_state")
+
+
+def move(session: Session, job: Job, to: JobState, event: NewEvent, **values: Any) -> None:
+    """Through the gate; `job` shows afterwards what the row has become."""
+    enter(session, job.id, to, event, **values)
     session.refresh(job)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from core.contract.states import Desired, JobState
-from core.db import attempts, events, nodes
+from core.db import events, nodes, turns
 from core.db.events import NewEvent
 from core.db.tables import Attempt, Event, Job, Project
 
@@ -56,7 +56,7 @@ def positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
 
 def reasons(session: Session, job_ids: Sequence[str]) -> Mapping[str, str]:
     """Why a queued job has not started: the first of these that holds."""
-    running = attempts.open_in_project()
+    running = turns.running_in(Job.project_id)
     reason = case(
         (Job.ranks > nodes.largest(session), TOO_LARGE),
         (Job.run_after > func.now(), "backing_off"),

@@ -161,6 +161,15 @@ class Job(Table):
         Index("ix_jobs_list", "project_id", "created_at", "id"),
         Index("ix_jobs_replay", "key_id", "body_sha256", "created_at"),
         Index("ix_jobs_queue", "priority", "created_at", postgresql_where=text("state = 'queued'")),
+        Index(
+            "ix_jobs_turn",
+            "project_id",
+            text("priority DESC"),
+            "created_at",
+            "id",
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index("ix_jobs_running", "project_id", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_open", "state", postgresql_where=text("finished_at IS NULL")),
         CheckConstraint(
             "state IN ('validating_files','queued','running','paused','succeeded','failed','cancelled')", name="state"
