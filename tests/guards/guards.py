@@ -1,23 +1,14 @@
 """What stands between a fault and what it would spoil: each guard, how it is taken away, and the test that cries."""
 
-from dataclasses import dataclass
+from tests.guards import of_bytes, of_ends, of_users
+from tests.guards.guard import Guard
 
-ATTEMPTS, CLAIM, DATABASE, QUEUE = "core/db/attempts.py", "worker/claim.py", "test_database.py", "test_queue.py"
+ATTEMPTS, TURNS, CLAIM = "core/db/attempts.py", "core/db/turns.py", "worker/claim.py"
+DATABASE, QUEUE, FENCES = "test_database.py", "test_queue.py", "test_fences.py"
 HERE = "tests/integration/"
 
-
-@dataclass(frozen=True)
-class Guard:
-    """`held` stands exactly once in `path`; with `gone` in its place `test` must fail."""
-
-    name: str
-    path: str
-    held: str
-    gone: str
-    test: str
-
-
-GUARDS = [
+# Of leases, of claims, of jobs.
+OF_HOLDERS = [
     Guard(
         "a write needs an open attempt",
         ATTEMPTS,
@@ -48,7 +39,7 @@ GUARDS = [
     ),
     Guard(
         "claims skip what another claims (SKIP LOCKED)",
-        ATTEMPTS,
+        TURNS,
         ".with_for_update(skip_locked=True, of=Job)",
         ".with_for_update(of=Job)",
         f"{HERE}{DATABASE}::test_two_nodes_claim_at_once_without_waiting",
@@ -62,23 +53,23 @@ GUARDS = [
     ),
     Guard(
         "used slots count",
-        ATTEMPTS,
-        "free = slots - taken - int(session.scalar(used) or 0)",
-        "free = slots - taken",
+        TURNS,
+        "slots - taken - used.scalar_subquery()",
+        "used.scalar_subquery() * 0 + slots - taken",
         f"{HERE}{DATABASE}::test_a_claim_takes_the_job_and_its_slots",
     ),
     Guard(
         "slots of ranks that would not die count",
-        ATTEMPTS,
-        "free = slots - taken - int",
-        "free = slots - int",
+        TURNS,
+        "slots - taken - used.scalar_subquery()",
+        "slots - used.scalar_subquery()",
         f"{HERE}{DATABASE}::test_slots_of_what_would_not_die_are_not_given_away",
     ),
     Guard(
         "a postponed job waits",
-        ATTEMPTS,
-        "            Job.run_after <= func.now(),\n            Job.ranks <= slots,",
-        "            Job.ranks <= slots,",
+        TURNS,
+        "        Job.run_after <= func.now(),\n",
+        "",
         f"{HERE}{QUEUE}::test_a_postponed_job_says_that_it_backs_off",
     ),
     Guard(
@@ -90,8 +81,8 @@ GUARDS = [
     ),
     Guard(
         "a long waiting job lets none pass",
-        ATTEMPTS,
-        "(Job.ranks <= free) | waited,",
+        TURNS,
+        "(Job.ranks <= free) | (Job.run_after < func.now() - timedelta(seconds=head_seconds)),",
         "Job.ranks <= free,",
         f"{HERE}{QUEUE}::test_a_large_job_that_waited_long_lets_none_pass",
     ),
@@ -119,8 +110,8 @@ GUARDS = [
     Guard(
         "terminal is for ever",
         "core/db/jobs.py",
-        "update(Job).where(Job.id == job.id, Job.state.in_(legal))",
-        "update(Job).where(Job.id == job.id)",
+        "update(Job).where(Job.id == job_id, Job.state.in_(legal))",
+        "update(Job).where(Job.id == job_id)",
         f"{HERE}{DATABASE}::test_a_wish_reaches_the_holder_and_decides_the_end",
     ),
     Guard(
@@ -207,7 +198,101 @@ GUARDS = [
         "                self.space.dump_stacks()",
         f"{HERE}worker/test_attempts.py::test_a_run_that_falls_silent_is_ended_with_its_stacks_and_goes_on",
     ),
+    Guard(
+        "a write needs the epoch",
+        ATTEMPTS,
+        "            Attempt.epoch == lease.epoch,\n            Attempt.owner == lease.owner,\n"
+        "            Attempt.ended_at.is_(None),\n            Job.id",
+        "            Attempt.owner == lease.owner,\n            Attempt.ended_at.is_(None),\n            Job.id",
+        f"{HERE}{FENCES}::test_another_epoch_of_the_same_owner_is_fenced",
+    ),
+    Guard(
+        "results are written by who still holds",
+        ATTEMPTS,
+        "            Attempt.ended_at.is_(None),\n        )\n        .with_for_update(read=True)",
+        "        )\n        .with_for_update(read=True)",
+        f"{HERE}{FENCES}::test_who_was_closed_is_told_so_before_it_writes",
+    ),
+    Guard(
+        "an attempt is closed by its holder",
+        ATTEMPTS,
+        "    hold(session, lease, 0)\n    session.execute(",
+        "    session.execute(",
+        f"{HERE}{DATABASE}::test_a_closed_attempt_can_write_nothing",
+    ),
+    Guard(
+        "one open attempt a job, says the database",
+        "migrations/versions/0001_the_first_schema.py",
+        '"uq_attempts_open", "attempts", ["job_id"], unique=True',
+        '"uq_attempts_open", "attempts", ["job_id"], unique=False',
+        f"{HERE}{FENCES}::test_the_database_itself_refuses_a_second_open_attempt",
+    ),
+    Guard(
+        "a checkpoint commits under the lease",
+        "worker/publisher.py",
+        "            attempts.hold(session, self._lease, self._lease_seconds)\n",
+        "",
+        f"{HERE}{FENCES}::test_a_checkpoint_of_a_closed_attempt_is_not_listed",
+    ),
+    Guard(
+        "a lease has to have run out to be taken over",
+        ATTEMPTS,
+        "            Attempt.lease_until + timedelta(seconds=grace_seconds) < func.now(),\n        )\n",
+        "        )\n",
+        f"{HERE}{DATABASE}::test_a_lease_that_was_renewed_is_not_taken_over",
+    ),
+    Guard(
+        "a project at its limit runs no more",
+        TURNS,
+        ".where(Project.max_running.is_(None) | (running_in(Project.id) < Project.max_running))",
+        ".where(Project.id.is_not(None))",
+        f"{HERE}{QUEUE}::test_a_project_runs_no_more_than_it_may",
+    ),
+    Guard(
+        "the project that runs least goes first",
+        TURNS,
+        "first.c.priority.desc(), running, first.c.created_at",
+        "first.c.priority.desc(), first.c.created_at",
+        f"{HERE}{QUEUE}::test_the_project_that_runs_least_goes_first",
+    ),
+    Guard(
+        "a job that could not start anywhere holds nobody back",
+        TURNS,
+        "        Job.ranks <= slots,\n",
+        "",
+        f"{HERE}{QUEUE}::test_a_large_job_holds_back_no_node_that_it_could_never_use",
+    ),
+    Guard(
+        "a Task is its holder's: the epoch",
+        "core/db/tasks.py",
+        "            Task.epoch == claim.epoch,\n",
+        "",
+        f"{HERE}{FENCES}::test_a_task_is_its_holders",
+    ),
+    Guard(
+        "a Task is its holder's: the owner",
+        "core/db/tasks.py",
+        "            Task.owner == claim.owner,\n",
+        "",
+        f"{HERE}{FENCES}::test_a_task_is_its_holders",
+    ),
+    Guard(
+        "a drained node takes no Task",
+        "core/db/tasks.py",
+        "Node.name == node, ~Node.draining)",
+        "Node.name == node)",
+        f"{HERE}{FENCES}::test_a_node_that_is_drained_takes_no_task",
+    ),
+    Guard(
+        "while the database is away no node is blamed",
+        CLAIM,
+        "silent = reachable and attempts",
+        "silent = attempts",
+        f"{HERE}{QUEUE}::test_a_job_under_which_two_nodes_fell_silent_is_quarantined",
+    ),
 ]
+
+GUARDS = [*OF_HOLDERS, *of_ends.GUARDS, *of_bytes.GUARDS, *of_users.GUARDS]
 
 # Quick ones, of three kinds: fence, claim, bytes.
 IN_EVERY_RUN = ("a write needs an open attempt", "used slots count", "what is downloaded has its sha256")

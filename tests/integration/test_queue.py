@@ -221,3 +221,16 @@ def test_creating_one_job_too_many_is_refused(service: dict[str, str]) -> None:
     with transaction() as session:
         assert not jobs.page(session, first.project_id, None, 10)[1]
         assert [job.id for job in jobs.page(session, first.project_id, None, 10)[0]] == [first.id]
+
+
+def test_the_project_that_runs_least_goes_first() -> None:
+    with transaction() as session:
+        nodes.seen(session, "n1", 4, 2)
+        first = queued(session)
+        second, third = queued(session, project_id=first.project_id), queued(session, project_id=first.project_id)
+        other = queued(session)
+        urgent = queued(session, project_id=first.project_id, priority=1)
+        order = [take(session) for _ in range(4)]
+        assert order == [urgent.id, other.id, first.id, second.id]
+        attempts.close(session, Lease(other.id, 1, "o"), Ending(Outcome.FINISHED))
+        assert take(session) == third.id
