@@ -30,6 +30,8 @@ from core.db.engine import transaction
 FAILURE_SECONDS = 3 * 3_600
 TTL_SECONDS, RESUME_SECONDS = 60.0, 600.0
 RESUME_STEPS = 20
+# More than any run here gets to.
+ENDLESS = 6_000
 TENTH = "x 0.1"
 Found = dict[str, list[Recovery]]
 
@@ -77,7 +79,7 @@ def disturbed(
 ) -> tuple[int, float, int]:
     """(steps that counted, seconds from the first to the last, kills) of a run that loses the victims in turn."""
     with service.client() as client:
-        job = Job(create(client, file, 100_000), service.home / "scratch")
+        job = Job(create(client, file, ENDLESS), service.home / "scratch")
         for victim in victims:
             # Behind its first resume point, at any moment between two.
             job.trains(RESUME_STEPS + draw.randrange(2 * RESUME_STEPS))
@@ -96,7 +98,7 @@ def whole_nodes(service: live.Service, scratch: Path, file: str, scale: str, cou
     """Two nodes beside the service's own, which is drained; the one that runs the job dies, the other goes on."""
     homes = [scratch / f"node-{name}-{scale}" for name in "ab"]
     with service.client() as client, workers(service, homes, scale) as begun:
-        job = Job(create(client, file, 100_000), *(home / "scratch" for home in homes))
+        job = Job(create(client, file, ENDLESS), *(home / "scratch" for home in homes))
         for _ in range(count):
             job.trains(2 * RESUME_STEPS)
             home = next(home for home in homes if job.space().path.is_relative_to(home))

@@ -9,14 +9,14 @@ import inputs
 import live
 
 MODEL = "bench/tiny"
-SETTINGS = {"batch_size": 8, "max_length": 128, "n_epochs": 1_000}
+SETTINGS = {"batch_size": 8, "max_length": 128, "n_epochs": 50}
 DEADLINE_SECONDS = 240.0
 
 
 def prepared(service: live.Service, scratch: Path) -> str:
     inputs.tiny_model(service, MODEL, scratch / "model")
     with service.client() as client:
-        file = inputs.upload(client, inputs.pairs(scratch / "pairs.jsonl", seed=1, count=400))
+        file = inputs.upload(client, inputs.pairs(scratch / "pairs.jsonl", seed=1, count=1_000))
         inputs.checked(client, file)
     return file
 
