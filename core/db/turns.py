@@ -2,23 +2,51 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from sqlalchemy import CTE, ColumnElement, ScalarSelect, SQLColumnExpression, func, literal_column, select, true
+from sqlalchemy import ScalarSelect, SQLColumnExpression, func, select, text
 from sqlalchemy.orm import Session, aliased
 
-from core.contract.states import Desired, JobState
-from core.db.tables import Attempt, Job, Project
+from core.contract.states import JobState
+from core.db.tables import Job
 
-# Spelled in the statement, not sent beside it: so Postgres may keep a plan that uses the indexes of these states.
-QUEUED: ColumnElement[str] = literal_column(f"'{JobState.QUEUED}'")
-RUNNING: ColumnElement[str] = literal_column(f"'{JobState.RUNNING}'")
-RUN: ColumnElement[str] = literal_column(f"'{Desired.RUN}'")
+# `ready` twice: of each project its first job, unlocked; then, of the projects in turn, the first job that nobody has
+# locked. MATERIALIZED, or Postgres might lock a job of every project and put them in order then.
+READY = """j.state = 'queued' AND j.desired = 'run' AND j.run_after <= now() AND j.ranks <= :slots
+        AND (j.ranks <= (SELECT free FROM room) OR j.run_after < now() - make_interval(secs => :head_seconds))"""
+FOLLOWING = text(f"""
+WITH room AS MATERIALIZED (
+    SELECT :slots - :taken - coalesce(sum(slots), 0) AS free FROM attempts WHERE node = :node AND ended_at IS NULL
+), in_turn AS MATERIALIZED (
+    SELECT p.id, p.max_running, first.priority, running.jobs
+    FROM projects p
+    CROSS JOIN LATERAL (
+        SELECT j.priority, j.created_at, j.id FROM jobs j
+        WHERE j.project_id = p.id AND {READY}
+        ORDER BY j.priority DESC, j.created_at, j.id LIMIT 1
+    ) first
+    CROSS JOIN LATERAL (SELECT count(*) AS jobs FROM jobs j WHERE j.project_id = p.id AND j.state = 'running') running
+    WHERE (p.max_running IS NULL OR running.jobs < p.max_running)
+        AND p.id <> ALL (CAST(:passed AS text[]))
+    ORDER BY first.priority DESC, running.jobs, first.created_at, first.id
+)
+SELECT job.id, job.project_id, job.epoch, job.ranks, (SELECT free FROM room), in_turn.max_running IS NOT NULL
+FROM in_turn
+CROSS JOIN LATERAL (
+    SELECT j.id, j.project_id, j.epoch, j.ranks FROM jobs j
+    WHERE j.project_id = in_turn.id AND j.priority = in_turn.priority AND {READY}
+    ORDER BY j.created_at, j.id LIMIT 1
+    FOR UPDATE SKIP LOCKED
+) job
+LIMIT 1
+""")
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A queued job, locked to the end of the transaction; `free` are the node's slots before it takes any."""
+    """A queued job, locked to the end of the transaction; `free` are the node's slots before it takes any.
+
+    limited: its project may run only so many; they are to be counted again under the project's lock.
+    """
 
     job_id: str
     project_id: str
@@ -35,56 +63,9 @@ def following(
 
     A job that is larger than what is free comes only when it has waited so long that it is the head.
     """
-    used = select(func.coalesce(func.sum(Attempt.slots), 0)).where(Attempt.node == node, Attempt.ended_at.is_(None))
-    room = select((slots - taken - used.scalar_subquery()).label("free")).cte("room").prefix_with("MATERIALIZED")
-    free = select(room.c.free).scalar_subquery()
-    ready = (
-        Job.state == QUEUED,
-        Job.desired == RUN,
-        Job.run_after <= func.now(),
-        Job.ranks <= slots,
-        (Job.ranks <= free) | (Job.run_after < func.now() - timedelta(seconds=head_seconds)),
-    )
-    projects = _in_turn(ready, passed)
-    job = (
-        select(Job.id, Job.project_id, Job.epoch, Job.ranks)
-        .where(Job.project_id == projects.c.id, Job.priority == projects.c.priority, *ready)
-        .order_by(Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=Job)
-        .lateral("job")
-    )
-    limited = projects.c.max_running.is_not(None)
-    found = session.execute(
-        select(job.c.id, job.c.project_id, job.c.epoch, job.c.ranks, free, limited)
-        .select_from(projects.join(job, true()))
-        .limit(1)
-    ).first()
+    values = {"node": node, "slots": slots, "taken": taken, "head_seconds": head_seconds, "passed": list(passed)}
+    found = session.execute(FOLLOWING, values).first()
     return Turn(*found) if found is not None else None
-
-
-def _in_turn(ready: Sequence[ColumnElement[bool]], passed: Sequence[str]) -> CTE:
-    """Projects that have a job for this node, in order; each is then asked for one that nobody has locked, until one
-    is found. Materialized: else Postgres might ask all of them, lock a job of each, and sort then.
-    """
-    first = (
-        select(Job.id, Job.priority, Job.created_at)
-        .where(Job.project_id == Project.id, *ready)
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
-        .limit(1)
-        .correlate(Project)
-        .lateral("first")
-    )
-    running = running_in(Project.id).label("running")
-    found = (
-        select(Project.id, Project.max_running, first.c.priority, running)
-        .select_from(Project)
-        .join(first, true())
-        .where(Project.max_running.is_(None) | (running_in(Project.id) < Project.max_running))
-        .order_by(first.c.priority.desc(), running, first.c.created_at, first.c.id)
-    )
-    found = found.where(Project.id.not_in(passed)) if passed else found
-    return found.cte("in_turn").prefix_with("MATERIALIZED")
 
 
 def running_in(project_id: SQLColumnExpression[str]) -> ScalarSelect[int]:
@@ -93,7 +74,7 @@ def running_in(project_id: SQLColumnExpression[str]) -> ScalarSelect[int]:
     return (
         select(func.count())
         .select_from(other)
-        .where(other.project_id == project_id, other.state == RUNNING)
+        .where(other.project_id == project_id, other.state == JobState.RUNNING)
         .correlate_except(other)
         .scalar_subquery()
     )

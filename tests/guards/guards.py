@@ -40,8 +40,8 @@ OF_HOLDERS = [
     Guard(
         "claims skip what another claims (SKIP LOCKED)",
         TURNS,
-        ".with_for_update(skip_locked=True, of=Job)",
-        ".with_for_update(of=Job)",
+        "FOR UPDATE SKIP LOCKED",
+        "FOR UPDATE",
         f"{HERE}{DATABASE}::test_two_nodes_claim_at_once_without_waiting",
     ),
     Guard(
@@ -54,22 +54,22 @@ OF_HOLDERS = [
     Guard(
         "used slots count",
         TURNS,
-        "slots - taken - used.scalar_subquery()",
-        "used.scalar_subquery() * 0 + slots - taken",
+        ":slots - :taken - coalesce(sum(slots), 0) AS free",
+        ":slots - :taken - coalesce(sum(0), 0) AS free",
         f"{HERE}{DATABASE}::test_a_claim_takes_the_job_and_its_slots",
     ),
     Guard(
         "slots of ranks that would not die count",
         TURNS,
-        "slots - taken - used.scalar_subquery()",
-        "slots - used.scalar_subquery()",
+        ":slots - :taken - coalesce",
+        ":slots - 0 * :taken - coalesce",
         f"{HERE}{DATABASE}::test_slots_of_what_would_not_die_are_not_given_away",
     ),
     Guard(
         "a postponed job waits",
         TURNS,
-        "        Job.run_after <= func.now(),\n",
-        "",
+        "AND j.run_after <= now() AND",
+        "AND",
         f"{HERE}{QUEUE}::test_a_postponed_job_says_that_it_backs_off",
     ),
     Guard(
@@ -82,8 +82,8 @@ OF_HOLDERS = [
     Guard(
         "a long waiting job lets none pass",
         TURNS,
-        "(Job.ranks <= free) | (Job.run_after < func.now() - timedelta(seconds=head_seconds)),",
-        "Job.ranks <= free,",
+        "OR j.run_after < now() - make_interval(secs => :head_seconds))",
+        "AND :head_seconds >= 0)",
         f"{HERE}{QUEUE}::test_a_large_job_that_waited_long_lets_none_pass",
     ),
     Guard(
@@ -244,22 +244,22 @@ OF_HOLDERS = [
     Guard(
         "a project at its limit runs no more",
         TURNS,
-        ".where(Project.max_running.is_(None) | (running_in(Project.id) < Project.max_running))",
-        ".where(Project.id.is_not(None))",
+        "WHERE (p.max_running IS NULL OR running.jobs < p.max_running)\n        AND p.id",
+        "WHERE p.id",
         f"{HERE}{QUEUE}::test_a_project_runs_no_more_than_it_may",
     ),
     Guard(
         "the project that runs least goes first",
         TURNS,
-        "first.c.priority.desc(), running, first.c.created_at",
-        "first.c.priority.desc(), first.c.created_at",
+        "first.priority DESC, running.jobs, first.created_at",
+        "first.priority DESC, first.created_at",
         f"{HERE}{QUEUE}::test_the_project_that_runs_least_goes_first",
     ),
     Guard(
         "a job that could not start anywhere holds nobody back",
         TURNS,
-        "        Job.ranks <= slots,\n",
-        "",
+        "AND j.ranks <= :slots\n",
+        "\n",
         f"{HERE}{QUEUE}::test_a_large_job_holds_back_no_node_that_it_could_never_use",
     ),
     Guard(
