@@ -37,7 +37,9 @@ def append_with(session: Session, change: Update, job_id: str, *events: NewEvent
     """In one statement with a change of the job's row; False, and nothing written, where it does not touch the row."""
     count = len(events)
     last = session.execute(
-        change.values(last_seq=Job.last_seq + count, version=Job.version + 1).returning(Job.last_seq)
+        change.values(last_seq=Job.last_seq + count, version=Job.version + 1)
+        .returning(Job.last_seq)
+        .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
     if last is None:
         return False
