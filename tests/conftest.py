@@ -20,6 +20,7 @@ from core.db.migrate import upgrade
 from core.objects.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = "PALATE_TESTS_SHARED"
 KEEPER = """
 import json, signal, sys
 from pathlib import Path
@@ -47,7 +48,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder that all pytest workers of this session share."""
+    """A folder that all pytest workers of this session share; with SHARED, that of the session around it."""
+    if SHARED in os.environ:
+        return Path(os.environ[SHARED])
     base = tmp_path_factory.getbasetemp()
     return base if worker_id == "master" else base.parent
 

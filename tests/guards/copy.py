@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import ROOT
-from tests.guards.guards import Guard
+from tests.conftest import ROOT, SHARED
+from tests.guards.guard import Guard
 
 TEST_SECONDS = 300
 
@@ -36,9 +36,14 @@ def without(guard: Guard, folder: Path) -> Iterator[None]:
         path.write_text(text)
 
 
-def cries(guard: Guard, folder: Path) -> bool:
-    """Whether its test fails (pytest's exit code 1; any other is a mistake of ours)."""
+def cries(guard: Guard, folder: Path, shared: Path) -> bool:
+    """Whether its test fails (pytest's exit code 1; any other is a mistake of ours).
+
+    `shared`: of a session whose stack serves here too; but not its databases, where the guard is a migration.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    if not guard.path.startswith("migrations/"):
+        environment[SHARED] = str(shared)
     with without(guard, folder):
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", guard.test],
