@@ -122,7 +122,7 @@ GUARDS = [
         "the bell waits for nobody",
         "core/queue.py",
         '"socket_timeout": PRODUCER_SECONDS,',
-        "",
+        '"socket_timeout": 5.0,',
         "tests/faults/test_queue_away.py::test_a_bell_that_cannot_ring_says_so_in_a_moment",
     ),
     Guard(
