@@ -14,7 +14,7 @@ HOME = Path.home() / ".cache" / "palate"
 
 
 class Parts(BaseSettings):
-    """The three parts that a deployment names."""
+    """The three parts that a deployment names. The store is tried `s3_attempts` times, each bounded in seconds."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
@@ -25,6 +25,9 @@ class Parts(BaseSettings):
     s3_bucket: str = "palate"
     s3_region: str = "us-east-1"
     s3_path_style: bool = True
+    s3_connect_seconds: float = 3.0
+    s3_read_seconds: float = 30.0
+    s3_attempts: int = 5
 
 
 class ApiSettings(BaseSettings):
@@ -43,6 +46,8 @@ class ApiSettings(BaseSettings):
     pool_timeout: float = 2.0
     statement_timeout_ms: int = 5_000
     max_waiters: int = 2_000
+    linger_seconds: float = 2.0
+    stop_seconds: float = 20.0
 
 
 class WorkerSettings(BaseSettings):
@@ -83,7 +88,6 @@ class WorkerSettings(BaseSettings):
     stop_grace_seconds: float = 5.0
     hang_seconds: float = 300.0
     hang_between_seconds: float = 1_800.0
-    statement_timeout_ms: int = 30_000
 
     def scaled(self, seconds: float) -> float:
         return seconds * self.time_scale

@@ -6,7 +6,7 @@ from celery import signals
 
 from core import log as logs
 from core.queue import WAKE, consumer, ring
-from worker import claim, launcher, lifeline
+from worker import claim, launcher, lifeline, schema
 from worker.sweeper import Sweeper
 
 HOPS = 3
@@ -31,5 +31,6 @@ def set_up_logging(**_: Any) -> None:
 def begin(**_: Any) -> None:
     """`worker_ready` would never fire without a broker."""
     lifeline.watch()
+    schema.require()
     Sweeper().start()
     launcher.warm_up()

@@ -32,7 +32,8 @@ class Heartbeat:
         self._every = every_seconds
         self._fence = fence_seconds
         self._on_lost = on_lost
-        self._engine = make_engine(database_url, pool_size=1, statement_timeout_ms=5_000)
+        # 5 s of 40: an answer that does not come leaves time to try again.
+        self._engine = make_engine(database_url, pool_size=1, statement_timeout_ms=round(1_000 * fence_seconds / 8))
         self._done = threading.Event()
         self.lost = threading.Event()
         self.wish = Wish.RUN

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session as Session  # the one name of SQLAlchemy that
 from core import settings
 from core.contract import failpoints
 from core.contract.errors import Unavailable
+from core.db import connection
 
 _lock = threading.Lock()
 _engine: Engine | None = None
@@ -21,24 +22,15 @@ def make_engine(
     url: str, *, pool_size: int = 5, pool_timeout: float = 5.0, statement_timeout_ms: int = 30_000
 ) -> Engine:
     """An engine whose every wait is bounded (connect 3 s, statement, lock 2 s, idle transaction 30 s)."""
-    limits = {"statement_timeout": statement_timeout_ms, "lock_timeout": 2_000}
-    limits["idle_in_transaction_session_timeout"] = 30_000
-    options = " ".join(f"-c {name}={value}" for name, value in limits.items())
-    return create_engine(
+    made = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout,
         pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": 3,
-            "options": options,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 2,
-            "tcp_user_timeout": 15_000,
-        },
+        connect_args=connection.arguments(statement_timeout_ms),
     )
+    return connection.bound(made, statement_timeout_ms)
 
 
 def configure(engine: Engine | None) -> None:
@@ -87,6 +79,17 @@ def at_once(statement: Executable) -> None:
     """One statement outside of any transaction. Raises Unavailable."""
     with unavailable_as_such(), engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(statement)
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """For questions: each statement by itself, without the two more that a transaction costs. Nothing is written.
+
+    Raises Unavailable as `transaction` does.
+    """
+    alone = engine().execution_options(isolation_level="AUTOCOMMIT")
+    with unavailable_as_such(), Session(alone, expire_on_commit=False) as session:
+        yield session
 
 
 def _has_written(session: Session) -> bool:

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from core import settings
 from core.contract.errors import NotFound, Unavailable
 from core.contract.failpoints import durable
 from core.contract.manifest import FileEntry, Manifest, ManifestMismatch
-from core.objects.bare_session import bare_session
+from core.objects.client import Style, make_client
 from core.objects.parts import PART_BYTES, by_parts, read_parts
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ READ_BYTES = 1 << 20
 PRESIGNED_SECONDS = 3_600
 DELETE_BATCH = 1_000
 AT_ONCE = 4
+PROBE_SECONDS = 2.0
 MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NotFound"}
 
 Progress = Callable[[int], None]
@@ -65,31 +65,16 @@ class Store:
         connections: int = 32,
     ) -> None:
         self.bucket = bucket
-        session = boto3.session.Session(
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            region_name=region,
-            botocore_session=bare_session(),
+        make = partial(
+            make_client, access_key=access_key, secret_key=secret_key, region=region, connections=connections
         )
-
-        def client(url: str | None, style: Literal["path", "auto"]) -> "S3Client":
-            return session.client(
-                "s3",
-                endpoint_url=url,
-                config=Config(
-                    signature_version="s3v4",
-                    connect_timeout=connect_timeout,
-                    read_timeout=read_timeout,
-                    retries={"mode": "standard", "total_max_attempts": attempts},
-                    max_pool_connections=connections,
-                    request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required",
-                    s3={"addressing_style": style},
-                ),
-            )
-
-        self._client = client(endpoint_url, "path" if path_style else "auto")
-        self._presigner = client(public_endpoint_url or endpoint_url, "path")
+        patient = partial(make, connect_seconds=connect_timeout, read_seconds=read_timeout, attempts=attempts)
+        style: Style = "path" if path_style else "auto"
+        self._client = patient(endpoint_url, style)
+        self._presigner = patient(public_endpoint_url or endpoint_url, "path")
+        self._make_probe = partial(
+            make, endpoint_url, style, connect_seconds=PROBE_SECONDS, read_seconds=PROBE_SECONDS, attempts=1
+        )
 
     @classmethod
     def from_settings(cls) -> "Store":
@@ -100,16 +85,26 @@ class Store:
             bucket=parts.s3_bucket,
             region=parts.s3_region,
             path_style=parts.s3_path_style,
+            connect_timeout=parts.s3_connect_seconds,
+            read_timeout=parts.s3_read_seconds,
+            attempts=parts.s3_attempts,
         )
 
     def close(self) -> None:
         self._client.close()
         self._presigner.close()
+        if "_probe" in self.__dict__:
+            self._probe.close()
+
+    @cached_property
+    def _probe(self) -> "S3Client":
+        """Asks once, and not for long."""
+        return self._make_probe()
 
     def has_bucket(self) -> bool:
-        """False, never an error, while the store is away: for readiness. Needs no right but on the bucket itself."""
+        """False, soon and never an error, while the store is away: for readiness. Needs no right but on the bucket."""
         try:
-            self._client.head_bucket(Bucket=self.bucket)
+            self._probe.head_bucket(Bucket=self.bucket)
         except (BotoCoreError, ClientError):
             return False
         return True

@@ -49,8 +49,14 @@ def test_training_goes_on_while_the_database_is_away(
     assert_whole(store)
 
 
+@pytest.mark.parametrize("fault", ["cut", "hang"])
 def test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over(
-    started: StartWorker, between: Callable[[str], Proxy], submit: Submit, store: Store, service: dict[str, str]
+    fault: str,
+    started: StartWorker,
+    between: Callable[[str], Proxy],
+    submit: Submit,
+    store: Store,
+    service: dict[str, str],
 ) -> None:
     database = between("DATABASE_URL")
     worker = started(DATABASE_URL=database.url)
@@ -62,7 +68,7 @@ def test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over(
     assert supervisor is not None
     holder = [supervisor, *space.processes()]
     assert all(process.alive() for process in holder)
-    database.cut()
+    getattr(database, fault)()
     until(lambda: not any(process.alive() for process in holder), "the self-fence", 30)
     with transaction() as session:
         first = session.get_one(Attempt, (job_id, 1))
