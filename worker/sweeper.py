@@ -91,11 +91,9 @@ class Sweeper:
         return time.monotonic() - self._reached_since > seconds
 
     def retain(self) -> None:
-        """Once an hour: what has been kept long enough goes."""
-        if time.monotonic() - self._retained < RETENTION_SECONDS:
-            return
-        retain()
-        self._retained = time.monotonic()
+        """Once an hour, and at each tick while more is due: what has been kept long enough goes."""
+        if time.monotonic() - self._retained >= RETENTION_SECONDS and not retain():
+            self._retained = time.monotonic()
 
     def abort_intakes(self) -> None:
         """Uploads that nobody feeds: the store's parts go, then the row."""
@@ -120,16 +118,19 @@ def tell_too_large() -> None:
         standings.tell_too_large(session)
 
 
-def retain() -> None:
+def retain() -> bool:
+    """A batch of each kind; whether one of them was full, so that more may be due."""
     own = settings.worker()
     with transaction() as session:
-        retention.fail_paused(session, own.paused_days)
+        paused = retention.fail_paused(session, own.paused_days)
     with transaction() as session:
-        for job_id, epoch in retention.drop_logs(session, own.log_days):
+        logs = retention.drop_logs(session, own.log_days)
+        for job_id, epoch in logs:
             tasks.add(session, kind=TaskKind.DELETE_OBJECTS, subject=keys.logs(job_id, epoch))
     with transaction() as session:
-        retention.drop_history(session, own.history_days)
+        histories = retention.drop_history(session, own.history_days)
         retention.drop_keys(session)
+    return max(paused, len(logs), histories) >= retention.BATCH
 
 
 def expire() -> None:

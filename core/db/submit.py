@@ -11,7 +11,7 @@ from core import ids
 from core.contract.errors import BadInput, Conflict, PalateError, QuotaExceeded
 from core.contract.job_spec import JobSpec
 from core.contract.states import FileStatus, JobState
-from core.db import admission, events, models
+from core.db import admission, events, files, models
 from core.db.events import NewEvent
 from core.db.tables import File, IdempotencyKey, Job, Model, Project
 
@@ -163,9 +163,7 @@ def named_files(session: Session, project_id: str, spec: JobSpec) -> dict[str, F
 
 def known_file(session: Session, project_id: str, file_id: str, param: str) -> File:
     file = session.scalar(
-        select(File)
-        .where(File.id == file_id, File.project_id == project_id, File.deleted_at.is_(None))
-        .with_for_update(read=True)
+        select(File).where(File.id == file_id, File.project_id == project_id, files.live()).with_for_update(read=True)
     )
     if file is None:
         raise BadInput(
