@@ -1,12 +1,8 @@
-"""The app: uvicorn --factory api.app:create_app --timeout-graceful-shutdown 20"""
+"""The app; `python -m api` serves it."""
 
 import asyncio
-import signal
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from types import FrameType
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -17,6 +13,7 @@ from api.auth import Callers
 from api.deps import Services
 from api.envelope import Envelope
 from api.errors import HANDLERS
+from api.looks import Looks
 from api.places import Places
 from api.routes import files, health, jobs, models, plans
 from api.waiting import Waiters
@@ -26,6 +23,7 @@ from core.objects.store import Store
 from core.queue import Bell, ring
 
 STORE_THREADS = 16
+PROBES = 6
 
 
 def create_app() -> FastAPI:
@@ -65,42 +63,20 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         settings=api,
         store=store,
         store_threads=CapacityLimiter(STORE_THREADS),
+        probes=CapacityLimiter(PROBES),
         callers=Callers(),
         waiters=waiters,
+        looks=Looks(),
         intakes=Places(api.intake_places, "places for uploads"),
         bell=bell,
         rings=ring,
+        stopping=asyncio.Event(),
     )
     waiters.start()
     try:
-        with before_uvicorn(waiters):
-            yield
+        yield
     finally:
         await waiters.stop()
         bell.stop()
         store.close()
         engine.configure(None)
-
-
-@contextmanager
-def before_uvicorn(waiters: Waiters) -> Iterator[None]:
-    """Waits end on the signal itself: uvicorn ends this lifespan only after the last open request."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    previous = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(waiters.release)
-        then: Any = previous[signal.Signals(number)]
-        if callable(then):
-            then(number, frame)
-
-    for each in previous:
-        signal.signal(each, handle)
-    try:
-        yield
-    finally:
-        for each, handler in previous.items():
-            signal.signal(each, handler)

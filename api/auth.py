@@ -6,7 +6,7 @@ import time
 from starlette.concurrency import run_in_threadpool
 
 from core.db import keys
-from core.db.engine import transaction
+from core.db.engine import reading
 from core.db.keys import Caller
 
 LIVES_SECONDS = 5.0
@@ -34,5 +34,5 @@ class Callers:
 
 
 def _look_up(token: str) -> Caller:
-    with transaction() as session:
+    with reading() as session:
         return keys.authenticate(session, token)

@@ -1,5 +1,6 @@
 """What routes are given: the services of this process, who asks, and the body."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.auth import Callers
 from api.body import JsonBody, read_json
+from api.looks import Looks
 from api.places import Places
+from api.schemas.job import Job
 from api.waiting import Waiters
 from core.contract.errors import Unauthenticated
 from core.db.keys import Caller
@@ -23,20 +26,26 @@ if TYPE_CHECKING:  # core.queue reads the settings when it is imported; an app t
 
 @dataclass(frozen=True)
 class Services:
-    """Made once a process, in the app's lifespan. `store_threads` bounds the threads that wait for the store;
-    `rings` sends one message at once and says whether the queue took it."""
+    """Made once a process, in the app's lifespan. `store_threads` bounds the threads that wait for the store,
+    `probes` those of /readyz, which must not wait behind them;
+    `rings` sends one message at once and says whether the queue took it; `stopping` is set when no more requests shall
+    come."""
 
     settings: ApiSettings
     store: Store
     store_threads: CapacityLimiter
+    probes: CapacityLimiter
     callers: Callers
     waiters: Waiters
+    looks: Looks[Job]
     intakes: Places
     bell: "Bell"
     rings: Callable[[], bool]
+    stopping: asyncio.Event
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
+    """Async, as every dependency: a plain one costs a thread."""
     found: Services = request.app.state.services
     return found
 

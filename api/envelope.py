@@ -6,10 +6,12 @@ import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import envelope
+from api.errors import envelope, response_of
 from core import ids
+from core.contract.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +38,21 @@ class Envelope:
                 await self.app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             log.info("%s: %s %s: the client left", exchange.id, scope["method"], scope["path"])
+        except asyncio.CancelledError:
+            log.warning("%s: %s %s: cut off, the service stops", exchange.id, scope["method"], scope["path"])
+            if exchange.started:
+                raise
+            await stopped()(scope, exchange.receive, exchange.send)
         except Exception:
             log.exception("%s: %s %s: not caught", exchange.id, scope["method"], scope["path"])
             if exchange.started:
                 raise
             message = f"Something went wrong here; the operator finds it in the log under {exchange.id}."
             await envelope(500, message, "internal_error")(scope, exchange.receive, exchange.send)
+
+
+def stopped() -> JSONResponse:
+    return response_of(Unavailable("The service stops; send the request again.", code="stopping"))
 
 
 class Exchange:
@@ -53,6 +64,7 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._stopping: asyncio.Event = scope["app"].state.services.stopping
         headers = Headers(scope=scope)
         self._waits_for_go = headers.get("expect", "").lower() == "100-continue"
         self._body_left = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
@@ -69,10 +81,12 @@ class Exchange:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.id
             if message["status"] >= 400 and self._body_left:
-                if message["status"] != 408 and not self._waits_for_go:
+                if message["status"] != 408 and not self._waits_for_go and not self._stopping.is_set():
                     await self._drain()
                 if self._body_left:
                     headers["connection"] = "close"
+            if self._stopping.is_set():
+                headers["connection"] = "close"
             self.started = True
         await self._send(message)
 

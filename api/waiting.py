@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core.contract.errors import Unavailable
 from core.db import jobs
-from core.db.engine import transaction
+from core.db.engine import reading
 from core.db.notices import heard
 
 log = logging.getLogger(__name__)
@@ -89,5 +89,5 @@ class Waiters:
 
 
 def _versions(job_ids: list[str]) -> dict[str, int]:
-    with transaction() as session:
+    with reading() as session:
         return jobs.versions(session, job_ids)

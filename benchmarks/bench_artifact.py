@@ -46,7 +46,7 @@ class Figures:
         self.seconds: dict[str, list[float]] = {}
         self.growth: dict[str, list[int]] = {}
         self.peer, self.bucket = service.boto3(), service.environment["S3_BUCKET"]
-        self.api = {"redirect": live.Peak(service.pid("uvicorn")), "proxy": live.Peak(uvicorn(proxy))}
+        self.api = {"redirect": live.Peak(service.pid("-m api")), "proxy": live.Peak(uvicorn(proxy))}
 
     def round(self) -> None:
         there, target = (self.bucket, "bench/plain"), self.scratch / "downloaded"

@@ -8,7 +8,7 @@ import live
 QUIET_SECONDS = 10
 NAMES = {
     "cli.main up": "palate up",
-    "uvicorn": "API",
+    "-m api": "API",
     "celery": "worker (Celery and sweeper)",
     "postgres": "PostgreSQL",
     "valkey": "Valkey",

@@ -29,7 +29,7 @@ def measure(service: live.Service, path: Path, size: int) -> None:
     tasks = live.Detached(service, "worker.task", "worker.validate")
     with service.client() as client:
         client.get("/files").raise_for_status()
-        api = live.Peak(service.pid("uvicorn"))
+        api = live.Peak(service.pid("-m api"))
         for number in range(1, ROUNDS + 1):
             plain.append(live.timed(lambda: peer.upload_file(str(path), bucket, "bench/plain")))
             peer.delete_object(Bucket=bucket, Key="bench/plain")

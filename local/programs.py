@@ -38,8 +38,7 @@ def api(home: Path, known: Mapping[str, str], host: str, port: int) -> Child:
     return Child(
         name="api",
         command=[
-            *(sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory"),
-            *("--host", host, "--port", str(port), "--timeout-graceful-shutdown", "20"),
+            *(sys.executable, "-m", "api", "--host", host, "--port", str(port)),
         ],
         environment=known,
         log=home / "logs" / "api.log",

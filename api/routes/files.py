@@ -15,7 +15,7 @@ from api.schemas.listing import Deleted, Page
 from api.wishes import FORM_SCHEMA
 from core.contract.errors import BadInput
 from core.db import files
-from core.db.engine import after_commit, transaction
+from core.db.engine import after_commit, reading, transaction
 from preferences.report import Report
 
 router = APIRouter(prefix="/files", tags=["files"])
@@ -35,14 +35,14 @@ def page(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
     order: Literal["asc", "desc"] = "desc",
 ) -> Page[File]:
-    with transaction() as session:
+    with reading() as session:
         rows, more = files.page(session, caller.project_id, after, limit, purpose=purpose, order=order)
         return Page.of(map(File.of, rows), more)
 
 
 @router.get("/{file_id}")
 def get(file_id: str, caller: CallerDep) -> File:
-    with transaction() as session:
+    with reading() as session:
         return File.of(files.get(session, caller.project_id, file_id))
 
 
@@ -62,7 +62,7 @@ async def content(file_id: str, request: Request, services: ServicesDep, caller:
 
 
 def _object(project_id: str, file_id: str) -> Object:
-    with transaction() as session:
+    with reading() as session:
         file = files.get(session, project_id, file_id)
         return Object(file.object_key, file.filename, file.bytes, file.sha256)
 
@@ -70,7 +70,7 @@ def _object(project_id: str, file_id: str) -> Object:
 @router.get("/{file_id}/report")
 def report_of(file_id: str, caller: CallerDep) -> dict[str, Any]:
     """What the checks found; `status` as the file's, and all else null until they end."""
-    with transaction() as session:
+    with reading() as session:
         file = files.get(session, caller.project_id, file_id)
         report = file.report
     found = report or dict.fromkeys(Report.model_fields) | {"object": "file.report", "file": file.filename}
@@ -86,7 +86,7 @@ def errors(
     code: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Page[FileError]:
     """Every bad line, in the order of the file."""
-    with transaction() as session:
+    with reading() as session:
         found = (files.get(session, caller.project_id, file_id).report or {}).get("errors", [])
     start = 0
     if after is not None:

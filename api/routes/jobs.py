@@ -1,10 +1,10 @@
 """/v1/fine_tuning/jobs"""
 
 import re
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api import forecasts
 from api.deps import CallerDep, JsonBodyDep, ServicesDep
@@ -16,7 +16,7 @@ from api.schemas.listing import Page
 from api.schemas.log import Logs
 from api.submission import idempotency_key, job_spec, retry_count
 from core.db import checkpoints, events, jobs, metrics, rank_logs, standings, submit
-from core.db.engine import after_commit, transaction
+from core.db.engine import after_commit, reading, transaction
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
 
@@ -58,7 +58,7 @@ def create(
 def page(request: Request, caller: CallerDep, after: After = None, limit: Limit = 20) -> Page[Job]:
     """Newest first; `metadata[k]=v` asks for jobs that hold all of these, `metadata=null` for those without any."""
     wanted = metadata_filter(request)
-    with transaction() as session:
+    with reading() as session:
         rows, more = jobs.page(session, caller.project_id, after, limit, **wanted)
         at = standings.of(session, rows)
         return Page.of((Job.of(row, at[row.id]) for row in rows), more)
@@ -80,16 +80,17 @@ async def get(
     since: Annotated[int | None, Query(ge=0, lt=2**63, description="The `palate.version` that you know.")] = None,
 ) -> Job:
     """With `wait`: at once when the version is not `since` or the job has ended, else when either comes true."""
-    job = await run_in_threadpool(read, caller.project_id, job_id)
+    this = (caller.project_id, job_id)
+    job = await services.looks.at(this, partial(read, *this))
     known = job.palate.version
     if wait and not job.status.terminal and since in (None, known):
         await services.waiters.change(job_id, known, wait)
-        job = await run_in_threadpool(read, caller.project_id, job_id)
+        job = await services.looks.at(this, partial(read, *this))
     return job
 
 
 def read(project_id: str, job_id: str) -> Job:
-    with transaction() as session:
+    with reading() as session:
         row = jobs.get(session, project_id, job_id)
         return Job.of(row, standings.of(session, [row])[row.id])
 
@@ -126,7 +127,7 @@ def resume(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
 
 @router.get("/{job_id}/events")
 def page_of_events(job_id: str, caller: CallerDep, after: After = None, limit: Limit = 20) -> Page[Event]:
-    with transaction() as session:
+    with reading() as session:
         jobs.get(session, caller.project_id, job_id)
         rows, more = events.page(session, job_id, after, limit)
         return Page.of(map(Event.of, rows), more)
@@ -134,7 +135,7 @@ def page_of_events(job_id: str, caller: CallerDep, after: After = None, limit: L
 
 @router.get("/{job_id}/checkpoints")
 def page_of_checkpoints(job_id: str, caller: CallerDep, after: After = None, limit: Limit = 10) -> Page[Checkpoint]:
-    with transaction() as session:
+    with reading() as session:
         jobs.get(session, caller.project_id, job_id)
         rows, more = checkpoints.page(session, job_id, after, limit)
         return Page.of((Checkpoint.of(row, model) for row, model in rows), more)
@@ -148,7 +149,7 @@ def columns(
     since_step: Annotated[int, Query(ge=0, lt=2**31)] = 0,
 ) -> dict[str, list[float | None]]:
     """One column a figure, as long as `step`; null where a step has no such figure."""
-    with transaction() as session:
+    with reading() as session:
         jobs.get(session, caller.project_id, job_id)
         return metrics.columns(session, job_id, name, since_step)
 
@@ -156,6 +157,6 @@ def columns(
 @router.get("/{job_id}/logs")
 def logs(job_id: str, caller: CallerDep, tail: Annotated[int, Query(ge=1, le=10_000)] = 200) -> Logs:
     """The last lines of each rank, of the newest attempt."""
-    with transaction() as session:
+    with reading() as session:
         jobs.get(session, caller.project_id, job_id)
         return Logs.of(job_id, rank_logs.of_newest_attempt(session, job_id), tail)

@@ -11,7 +11,7 @@ from api.schemas.model import Model, ModelFiles
 from core.contract.errors import NotFound
 from core.contract.manifest import Manifest
 from core.db import models
-from core.db.engine import after_commit, transaction
+from core.db.engine import after_commit, reading, transaction
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -19,13 +19,13 @@ router = APIRouter(prefix="/models", tags=["models"])
 @router.get("")
 def page(caller: CallerDep) -> Page[Model]:
     """Base models, and the models and checkpoints that jobs made; the newest first."""
-    with transaction() as session:
+    with reading() as session:
         return Page.of(map(Model.of, models.page(session, caller.project_id)), False)
 
 
 @router.get("/{model:path}/files")
 def manifest(model: str, caller: CallerDep) -> ModelFiles:
-    with transaction() as session:
+    with reading() as session:
         return ModelFiles.of(models.by_name(session, caller.project_id, model))
 
 
@@ -36,7 +36,7 @@ async def file(model: str, path: str, request: Request, services: ServicesDep, c
 
 
 def _object(project_id: str, name: str, path: str) -> Object:
-    with transaction() as session:
+    with reading() as session:
         row = models.by_name(session, project_id, name)
     for entry in Manifest.model_validate(row.manifest).files:
         if entry.path == path:
@@ -46,7 +46,7 @@ def _object(project_id: str, name: str, path: str) -> Object:
 
 @router.get("/{model:path}")
 def get(model: str, caller: CallerDep) -> Model:
-    with transaction() as session:
+    with reading() as session:
         return Model.of(models.by_name(session, caller.project_id, model))
 
 

@@ -10,9 +10,10 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Each dependency: `ok`, or what is wrong with it."""
+    """Each dependency: `ok`, or what is wrong with it. `api` is `stopping` when this process takes no more."""
 
     ready: bool = False
     database: str
     store: str
     queue: str
+    api: str

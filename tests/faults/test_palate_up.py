@@ -77,7 +77,7 @@ def test_it_serves_alone_and_keeps_its_children(live: Live) -> None:
     assert connection.exists()
 
     uploaded = live.user.upload(triples(20))
-    for word in ("uvicorn", "celery", "/weed ", "valkey-server", "/postgres "):
+    for word in ("-m api", "celery", "/weed ", "valkey-server", "/postgres "):
         victim = child(live.home, word)
         assert victim is not None, word
         os.kill(victim, signal.SIGKILL)

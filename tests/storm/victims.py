@@ -11,7 +11,7 @@ from tests.e2e.live import processes_of
 from worker.workspace import Workspace
 
 CHILDREN = {
-    "api": "uvicorn",
+    "api": "-m api",
     "postgres": "/postgres ",
     "valkey": "valkey-server",
     "store": "/weed ",

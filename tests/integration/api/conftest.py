@@ -60,12 +60,12 @@ class Server:
 
 
 @contextmanager
-def serve(environment: dict[str, str], log: Path) -> Iterator[Server]:
+def serve(environment: dict[str, str], log: Path, port: int = 0) -> Iterator[Server]:
+    """On a free port, or on this one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-W", "error", "-m", "uvicorn", "--factory", "api.app:create_app"]
-    command += ["--port", str(port), "--timeout-graceful-shutdown", "20", "--log-level", "warning"]
+        port = port or free.getsockname()[1]
+    command = [sys.executable, "-W", "error", "-m", "api", "--port", str(port), "--log-level", "warning"]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=ROOT, env={**kept, **environment}, stdout=stream, stderr=stream)

@@ -85,6 +85,7 @@ def test_healthy_and_ready_without_a_key(server: Server) -> None:
         "database": "ok",
         "store": "ok",
         "queue": "ok",
+        "api": "ok",
     }
     assert httpx.get(f"{server.url}/openapi.json").json()["info"]["title"] == "Palate"
     assert httpx.get(f"{server.url}/docs").status_code == 200

@@ -132,7 +132,7 @@ def test_who_waits_is_let_go_on_sigterm(
         until(lambda: in_flight(server) == 1)
         server.process.send_signal(signal.SIGTERM)
         assert waiting.result(15).json()["id"] == job["id"]
-        assert server.process.wait(15) == -signal.SIGTERM
+        assert server.process.wait(15) == 0
         assert before >= 1
 
 

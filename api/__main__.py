@@ -1,0 +1,32 @@
+"""The API as a process: python -m api --host 127.0.0.1 --port 8000"""
+
+import argparse
+import signal
+import sys
+
+import uvicorn
+
+from api.app import create_app
+from api.server import KEEP_ALIVE_SECONDS, Server
+from core import settings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--log-level", default="info")
+    asked = parser.parse_args()
+    app = create_app()
+    config = uvicorn.Config(
+        app, host=asked.host, port=asked.port, log_level=asked.log_level, timeout_keep_alive=KEEP_ALIVE_SECONDS
+    )
+    listener = config.bind_socket()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn takes the signal while it serves, and raises it again when it has stopped in order.
+        signal.signal(each, lambda *_: sys.exit(0))
+    Server(config, app, settings.api()).run([listener])
+
+
+if __name__ == "__main__":
+    main()
