@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import exists, func, insert, literal, select, update
+from sqlalchemy import exists, func, literal, select, text, update
 from sqlalchemy.orm import Session
 
 from core.contract.errors import Fenced
@@ -14,6 +14,13 @@ from core.db import jobs, turns
 from core.db.events import NewEvent
 from core.db.tables import Attempt, Job, Node, Project
 from core.db.turns import Turn
+
+# As text: a claim is quicker than SQLAlchemy builds its statements.
+NODE = text("SELECT slots FROM nodes WHERE name = :node AND NOT draining FOR UPDATE")
+OPEN = text("""
+INSERT INTO attempts (job_id, epoch, node, owner, slots, lease_until)
+VALUES (:job_id, :epoch, :node, :owner, :slots, now() + make_interval(secs => :lease_seconds))
+""")
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ def claim(
     `taken`: slots that are in use beside those of the open attempts.
     A job that could start here but for the slots in use, and has waited for `head_seconds`, lets none pass it.
     """
-    slots = session.scalar(select(Node.slots).where(Node.name == node, ~Node.draining).with_for_update())
+    slots = session.scalar(NODE, {"node": node})
     if slots is None:
         return None
     full: list[str] = []
@@ -73,16 +80,8 @@ def _open(session: Session, turn: Turn, node: str, owner: str, lease_seconds: fl
     again = f" (attempt {epoch})" if epoch > 1 else ""
     event = NewEvent(f"Fine-tuning job started on {node}{again}.", data={"attempt": epoch, "node": node})
     jobs.enter(session, turn.job_id, JobState.RUNNING, event, epoch=epoch)
-    session.execute(
-        insert(Attempt).values(
-            job_id=turn.job_id,
-            epoch=epoch,
-            node=node,
-            owner=owner,
-            slots=turn.ranks,
-            lease_until=func.now() + timedelta(seconds=lease_seconds),
-        )
-    )
+    named = {"job_id": turn.job_id, "epoch": epoch, "node": node, "owner": owner}
+    session.execute(OPEN, {**named, "slots": turn.ranks, "lease_seconds": lease_seconds})
     return Lease(turn.job_id, epoch, owner)
 
 

@@ -1,8 +1,9 @@
 """The one door to Postgres: an engine a process, transactions, and what happens after a commit."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Engine, Executable, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -75,10 +76,10 @@ def transaction() -> Iterator[Session]:
         act()
 
 
-def at_once(statement: Executable) -> None:
+def at_once(statement: Executable, values: Mapping[str, Any]) -> None:
     """One statement outside of any transaction. Raises Unavailable."""
     with unavailable_as_such(), engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(statement)
+        connection.execute(statement, values)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ARRAY, Text, Update, cast, func, insert, select, update
+from sqlalchemy import Update, select, text, update
 from sqlalchemy.orm import Session
 
 from core import ids
@@ -17,6 +17,9 @@ from core.db.tables import Event, Job
 
 CHANNEL = "palate_jobs"
 log = logging.getLogger(__name__)
+# The tables themselves, and what is always the same built once: each job writes here each second.
+JOBS, INSERT = Job.metadata.tables["jobs"], Event.metadata.tables["events"].insert()
+TELL = text("SELECT pg_notify(:channel, job_id) FROM unnest(CAST(:job_ids AS text[])) AS told (job_id)")
 
 
 @dataclass(frozen=True)
@@ -29,35 +32,30 @@ class NewEvent:
 
 def append(session: Session, job_id: str, *events: NewEvent) -> None:
     """Takes the next numbers and raises the job's version, in this transaction; wakes those who wait for the job."""
-    if events and not append_with(session, update(Job).where(Job.id == job_id), job_id, *events):
+    if events and not append_with(session, update(JOBS).where(JOBS.c.id == job_id), job_id, *events):
         raise NotFound(f"No fine-tuning job {job_id}.")
 
 
 def append_with(session: Session, change: Update, job_id: str, *events: NewEvent) -> bool:
     """In one statement with a change of the job's row; False, and nothing written, where it does not touch the row."""
     count = len(events)
-    last = session.execute(
-        change.values(last_seq=Job.last_seq + count, version=Job.version + 1)
-        .returning(Job.last_seq)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
+    change = change.values(last_seq=JOBS.c.last_seq + count, version=JOBS.c.version + 1)
+    last = session.execute(change.returning(JOBS.c.last_seq)).scalar_one_or_none()
     if last is None:
         return False
-    session.execute(
-        insert(Event),
-        [
-            {
-                "job_id": job_id,
-                "seq": last - count + number,
-                "id": ids.event_id(),
-                "level": event.level,
-                "type": event.type,
-                "message": event.message,
-                "data": dict(event.data) if event.data is not None else None,
-            }
-            for number, event in enumerate(events, start=1)
-        ],
-    )
+    rows = [
+        {
+            "job_id": job_id,
+            "seq": last - count + number,
+            "id": ids.event_id(),
+            "level": event.level,
+            "type": event.type,
+            "message": event.message,
+            "data": dict(event.data) if event.data is not None else None,
+        }
+        for number, event in enumerate(events, start=1)
+    ]
+    session.execute(INSERT, rows if count > 1 else rows[0])
     notify(session, job_id)
     return True
 
@@ -74,7 +72,7 @@ def notify(session: Session, job_id: str) -> None:
 
 def _tell(job_ids: set[str]) -> None:
     try:
-        at_once(select(func.pg_notify(CHANNEL, func.unnest(cast(sorted(job_ids), ARRAY(Text))))))
+        at_once(TELL, {"channel": CHANNEL, "job_ids": sorted(job_ids)})
     except Unavailable as error:
         log.warning("nobody was told of %d changes: %s", len(job_ids), error)
 

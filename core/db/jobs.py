@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from core.contract.errors import BadInput, Conflict, NotFound
 from core.contract.states import JOB_MOVES, Desired, JobState, Phase
 from core.db import checkpoints, events
-from core.db.events import NewEvent
+from core.db.events import JOBS, NewEvent
 from core.db.tables import Job
 
 _UNSET: Any = object()
@@ -85,7 +85,7 @@ def enter(session: Session, job_id: str, to: JobState, event: NewEvent, **values
     legal = [state for state, targets in JOB_MOVES.items() if to in targets]
     if to.terminal:
         values |= {"finished_at": func.now(), "phase": None}
-    legally = update(Job).where(Job.id == job_id, Job.state.in_(legal)).values(state=to, **values)
+    legally = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.state.in_(legal)).values(state=to, **values)
     if not events.append_with(session, legally, job_id, event):
         raise Conflict(f"Job {job_id} cannot become {to}.", code="wrong_state")
 

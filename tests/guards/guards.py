@@ -47,8 +47,8 @@ OF_HOLDERS = [
     Guard(
         "a node's slots are counted under its lock",
         ATTEMPTS,
-        "~Node.draining).with_for_update())",
-        "~Node.draining))",
+        "AND NOT draining FOR UPDATE",
+        "AND NOT draining",
         f"{HERE}{DATABASE}::test_one_node_does_not_claim_twice_at_once",
     ),
     Guard(
@@ -75,8 +75,8 @@ OF_HOLDERS = [
     Guard(
         "a drained node claims nothing",
         ATTEMPTS,
-        "Node.name == node, ~Node.draining)",
-        "Node.name == node)",
+        "WHERE name = :node AND NOT draining",
+        "WHERE name = :node",
         f"{HERE}{QUEUE}::test_a_drained_node_claims_nothing",
     ),
     Guard(
@@ -110,15 +110,15 @@ OF_HOLDERS = [
     Guard(
         "terminal is for ever",
         "core/db/jobs.py",
-        "update(Job).where(Job.id == job_id, Job.state.in_(legal))",
-        "update(Job).where(Job.id == job_id)",
+        "update(JOBS).where(JOBS.c.id == job_id, JOBS.c.state.in_(legal))",
+        "update(JOBS).where(JOBS.c.id == job_id)",
         f"{HERE}{DATABASE}::test_a_wish_reaches_the_holder_and_decides_the_end",
     ),
     Guard(
         "seq has no gaps",
         "core/db/events.py",
-        "last_seq=Job.last_seq + count",
-        "last_seq=Job.last_seq + count + 1",
+        "last_seq=JOBS.c.last_seq + count",
+        "last_seq=JOBS.c.last_seq + count + 1",
         f"{HERE}{DATABASE}::test_seq_is_contiguous_and_each_move_has_one_event",
     ),
     Guard(
