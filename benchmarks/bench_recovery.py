@@ -50,17 +50,18 @@ def main() -> None:
     os.environ |= {"PALATE_SLOTS": "2", "OMP_NUM_THREADS": "1", "PALATE_RESUME_STEPS": str(RESUME_STEPS)}
     for launcher in asked.launchers:
         os.environ["PALATE_LAUNCHER"] = launcher
-        with live.folder() as scratch, live.running(scratch / "home") as service, service.database():
+        with live.folder() as scratch, live.running(scratch / "home") as service:
             file = prepared(service, scratch)
-            calm = straight(service, file, 200)
-            live.say(f"{launcher}: undisturbed, a step takes {1000 * calm:.0f} ms")
-            victims = ["rank"] * asked.ranks + ["supervisor"] * asked.supervisors
-            draw.shuffle(victims)
-            shares.append((launcher, calm, *disturbed(service, file, victims, draw, launcher, found)))
-            if launcher == asked.launchers[0]:
-                drain_all()
-                whole_nodes(service, scratch, file, "0.1", asked.nodes, found)
-                whole_nodes(service, scratch, file, "1", asked.full, found)
+            with service.database():
+                calm = straight(service, file, 200)
+                live.say(f"{launcher}: undisturbed, a step takes {1000 * calm:.0f} ms")
+                victims = ["rank"] * asked.ranks + ["supervisor"] * asked.supervisors
+                draw.shuffle(victims)
+                shares.append((launcher, calm, *disturbed(service, file, victims, draw, launcher, found)))
+                if launcher == asked.launchers[0]:
+                    drain_all()
+                    whole_nodes(service, scratch, file, "0.1", asked.nodes, found)
+                    whole_nodes(service, scratch, file, "1", asked.full, found)
     show(found, shares)
 
 

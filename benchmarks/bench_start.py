@@ -28,10 +28,10 @@ def main() -> None:
     os.environ |= {"PALATE_SLOTS": "2", "OMP_NUM_THREADS": "1"}
     tick = settings.WorkerSettings().sweep_seconds
     found: dict[str, list[float]] = {}
-    with live.folder() as scratch, live.running(scratch / "home") as service, service.database():
+    with live.folder() as scratch, live.running(scratch / "home") as service:
         file = prepared(service, scratch)
         valkey = service.pid("valkey-server")
-        with service.client() as client:
+        with service.client() as client, service.database():
             started(client, file)  # the model is inspected and in the node's cache
             found["with Redis"] = [started(client, file) for _ in range(asked.jobs)]
             os.kill(valkey, signal.SIGSTOP)

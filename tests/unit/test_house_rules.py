@@ -43,7 +43,8 @@ def one_commit(files: Sources) -> list[str]:
 
 def job_state_in_its_file(files: Sources) -> list[str]:
     """Only core/db/jobs.py writes a job's state (submit.py makes the row)."""
-    return lines_with(files, r"update\((Job|JOBS)\).*state=|\bjob\.state\s*=[^=]", lambda path: path in ("core/db/jobs.py",))
+    written = r"update\((Job|JOBS)\).*state=|\bjob\.state\s*=[^=]"
+    return lines_with(files, written, lambda path: path in ("core/db/jobs.py",))
 
 
 def keys_in_one_file(files: Sources) -> list[str]:
