@@ -75,7 +75,10 @@ def test_a_circle_of_three_and_one_of_five_are_found_and_a_chain_is_none():
 
 def test_a_contradiction_alone_is_no_cycle():
     rows = clean(100)
-    assert quickly([*rows, swapped(rows[0]), swapped(rows[1])])["cycles"].value == 0
+    third = {**rows[0], "chosen": rows[0]["rejected"], "rejected": "Nothing of the kind."}
+    findings = quickly([*rows, swapped(rows[0]), third])
+    assert findings["contradictions"].count == 2
+    assert findings["cycles"].value == 0
 
 
 def test_a_prompt_that_fills_a_tenth_of_the_file_is_named():

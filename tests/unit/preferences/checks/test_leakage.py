@@ -44,6 +44,19 @@ def test_a_prompt_that_is_nearly_the_same_warns():
     assert "nearly" in finding.examples[0].note
 
 
+def test_a_prompt_that_is_there_twice_over_counts_once_and_blocks():
+    draw = random.Random(0)
+    training = [{**row, "prompt": " ".join(answer(draw) for _ in range(3))} for row in clean(30, seed=1)]
+    validation = clean(20, seed=2)
+    for at in range(4):
+        validation[at]["prompt"] = training[at]["prompt"]
+    nearly = [{**row, "prompt": f"{row['prompt']} Please."} for row in training[:4]]
+    validation[9]["prompt"] = f"{training[9]['prompt']} Please."
+    finding = leakage(records(training + nearly), records(validation))
+    assert (finding.severity, finding.count) == ("block", 5)
+    assert finding.detail == {"exact": 4, "near": 1, "of": 20}
+
+
 def test_a_prompt_with_many_records_counts_each_of_them():
     rows = clean(40, seed=1)
     validation = [{**row, "prompt": rows[0]["prompt"]} for row in clean(10, seed=2)]

@@ -6,6 +6,7 @@ import pytest
 
 from core.contract.preference import Annotator, Message, Origin, RankingRecord, TieRecord
 from preferences.checks.run import Checks
+from preferences.checks.sample import Sample
 from preferences.checks.verifiable import checkable
 from tests.unit.preferences.checks.planted import clean, dosed, found, lines, pair, quickly, seen
 
@@ -52,15 +53,15 @@ def test_ties_and_weak_margins_are_told_where_there_are_no_scores():
     assert "ties_and_weak_margins" not in seen(pair(row, at) for at, row in enumerate(clean(60), 1))
 
 
-def judged(count, flips, biased=None, seed=0):
-    """Three of five people judge each pair; each errs with `flips`, the one named `biased` picks at random."""
+def judged(count, flips, biased=None, seed=0, people=3):
+    """So many of five people judge each pair; each errs with `flips`, the one named `biased` picks at random."""
     draw = random.Random(seed)
     for line, row in enumerate(clean(count), 1):
-        people = []
-        for person in draw.sample(["ann", "bo", "cy", "di", "ed"], 3):
+        votes = []
+        for person in draw.sample(["ann", "bo", "cy", "di", "ed"], people):
             wrong = draw.random() < (0.5 if person == biased else flips)
-            people.append(Annotator(id=person, choice="rejected" if wrong else "chosen"))
-        yield pair(row, line, annotators=people)
+            votes.append(Annotator(id=person, choice="rejected" if wrong else "chosen"))
+        yield pair(row, line, annotators=votes)
 
 
 def test_people_who_agree_have_an_alpha_near_one():
@@ -80,8 +81,9 @@ def test_disagreement_is_measured_with_its_rate_of_flips(flips):
     assert finding.detail["against_choice"] == pytest.approx(flips, abs=0.04)
 
 
-def test_the_one_who_picks_at_random_is_named():
-    finding = seen(judged(400, 0.03, biased="cy"))["annotator_agreement"]
+@pytest.mark.parametrize("people", [2, 3])
+def test_the_one_who_picks_at_random_is_named(people):
+    finding = seen(judged(400, 0.03, biased="cy", people=people))["annotator_agreement"]
     assert finding.severity == "warn"
     (odd,) = finding.detail["apart"]
     assert odd["id"] == "cy"
@@ -166,6 +168,15 @@ def test_a_file_of_sums_is_told_to_go_elsewhere():
     ]
     assert quickly(rows)["verifiable_answers"].value == 1.0
     assert quickly(clean(60))["verifiable_answers"].value == 0.0
+
+
+def test_a_sample_is_drawn_evenly_from_the_whole():
+    sample: Sample[int] = Sample(500)
+    for number in range(20_000):
+        if (place := sample.place()) is not None:
+            sample.put(place, number)
+    assert len(set(sample.held)) == 500
+    assert sum(sample.held) / 500 == pytest.approx(10_000, rel=0.1)
 
 
 def test_full_orders_and_single_winners_are_told_apart():

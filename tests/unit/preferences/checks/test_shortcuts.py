@@ -8,10 +8,10 @@ from tests.unit.preferences.checks.planted import clean, dosed, found
 
 
 def test_two_answers_of_one_kind_cannot_be_told_apart():
-    for seed in range(3):
-        auc = found(clean(400, seed))["trivially_separable"]
-        assert auc.severity == "info"
-        assert auc.value == pytest.approx(0.5, abs=0.09)
+    # So few that a model which had seen them would find an order in their noise.
+    found_by_seed = [found(clean(220, seed))["trivially_separable"] for seed in range(4)]
+    assert {each.severity for each in found_by_seed} == {"info"}
+    assert sum(each.value for each in found_by_seed) / 4 == pytest.approx(0.5, abs=0.06)
 
 
 @pytest.mark.parametrize(("dose", "severity"), [(0.4, "info"), (0.9, "warn"), (1.0, "block")])
