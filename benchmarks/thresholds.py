@@ -27,14 +27,25 @@ NAMES = (
     "persona.interest-in-science.jsonl",
 )
 # What the columns mean, where the layout is a file's own.
-ASKED: dict[str, dict[str, Any]] = {}
+MAPPINGS: dict[str, dict[str, Any]] = {
+    "qa-feedback.ranked.json": {
+        "prompt": "question",
+        "answers": ["prediction 1", "prediction 2", "prediction 3", "prediction 4"],
+        "pairs": "preference",
+    },
+    "persona.interest-in-science.jsonl": {
+        "prompt": "question",
+        "chosen": "answer_matching_behavior",
+        "rejected": "answer_not_matching_behavior",
+    },
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of the data files")
     folder = parser.parse_args().folder
-    reports = [check_file(folder / name, **ASKED.get(name, {})) for name in NAMES]
+    reports = [check_file(folder / name, mapping=MAPPINGS.get(name)) for name in NAMES]
     print(f"| check | warns | blocks | {' | '.join(name.rsplit('.', 1)[0] for name in NAMES)} |")
     print(f"|---|--:|--:|{'--:|' * len(NAMES)}")
     for code, facts in CHECKS.items():

@@ -18,7 +18,8 @@ class Size:
         self.usable = 0
 
     def see(self, seen: Seen) -> None:
-        self.usable += 1
+        # A tie is trained on only where a job's policy says so.
+        self.usable += seen.label is not None or len(set(seen.ranks)) > 1
 
     def findings(self, repeats: int) -> list[Finding]:
         distinct = self.usable - repeats
