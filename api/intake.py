@@ -11,6 +11,7 @@ from api.form import Form
 from api.transfer import Transfer, given_up, too_large
 from api.wishes import Wishes, judge
 from core import ids
+from core.contract.errors import Unavailable
 from core.db import files, intakes
 from core.db.engine import transaction
 from core.db.keys import Caller
@@ -40,7 +41,7 @@ async def take(request: Request, services: Services, caller: Caller) -> File:
             form.close()
             wishes = judge(form, transfer.bytes)
             await transfer.finish()
-            file = await to_thread.run_sync(_commit, transfer, wishes, caller.project_id, form.filename or "")
+            file = await to_thread.run_sync(_commit_surely, transfer, wishes, caller.project_id, form.filename or "")
         except BaseException:
             await asyncio.shield(transfer.abandon())
             raise
@@ -48,9 +49,19 @@ async def take(request: Request, services: Services, caller: Caller) -> File:
     return file
 
 
+def _commit_surely(transfer: Transfer, wishes: Wishes, project_id: str, filename: str) -> File:
+    """Once more where the database did not answer: the file may be there already, and only the answer was lost."""
+    try:
+        return _commit(transfer, wishes, project_id, filename)
+    except Unavailable:
+        return _commit(transfer, wishes, project_id, filename)
+
+
 def _commit(transfer: Transfer, wishes: Wishes, project_id: str, filename: str) -> File:
     with transaction() as session:
         if not intakes.end(session, transfer.file_id):
+            if (there := files.committed(session, project_id, transfer.file_id)) is not None:
+                return there
             raise given_up(transfer.file_id)
         return files.create(
             session,

@@ -1,7 +1,15 @@
-"""To the disk: what a name says after a power cut is what was written under it."""
+"""To the disk: what a name says after a power cut is what was written under it; and a disk that is full."""
 
+import errno
 import os
 from pathlib import Path
+
+# Of the disk, of what a user may fill of it, of what a process may write.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def flush(path: Path) -> None:

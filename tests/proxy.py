@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,10 +13,28 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 CHUNK = 1 << 16
 
 
+class Cut(Exception):
+    """Raised by a Link: these last bytes still pass, then both sides lose the connection."""
+
+    def __init__(self, last: bytes = b"") -> None:
+        self.last = last
+
+
+class Link:
+    """One connection, for proxies that look into what passes: what comes back from here is what goes on."""
+
+    def sent(self, data: bytes) -> bytes:
+        return data
+
+    def answered(self, data: bytes) -> bytes:
+        return data
+
+
 class Proxy:
     """`with Proxy(url) as proxy:`; `proxy.url` is `url` through it. It lets everything pass until it is told not to."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, link: Callable[[], Link] = Link) -> None:
+        self._link = link
         self._target = urlsplit(url)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -74,17 +92,33 @@ class Proxy:
             return
         ends = {writer, there[1]}
         self._writers |= ends
-        await asyncio.gather(self._pump(reader, there[1]), self._pump(there[0], writer))
+        link = self._link()
+        await asyncio.gather(
+            self._pump(reader, there[1], link.sent, writer), self._pump(there[0], writer, link.answered, there[1])
+        )
         self._writers -= ends
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        look: Callable[[bytes], bytes],
+        back: asyncio.StreamWriter,
+    ) -> None:
         try:
             while data := await reader.read(CHUNK):
                 if self._latency:
                     await asyncio.sleep(self._latency)
                 await self._open.wait()
-                writer.write(data)
+                writer.write(look(data))
                 await writer.drain()
+        except Cut as cut:
+            if cut.last:
+                writer.write(cut.last)
+                writer.close()
+            else:
+                reset(writer)
+            reset(back)
         except OSError:
             reset(writer)
         else:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from core.contract.errors import BadData, BadInput, BadModel, PalateError
 from core.contract.exits import Exit
 from core.contract.manifest import ManifestMismatch
+from core.disk import is_full
 
 
 class BadRecord(BadData):
@@ -59,7 +60,9 @@ EXITS: list[tuple[type[PalateError], Exit]] = [
     (ManifestMismatch, Exit.INFRASTRUCTURE),
     (Infrastructure, Exit.INFRASTRUCTURE),
 ]
-FULL = {errno.ENOSPC, errno.EDQUOT}
+# How safetensors says it, in Rust's words, and torch.save, which swallows the system's.
+NO_ROOM = ("No space left on device", "File too large (os error", "Disk quota exceeded")
+TORCH_WRITES = ("PytorchStreamWriter failed", "unexpected pos ")
 BROKEN_DISK = {errno.EIO, errno.ESTALE, errno.EROFS}
 
 
@@ -79,10 +82,12 @@ def judge(error: BaseException) -> Verdict:
         code = next((exit for kind, exit in EXITS if isinstance(error, kind)), Exit.BUG)
         line, step = getattr(error, "line", None), getattr(error, "step", None)
         return Verdict(code, error.code, error.message, error.param, line, step)
-    if isinstance(error, OSError) and error.errno in FULL:
+    if is_full(error) or any(words in str(error) for words in NO_ROOM):
         return Verdict(Exit.INFRASTRUCTURE, "no_space", "The disk of the node is full.")
     if isinstance(error, OSError) and error.errno in BROKEN_DISK:
         return Verdict(Exit.INFRASTRUCTURE, "disk_error", "The disk of the node cannot be read or written.")
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in TORCH_WRITES):
+        return Verdict(Exit.INFRASTRUCTURE, "no_space", "The disk of the node is full, or cannot be written.")
     if isinstance(error, MemoryError):
         return Verdict(Exit.INFRASTRUCTURE, "no_memory", "The node has no memory left.")
     kind = type(error).__name__

@@ -15,6 +15,7 @@ from core import processes
 from core.contract.exits import Exit
 
 SUPERVISOR = "PALATE_SUPERVISOR"
+ROOM_BYTES = 1 << 16
 
 
 def live(path: Path) -> int:
@@ -43,6 +44,7 @@ def sign_in(workspace: Path, rank: int) -> None:
     for name in ("ranks", "logs", "checkpoints", "resume"):
         (workspace / name).mkdir(parents=True, exist_ok=True)
     processes.this_process().write(workspace / "ranks" / f"{rank}.json")
+    room(workspace, rank).write_bytes(bytes(ROOM_BYTES))
     log = os.open(workspace / "logs" / f"rank-{rank}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -50,6 +52,11 @@ def sign_in(workspace: Path, rank: int) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+
+def room(workspace: Path, rank: int) -> Path:
+    """Space on the disk for this rank's last words: given back when there is something to say."""
+    return workspace / "ranks" / f"{rank}.room"
 
 
 def sign_out(workspace: Path, rank: int, code: int) -> int:
@@ -85,6 +92,7 @@ def train(path: Path, workspace: Path, rank: int) -> int:
         return code
     # The one place where every failure becomes an exit code.
     except Exception as error:
+        room(workspace, rank).unlink(missing_ok=True)
         traceback.print_exc()
         verdict = judge(error)
         if emitter.failed(verdict):

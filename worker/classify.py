@@ -7,6 +7,7 @@ from core.contract.exits import Exit
 from core.contract.states import FailureClass, Outcome
 from core.contract.trainer_events import AnyEvent, Failed, Finished, Stopped
 from core.db.attempts import Ending
+from core.disk import is_full
 from planning.resolve import MAX_HALVINGS
 
 CLASSES = {
@@ -52,6 +53,13 @@ def classify(
         return failed(FailureClass.INFRA, error, launcher_code, retries, limit)
     error = {"code": "internal_error", "message": f"The trainer ended without a word (exit code {launcher_code})."}
     return failed(FailureClass.BUG, error, launcher_code, retries, limit)
+
+
+def told(error: Exception, node: str) -> tuple[str, str]:
+    """Code and message of what stopped the worker itself."""
+    if is_full(error):
+        return "no_space", f"The disk of node {node} is full."
+    return "infrastructure_error", str(error)
 
 
 def failed(

@@ -4,14 +4,13 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from core import settings
-from core.contract import manifest as manifests
 from core.contract.job_spec import JobSpec
 from core.contract.losses import LOSSES
 from core.contract.manifest import Manifest
@@ -22,11 +21,11 @@ from core.db import admission, attempts, checkpoints, jobs, models, references
 from core.db.attempts import Lease
 from core.db.engine import transaction
 from core.db.tables import Job, Model, ReferenceEntry, ResumePoint
-from core.objects.store import Progress, Store
+from core.objects.store import Store
 from planning.facts import known
 from planning.memory import recomputes, row_budget
 from planning.resolve import held_out_share, resolve, total_steps, trained_on
-from worker import cache, node_facts
+from worker import cache, node_facts, resume
 from worker.references import fetch as fetch_entry
 from worker.workspace import Workspace
 
@@ -81,7 +80,7 @@ class Plan:
     inspection: Inspection
     settings: Settings
     held_out_share: float
-    resume: ResumePoint | None
+    points: Sequence[ResumePoint]
     reference_key: str
     entries: list[ReferenceEntry]
     seconds_left: float
@@ -118,14 +117,14 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         share = held_out_share(spec, inspection.usable)
         pairs = trained_on(inspection.usable, share)
         resolved = resolve(spec.dpo(), pairs=pairs, max_length=inspection.max_length, loss=loss)
-        resume = checkpoints.newest_resume_point(session, job.id)
+        points = checkpoints.resume_points(session, job.id)
         key = reference_key(model.digest, resolved.precision) if LOSSES[loss].reference else ""
         # A resume point holds its run's reference.
         data = [digest for digest in (job.training_digest, job.validation_digest) if digest]
-        entries = references.find(session, job.project_id, key, data) if key and resume is None else []
+        entries = references.find(session, job.project_id, key, data) if key and not points else []
         jobs.show(session, job.id, phase=Phase.DOWNLOADING)
         left = (spec.palate.max_runtime_seconds or math.inf) - attempts.seconds_held(session, job.id)
-        return Plan(job, spec, model, inspection, resolved, share, resume, key, entries, left)
+        return Plan(job, spec, model, inspection, resolved, share, points, key, entries, left)
 
 
 def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec:
@@ -180,7 +179,7 @@ class Here:
 
 def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wanted) -> Here:
     """All at once: the largest decides how long it takes."""
-    job, resume = plan.job, plan.resume
+    job = plan.job
     base = Manifest.model_validate(plan.model.manifest)
     with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="download") as pool:
 
@@ -190,7 +189,7 @@ def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wan
         model = begin(cache.model, store, plan.model.digest, plan.model.prefix, base)
         train = begin(cache.canonical, store, job.training_digest or "")
         held_out = begin(cache.canonical, store, job.validation_digest) if job.validation_digest else None
-        point = begin(fetch, resume, space, store) if resume else None
+        point = begin(resume.fetch, plan.points, lease, space, store) if plan.points else None
         entries = [begin(fetch_entry, entry, lease, store) for entry in plan.entries]
         begun = [each for each in (model, train, held_out, point, *entries) if each is not None]
         for done in as_completed(begun):
@@ -206,15 +205,6 @@ def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wan
         point.result() if point else None,
         [path for each in entries if (path := each.result()) is not None],
     )
-
-
-def fetch(point: ResumePoint, space: Workspace, store: Store, progress: Progress) -> ResumeFrom:
-    """The newest resume point; every file has the sha256 that Postgres knows before anything reads it."""
-    manifest = Manifest.model_validate(point.manifest)
-    folder = space.path / "resume_from"
-    store.download_folder(manifest, point.prefix, folder, progress=progress)
-    manifests.write(folder, manifest)
-    return ResumeFrom(path=folder, manifest_digest=manifest.digest())
 
 
 def echo(resolved: Settings, spec: JobSpec, pairs: int) -> dict[str, object]:

@@ -45,6 +45,7 @@ class Recorder:
         self._exact: dict[str, Any] = {}
         self._phase: Phase | None = None
         self._standing: dict[str, Any] = {}
+        self._doubtful = False
 
     @property
     def pending(self) -> bool:
@@ -145,12 +146,15 @@ class Recorder:
     def write(self) -> Wish:
         """Everything collected in one transaction that also renews the lease; raises Fenced and keeps nothing then.
 
-        When Postgres is away, what was collected stays for the next call.
+        When Postgres is away, what was collected stays for the next call, which looks first what of it was committed:
+        the answer alone may have been lost.
         """
+        doubtful, self._doubtful = self._doubtful, True
         with transaction() as session:
             job = jobs.locked(session, self._lease.job_id)
             wish = attempts.hold(session, self._lease, self._lease_seconds, **self._held)
-            events.append(session, job.id, *self._events)
+            fresh = events.unknown(session, job.id, self._events) if doubtful else self._events
+            events.append(session, job.id, *fresh)
             metrics.record(session, job.id, self._metrics)
             shown = dict(self._shown)
             if (towards := Phase.towards(wish)) and job.state == JobState.RUNNING:
@@ -161,6 +165,7 @@ class Recorder:
             if shown:
                 jobs.show(session, job.id, **shown)
         self._events, self._metrics, self._shown, self._held, self._exact = [], [], {}, {}, {}
+        self._doubtful = False
         return wish
 
 

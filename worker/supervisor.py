@@ -4,6 +4,7 @@
 adopts it; its ranks die with it.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -34,7 +35,7 @@ from core.db.attempts import Ending, Lease
 from core.db.engine import Session
 from core.objects.store import Store
 from worker import close, launcher, lifeline, node_facts, prepare, standby, workspace
-from worker.classify import classify
+from worker.classify import classify, told
 from worker.deadline import Deadline
 from worker.follower import Follower
 from worker.heartbeat import Heartbeat
@@ -57,8 +58,9 @@ WORDS = ("", "finish", "drain", "cancel")
 def main(argv: list[str], store: Store) -> int:
     logs.setup("supervisor")
     lease = Lease(argv[0], int(argv[1]), argv[2])
-    space = workspace.make(lease)
-    processes.this_process().write(space.supervisor)
+    space = workspace.of(lease)
+    with contextlib.suppress(OSError):  # no room: told by `run`, which knows how often it was tried
+        move_in(lease)
     lifeline.watch(lambda: end_processes(space))
     own = settings.worker()
     try:
@@ -78,6 +80,11 @@ def main(argv: list[str], store: Store) -> int:
         space.remove()
         queue.ring()
     return 0
+
+
+def move_in(lease: Lease) -> None:
+    """From here on this node knows who holds the attempt."""
+    processes.this_process().write(workspace.make(lease).supervisor)
 
 
 def end_processes(space: Workspace) -> None:
@@ -115,6 +122,7 @@ class Supervisor:
             plan = prepare.read(self.lease, self.lease_seconds)
             self.retries = plan.job.retries
             self.deadline = Deadline(plan)
+            move_in(self.lease)
             spec = prepare.prepare(plan, self.lease, self.space, self.store)
             ending = self.train(spec, plan)
         except prepare.Unwanted:
@@ -123,7 +131,7 @@ class Supervisor:
             raise
         except (Unavailable, ManifestMismatch, OSError, subprocess.SubprocessError) as error:
             log.exception("infrastructure")
-            ending = self.failed(FailureClass.INFRA, "infrastructure_error", str(error))
+            ending = self.failed(FailureClass.INFRA, *told(error, settings.worker().node))
         except Exception as error:
             log.exception("attempt")
             ending = self.failed(FailureClass.BUG, "internal_error", f"The worker failed: {type(error).__name__}.")

@@ -15,9 +15,10 @@ from core.db import admission, files, jobs, references, tasks
 from core.db.engine import Session, transaction
 from core.db.tables import Job
 from core.db.tasks import TaskClaim
+from core.disk import is_full
 from core.objects import keys
 from core.objects.store import Store
-from worker import inspect, lifeline
+from worker import child, inspect, lifeline
 from worker.validate_task import validate
 
 log = logging.getLogger(__name__)
@@ -29,19 +30,26 @@ def main(argv: list[str]) -> int:
     lifeline.watch()
     claim = TaskClaim(argv[0], int(argv[1]), argv[2], TaskKind(argv[3]), argv[4])
     folder = settings.worker().scratch / "tasks" / f"{claim.id}-{claim.epoch}"
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         run(claim, folder)
     except Fenced as error:
         log.warning("%s", error)
     except Exception as error:
         if not isinstance(error, PalateError):
             log.exception("task %s %s", claim.kind, claim.subject)
-        lose(claim, str(error), its_own=not isinstance(error, Unavailable))
+        lose(claim, str(error), its_own=not of_the_node(error))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         queue.ring()
     return 0
+
+
+def of_the_node(error: Exception) -> bool:
+    """The database or the store was away, or the disk full, here or in the child: no fault of the file."""
+    if isinstance(error, child.ChildFailed):
+        return error.last_line.startswith("no_space")
+    return isinstance(error, Unavailable) or is_full(error)
 
 
 def run(claim: TaskClaim, folder: Path) -> None:

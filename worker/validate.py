@@ -12,6 +12,7 @@ from pathlib import Path
 from core import processes
 from core.contract.errors import PalateError
 from core.contract.exits import Exit
+from core.disk import is_full
 from preferences.check import check_file
 from preferences.formats.known import BY_NAME
 from preferences.report import Report
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         print("validate: out of the memory that it was given", file=sys.stderr)
         return int(Exit.INFRASTRUCTURE)
     except (OSError, PalateError) as error:
-        print(f"validate: {error}", file=sys.stderr)
+        print("no_space: the disk is full" if is_full(error) else f"validate: {error}", file=sys.stderr)
         return int(Exit.INFRASTRUCTURE)
     return 0
 

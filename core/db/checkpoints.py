@@ -126,27 +126,28 @@ def best(rows: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 
 def newest_resume_point(session: Session, job_id: str) -> ResumePoint | None:
-    return session.scalar(
+    return next(iter(resume_points(session, job_id)), None)
+
+
+def resume_points(session: Session, job_id: str) -> Sequence[ResumePoint]:
+    """Newest first."""
+    return session.scalars(
         select(ResumePoint)
         .where(ResumePoint.job_id == job_id)
         .order_by(ResumePoint.step.desc(), ResumePoint.epoch.desc())
-        .limit(1)
-    )
+    ).all()
 
 
 def commit_resume_point(
     session: Session, job_id: str, *, epoch: int, step: int, prefix: str, manifest: Manifest, keep: int = 2
 ) -> None:
-    """Adds it and drops all but the newest `keep`."""
+    """Adds it and drops all but the newest `keep`. Again the same: nothing, only the answer was lost."""
+    if session.get(ResumePoint, (job_id, step, epoch)) is not None:
+        return
     session.add(ResumePoint(job_id=job_id, epoch=epoch, step=step, prefix=prefix, manifest=manifest.model_dump()))
     session.flush()
     session.execute(update(Job).where(Job.id == job_id).values(retries=0))
-    points = session.scalars(
-        select(ResumePoint)
-        .where(ResumePoint.job_id == job_id)
-        .order_by(ResumePoint.step.desc(), ResumePoint.epoch.desc())
-    ).all()
-    for point in points[keep:]:
+    for point in resume_points(session, job_id)[keep:]:
         _drop(session, point)
 
 

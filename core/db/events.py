@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,10 +24,13 @@ TELL = text("SELECT pg_notify(:channel, job_id) FROM unnest(CAST(:job_ids AS tex
 
 @dataclass(frozen=True)
 class NewEvent:
+    """`id` is its natural key: who does not know whether it was committed asks `unknown`."""
+
     message: str
     level: str = "info"
     type: str = "message"
     data: Mapping[str, Any] | None = None
+    id: str = field(default_factory=ids.event_id)
 
 
 def append(session: Session, job_id: str, *events: NewEvent) -> None:
@@ -47,7 +50,7 @@ def append_with(session: Session, change: Update, job_id: str, *events: NewEvent
         {
             "job_id": job_id,
             "seq": last - count + number,
-            "id": ids.event_id(),
+            "id": event.id,
             "level": event.level,
             "type": event.type,
             "message": event.message,
@@ -58,6 +61,13 @@ def append_with(session: Session, change: Update, job_id: str, *events: NewEvent
     session.execute(INSERT, rows if count > 1 else rows[0])
     notify(session, job_id)
     return True
+
+
+def unknown(session: Session, job_id: str, events: Sequence[NewEvent]) -> list[NewEvent]:
+    """Those of them that are not in the table."""
+    named = select(Event.id).where(Event.job_id == job_id, Event.id.in_([event.id for event in events]))
+    known = set(session.scalars(named))
+    return [event for event in events if event.id not in known]
 
 
 def notify(session: Session, job_id: str) -> None:

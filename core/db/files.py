@@ -52,6 +52,11 @@ def create(
     return file
 
 
+def committed(session: Session, project_id: str, file_id: str) -> File | None:
+    """For who does not know whether his own `create` was: the row, deleted or not."""
+    return session.scalar(select(File).where(File.id == file_id, File.project_id == project_id))
+
+
 def live() -> ColumnElement[bool]:
     """Neither deleted nor past its time."""
     return File.deleted_at.is_(None) & or_(File.expires_at.is_(None), File.expires_at > func.now())

@@ -5,19 +5,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli.doctor import examine
-from core.db import stored
+from core import ids
+from core.contract.manifest import Manifest
+from core.db import events, keys, models, projects, stored
 from core.db.engine import transaction
 from core.db.invariants import breaches
-from core.objects import keys
+from core.objects import keys as object_keys
 from core.objects.store import Store
+from tests.integration.api.conftest import Server, serve
 from tests.integration.worker.conftest import start_worker
 from tests.integration.worker.conftest import submit as submit  # a fixture
+from tests.lost_replies import LostReplies
+from tests.lying_store import LyingStore
 from tests.proxy import Proxy
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+StartApi = Callable[..., Server]
+BASE = "a base"
 
 
 @pytest.fixture
@@ -41,10 +49,62 @@ def between(service: dict[str, str]) -> Iterator[Callable[[str], Proxy]]:
         yield lambda name: proxies.enter_context(Proxy(service[name]))
 
 
+@pytest.fixture
+def replies(service: dict[str, str]) -> Iterator[LostReplies]:
+    """Before Postgres."""
+    with LostReplies(service["DATABASE_URL"]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def lying(service: dict[str, str]) -> Iterator[LyingStore]:
+    """Before the object store."""
+    with LyingStore(service["S3_ENDPOINT_URL"]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def served(service: dict[str, str], tmp_path: Path) -> Iterator[StartApi]:
+    """Starts an API with settings of the test's own."""
+    with ExitStack() as servers:
+
+        def start(**more: str) -> Server:
+            return servers.enter_context(serve({**service, **more}, tmp_path / f"{ids.row_id()}.log"))
+
+        yield start
+
+
+@pytest.fixture
+def token(service: dict[str, str]) -> str:
+    """Of a project that has one base model, BASE."""
+    with transaction() as session:
+        project = projects.ensure(session, "faults")
+        models.add_base(
+            session,
+            name=BASE,
+            digest="d",
+            prefix="models/d/",
+            manifest=Manifest(files=[]),
+            facts={},
+            project_id=project.id,
+        )
+        return keys.create(session, project.id)[1]
+
+
+def client(server: Server, token: str) -> httpx.Client:
+    return httpx.Client(base_url=f"{server.url}/v1", headers={"authorization": f"Bearer {token}"}, timeout=60)
+
+
+def said(job_id: str) -> list[str]:
+    """The job's messages, oldest first."""
+    with transaction() as session:
+        return [event.message for event in events.page(session, job_id, None, 1_000)[0]][::-1]
+
+
 def assert_whole(store: Store) -> None:
     """What `palate doctor --read` looks at: every invariant, and every object that a row promises, byte for byte."""
     with transaction() as session:
         assert breaches(session) == []
-        promised = set(stored.promised(session, keys.canonical))
+        promised = set(stored.promised(session, object_keys.canonical))
     broken = examine(store, [each for each in promised if each.key.startswith("jobs/")], read=True)
     assert broken == {}

@@ -38,7 +38,13 @@ LIFE = {
 # Passed only after a fault, or when time has gone by.
 AFTERMATH = {
     *("api.transfer:_seen", "api.transfer:_remove"),
-    *("worker.claim:lost", "worker.claim:lapsed", "worker.references:lost", "worker.prepare:Wanted.look"),
+    *(
+        "worker.claim:lost",
+        "worker.claim:lapsed",
+        "worker.references:lost",
+        "worker.prepare:Wanted.look",
+        "worker.resume:damaged",
+    ),
     *("worker.sweeper:Sweeper.take_over_tasks", "worker.sweeper:Sweeper.abort_intakes"),
     *(f"worker.sweeper:{name}" for name in ("admit", "tell_too_large", "retain", "expire")),
     *("worker.task:lose", "worker.task:renewer.<locals>.alive"),

@@ -1,9 +1,12 @@
 """Redis absent, silent, or full of old and doubled messages: every job starts, and starts once."""
 
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import redis
 from sqlalchemy import func, select
 
 from core import queue
@@ -17,6 +20,7 @@ from tests.faults.conftest import StartWorker, assert_whole
 from tests.integration.worker.conftest import Submit, job_row
 from tests.integration.worker.test_attempts import chain, finished, weights
 from tests.proxy import Proxy
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("fault", ["cut", "hang"])
@@ -60,4 +64,54 @@ def test_a_hundred_messages_make_one_attempt(started: StartWorker, submit: Submi
     assert finished(job_id) == JobState.SUCCEEDED
     with transaction() as session:
         assert session.scalar(select(func.count()).select_from(Attempt)) == 1
+    assert_whole(store)
+
+
+@pytest.fixture
+def own_redis(service: dict[str, str], worker_id: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["redis.Redis"]:
+    """A database of Redis that this test shares with nobody, so that it may look into it and wipe it."""
+    number = 1 + int(worker_id.removeprefix("gw")) % 14 if worker_id != "master" else 15
+    url = urlunsplit(urlsplit(service["REDIS_URL"])._replace(path=f"/{number}"))
+    monkeypatch.setitem(service, "REDIS_URL", url)
+    monkeypatch.setenv("REDIS_URL", url)
+    forget()
+    queue._producer.cache_clear()
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+    queue._producer.cache_clear()
+
+
+def test_old_messages_in_another_order_change_nothing(
+    own_redis: "redis.Redis", started: StartWorker, submit: Submit, store: Store
+) -> None:
+    """Kept back until the job is long over; a message carries no time and names no job."""
+    for number in range(100):
+        assert ring(number % 4)
+    late = own_redis.lrange(queue.QUEUE, 0, -1)
+    assert len(late) == 100
+    own_redis.delete(queue.QUEUE)
+    started()
+    first = submit(steps=3)
+    assert finished(first) == JobState.SUCCEEDED
+    random.Random(1).shuffle(late)
+    own_redis.rpush(queue.QUEUE, *late)
+    second = submit(steps=3)
+    until(lambda: own_redis.llen(queue.QUEUE) == 0, "the late messages to be taken")
+    assert finished(second) == JobState.SUCCEEDED
+    with transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Attempt)) == 2
+    assert_whole(store)
+
+
+def test_a_wiped_redis_costs_a_tick_and_hears_bells_again(
+    own_redis: "redis.Redis", started: StartWorker, submit: Submit, store: Store
+) -> None:
+    """Jobs one after the other, at a tick of 100 s: what starts them is the bell."""
+    started(PALATE_SWEEP_SECONDS="1000")
+    for job_id in (submit(steps=2), submit(steps=2)):
+        assert ring()
+        assert finished(job_id, 30) == JobState.SUCCEEDED
+        own_redis.flushdb()
     assert_whole(store)

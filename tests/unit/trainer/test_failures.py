@@ -22,6 +22,13 @@ from trainer.folder import refusal
         (Diverged("x", step=3), Exit.DIVERGED, "diverged"),
         (GateFailed("x"), Exit.BUG, "gate_failed"),
         (OSError(errno.ENOSPC, "full"), Exit.INFRASTRUCTURE, "no_space"),
+        (OSError(errno.EFBIG, "a limit of the process"), Exit.INFRASTRUCTURE, "no_space"),
+        (
+            RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+            Exit.INFRASTRUCTURE,
+            "no_space",
+        ),
+        (ValueError("I/O error: No space left on device (os error 28)"), Exit.INFRASTRUCTURE, "no_space"),
         (MemoryError(), Exit.INFRASTRUCTURE, "no_memory"),
         (FileNotFoundError("x"), Exit.BUG, "internal_error"),
         (RuntimeError("[gloo/transport/tcp/pair.cc:1] Connection closed by peer"), Exit.INFRASTRUCTURE, "lost_peer"),

@@ -1,0 +1,99 @@
+"""The store answers with errors, slowly, not at all, in half, or with a flipped bit: nothing wrong is ever used."""
+
+import pytest
+
+from core.contract.states import JobState
+from core.db import checkpoints
+from core.db.engine import transaction
+from core.db.tables import Attempt
+from core.objects.store import Store
+from core.queue import ring
+from tests.faults.conftest import StartWorker, assert_whole, said
+from tests.faults.test_database_away import at_step
+from tests.integration.worker.conftest import Submit, job_row
+from tests.integration.worker.test_attempts import chain, finished, weights, with_resume_point
+from tests.lying_store import LyingStore
+
+
+def ends_well(store: Store, job_id: str, steps: int) -> None:
+    assert finished(job_id) == JobState.SUCCEEDED
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", steps)
+    assert_whole(store)
+
+
+def attempt(job_id: str, epoch: int) -> Attempt:
+    with transaction() as session:
+        return session.get_one(Attempt, (job_id, epoch))
+
+
+def test_errors_are_tried_again(started: StartWorker, lying: LyingStore, submit: Submit, store: Store) -> None:
+    """Of reads, and of writes that were done all the same."""
+    started(S3_ENDPOINT_URL=lying.url)
+    job_id = submit(steps=6)
+    lies = [lying.lie("error", "jobs/", method=method, times=3) for method in ("PUT", "HEAD")]
+    lies.append(lying.lie("error", "canonical/", times=2))
+    ring()
+    ends_well(store, job_id, 6)
+    assert [lie.told for lie in lies] == [3, 3, 2]
+    assert job_row(job_id).epoch == 1, "no attempt was lost for that"
+
+
+@pytest.mark.slow
+def test_slow_and_then_silent_for_a_while(
+    started: StartWorker, lying: LyingStore, submit: Submit, store: Store
+) -> None:
+    started(S3_ENDPOINT_URL=lying.url)
+    lying.delay(0.05)
+    job_id = submit(steps=20, step_seconds=0.2)
+    ring()
+    with_resume_point(job_id)
+    step = (job_row(job_id).progress or {})["step"]
+    lying.hang()
+    at_step(job_id, min(step + 8, 20))  # the training does not wait for the store
+    lying.heal()
+    ends_well(store, job_id, 20)
+    assert job_row(job_id).epoch == 1
+
+
+@pytest.mark.parametrize(("kind", "resumed_from"), [("flip", 6), pytest.param("short", 8, marks=pytest.mark.slow)])
+def test_a_resume_point_that_cannot_be_trusted(
+    kind: str, resumed_from: int, started: StartWorker, lying: LyingStore, submit: Submit, store: Store
+) -> None:
+    """Flipped in every read: the one before. Cut short on the way: read again."""
+    lie = lying.lie(kind, "resume/step-8/", times=99 if kind == "flip" else 1)  # type: ignore[arg-type]
+    started(S3_ENDPOINT_URL=lying.url)
+    job_id = submit(steps=9, step_seconds=0.2, at={"8": "kill"})
+    ring()
+    ends_well(store, job_id, 9)
+    assert lie.told > 0
+    last = attempt(job_id, job_row(job_id).epoch)
+    told = [each for each in said(job_id) if "is damaged in the store" in each]
+    assert (last.resumed_from_step, len(told)) == (resumed_from, 1 if kind == "flip" else 0)
+
+
+@pytest.mark.slow
+def test_when_no_resume_point_can_be_trusted_it_begins_anew(
+    started: StartWorker, lying: LyingStore, submit: Submit, store: Store
+) -> None:
+    lying.lie("flip", "/resume/", times=99)
+    started(S3_ENDPOINT_URL=lying.url)
+    job_id = submit(steps=9, step_seconds=0.2, at={"8": "kill"})
+    ring()
+    ends_well(store, job_id, 9)
+    assert attempt(job_id, 2).resumed_from_step == 0
+    with transaction() as session:
+        assert checkpoints.newest_resume_point(session, job_id) is None
+
+
+@pytest.mark.parametrize("kind", ["flip", pytest.param("short", marks=pytest.mark.slow)])
+def test_data_that_comes_spoilt_is_refused_and_read_again(
+    kind: str, started: StartWorker, lying: LyingStore, submit: Submit, store: Store
+) -> None:
+    lie = lying.lie(kind, "canonical/")  # type: ignore[arg-type]
+    started(S3_ENDPOINT_URL=lying.url)
+    job_id = submit(steps=3)
+    ring()
+    ends_well(store, job_id, 3)
+    assert lie.told == 1
+    first = attempt(job_id, 1)
+    assert (first.outcome, first.failure_class, job_row(job_id).epoch) == ("failed", "infra", 2)

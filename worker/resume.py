@@ -1,0 +1,57 @@
+"""The resume point that an attempt goes on from: the newest whose every byte is what Postgres knows of it."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+
+from core.contract import manifest as manifests
+from core.contract.errors import NotFound
+from core.contract.manifest import Manifest, ManifestMismatch
+from core.contract.run_spec import ResumeFrom
+from core.db import attempts, events, jobs
+from core.db.attempts import Lease
+from core.db.engine import transaction
+from core.db.events import NewEvent
+from core.db.tables import ResumePoint
+from core.objects.store import Progress, Store
+from worker.workspace import Workspace
+
+log = logging.getLogger(__name__)
+# What was spoilt on the way is right the second time; what is spoilt in the store is not.
+TRIES = 2
+
+
+def fetch(
+    points: Sequence[ResumePoint], lease: Lease, space: Workspace, store: Store, progress: Progress
+) -> ResumeFrom | None:
+    """`points`: the newest first; an earlier one where a later one is damaged, and None where all are: from the start.
+
+    A damaged one stays listed: it may be this node that reads wrongly.
+    """
+    for point in points:
+        for _ in range(TRIES):
+            try:
+                return whole(point, space, store, progress)
+            except (ManifestMismatch, NotFound) as error:
+                log.warning("resume point of step %d: %s", point.step, error)
+        damaged(point, lease)
+    return None
+
+
+def whole(point: ResumePoint, space: Workspace, store: Store, progress: Progress) -> ResumeFrom:
+    """Every file has the sha256 that Postgres knows before anything reads it."""
+    manifest = Manifest.model_validate(point.manifest)
+    folder = space.path / "resume_from"
+    shutil.rmtree(folder, ignore_errors=True)
+    store.download_folder(manifest, point.prefix, folder, progress=progress)
+    manifests.write(folder, manifest)
+    return ResumeFrom(path=folder, manifest_digest=manifest.digest())
+
+
+def damaged(point: ResumePoint, lease: Lease) -> None:
+    message = f"The resume point of step {point.step} is damaged in the store; the run goes on from the one before."
+    with transaction() as session:
+        jobs.locked(session, lease.job_id)
+        attempts.check(session, lease)
+        data = {"code": "resume_point_damaged", "step": point.step}
+        events.append(session, lease.job_id, NewEvent(message, level="warn", data=data))
