@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from core import ids, processes, settings
+from core.contract.errors import Unavailable
 from core.contract.states import FailureClass, JobState, Outcome
 from core.db import attempts, checkpoints, nodes, tasks
 from core.db.attempts import Ending, Lease
@@ -20,6 +21,8 @@ _one_at_a_time = threading.Lock()
 _supervisor = Standby("worker.supervisor")
 T = TypeVar("T")
 POISON_NODES = 2
+# Owners of claims that the database did not answer: what they hold, if anything, is found by that name.
+_in_doubt: list[str] = []
 
 
 def claim_all() -> int:
@@ -30,6 +33,7 @@ def claim_all() -> int:
         with transaction() as session:
             nodes.seen(session, own.node, own.slots, own.task_slots, told)
         taken = clean()
+        start_doubtful()
         claimed = _until_none(claim_task, start_task) + _until_none(lambda: claim_attempt(taken), start_attempt)
         if not claimed:
             _supervisor.make(supervisors_log())
@@ -52,16 +56,30 @@ def _until_none(claim: Callable[[], T | None], start: Callable[[T], None]) -> in
 
 def claim_attempt(taken: int = 0) -> Lease | None:
     """`taken`: slots that no open attempt holds and that are in use all the same."""
-    own = settings.worker()
-    with transaction() as session:
-        return attempts.claim(
-            session,
-            node=own.node,
-            owner=ids.row_id(),
-            lease_seconds=own.scaled(own.lease_seconds),
-            head_seconds=own.scaled(own.head_seconds),
-            taken=taken,
-        )
+    own, owner = settings.worker(), ids.row_id()
+    try:
+        with transaction() as session:
+            return attempts.claim(
+                session,
+                node=own.node,
+                owner=owner,
+                lease_seconds=own.scaled(own.lease_seconds),
+                head_seconds=own.scaled(own.head_seconds),
+                taken=taken,
+            )
+    except Unavailable:
+        _in_doubt.append(owner)
+        raise
+
+
+def start_doubtful() -> None:
+    """Attempts that were claimed here, and only the answer was lost."""
+    while _in_doubt:
+        with transaction() as session:
+            lease = attempts.of_owner(session, _in_doubt[-1])
+        _in_doubt.pop()
+        if lease is not None:
+            start_attempt(lease)
 
 
 def claim_task() -> TaskClaim | None:

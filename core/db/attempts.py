@@ -237,5 +237,11 @@ def open_on(session: Session, node: str) -> Sequence[Lease]:
     return [Lease(a.job_id, a.epoch, a.owner) for a in rows]
 
 
+def of_owner(session: Session, owner: str) -> Lease | None:
+    """The open attempt that was claimed under this name."""
+    a = session.scalar(select(Attempt).where(Attempt.owner == owner, Attempt.ended_at.is_(None)))
+    return Lease(a.job_id, a.epoch, a.owner) if a is not None else None
+
+
 def newest(session: Session, job_id: str) -> Attempt | None:
     return session.scalar(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.epoch.desc()).limit(1))

@@ -11,7 +11,10 @@ ROOMS = ("api/", "worker/", "core/")
 TRANSACTION = ("committing", "committed")
 
 # Its transactions only read: they pass no point, which the test of the listing holds against them.
-READS = {"api.routes.plans:plan", "worker.claim:elsewhere", "worker.claim:clean", "worker.sweeper:Sweeper.take_over"}
+READS = {
+    *("api.routes.plans:plan", "worker.claim:elsewhere", "worker.claim:clean", "worker.claim:start_doubtful"),
+    "worker.sweeper:Sweeper.take_over",
+}
 
 # What a user's life passes without any fault: an upload, a job to its end, one paused and resumed, one cancelled,
 # deletions.

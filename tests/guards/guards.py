@@ -199,6 +199,13 @@ OF_HOLDERS = [
         "tests/faults/test_lost_replies.py::test_a_run_loses_the_answer_to_each_kind_of_write",
     ),
     Guard(
+        "a claim whose commit was not heard of is looked for",
+        CLAIM,
+        "        start_doubtful()\n",
+        "",
+        "tests/faults/test_lost_replies.py::test_a_claim_that_was_made_is_found_again",
+    ),
+    Guard(
         "a resume point is committed once",
         "core/db/checkpoints.py",
         "if session.get(ResumePoint, (job_id, step, epoch)) is not None:",
