@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.e2e.live import Live, processes_of, triples
 from tests.models import make_tiny_model
-from tests.storm.victims import parent
+from tests.storm.victims import CHILDREN, parent
 from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow]
@@ -76,18 +76,18 @@ def test_no_part_takes_the_run_along(live: Live) -> None:
     live.user.succeeded(undisturbed)
     job = create(live, file, STEPS, 0.2)
     until(lambda: live.user.step(job) >= 2, "two steps")
-    for words in ("/postgres ", "celery -A worker"):
-        stopped = children(live, words)
+    for part in ("postgres", "celery"):
+        stopped = children(live, CHILDREN[part])
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         goes_on(live, job)
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-        until(lambda: served(live), f"the service after {words} stood still")
-    for words in ("/postgres ", "valkey-server", "/weed ", "uvicorn", "celery -A worker"):
+        until(lambda: served(live), f"the service after {part} stood still")
+    for part, words in CHILDREN.items():
         os.kill(children(live, words)[0], signal.SIGKILL)
         goes_on(live, job)
-        until(lambda: served(live), f"the service after {words} died")
+        until(lambda: served(live), f"the service after {part} died")
     quick = create(live, file, 2, 0.01)
     live.user.succeeded(quick)
     done = live.user.succeeded(job)
