@@ -1,9 +1,9 @@
 """A trainer that is killed at the n-th touch of a checkpoint's or a resume point's folder, in its first attempt.
 
 `python tests/dying_trainer.py MODULE FOLDER RANK --spec run.json` runs MODULE; a file FOLDER/JOB or else FOLDER/all
-holds the number. What a touch is: opening (also to hash or to flush), making, renaming or removing what lies in
-`resume/` or `checkpoints/` of the workspace, seen by Python's audit hooks before it is done. FOLDER/JOB.touches lists
-them in order.
+holds the number, or the touch itself as it is listed. A touch: opening (also to hash or to flush), making, renaming or
+removing what lies in `resume/` or `checkpoints/` of the workspace, seen by Python's audit hooks before it is done.
+FOLDER/JOB.touches lists them in order.
 """
 
 import json
@@ -21,7 +21,7 @@ spec = json.loads(Path(sys.argv[sys.argv.index("--spec") + 1]).read_text())
 workspace, (job, _, attempt) = spec["workspace"], spec["run_id"].rpartition("-")
 WATCHED = tuple(f"{workspace}/{name}/step-" for name in ("resume", "checkpoints"))
 named = folder / job if (folder / job).exists() else folder / "all"
-fatal = int(named.read_text()) if named.exists() else 0
+fatal = named.read_text() if named.exists() else ""
 listing = os.open(folder / f"{job}.touches", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 count = 0
 
@@ -31,8 +31,9 @@ def hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event not in TOUCHES or not isinstance(arguments[0], str | Path) or not str(arguments[0]).startswith(WATCHED):
         return
     count += 1
-    os.write(listing, f"{event} {Path(arguments[0]).relative_to(workspace)}\n".encode())
-    if count == fatal:
+    touch = f"{event} {Path(arguments[0]).relative_to(workspace)}"
+    os.write(listing, f"{touch}\n".encode())
+    if fatal in (str(count), touch):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -102,11 +102,15 @@ def test_killed_at_every_touch(started: StartWorker, submit: Submit, store: Stor
     assert_whole(store)
 
 
+# By rank: the renaming of the whole folder; the word of a rank that its part is whole.
+FATAL = {"0": "os.rename resume/step-9.tmp", "1": "os.rename resume/step-9.tmp/rank-1.files.tmp"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.xdist_group("ranks")
 def test_real_ranks_killed_while_they_seal(tmp_path: Path) -> None:
-    """Two ranks; rank 0 is killed before its third point has its name, rank 1 in the middle of its part."""
+    """Two ranks; one of them is killed when the third point is written and has not its name yet."""
     folder = tmp_path / "touches"
     folder.mkdir()
     ranks = "-m torch.distributed.run --standalone --nproc-per-node {ranks} --max-restarts 0"
@@ -123,7 +127,8 @@ def test_real_ranks_killed_while_they_seal(tmp_path: Path) -> None:
                 for disturbed in (False, True):
                     job = live.user.create("tiny", file, 2, batch_size=8, n_epochs=2, max_steps=12)
                     found[rank, disturbed] = live.user.succeeded(job), live.user.weights(job)
-                    (folder / "all").write_text(str(fatal(touches(folder, job), rank)))
+                    assert FATAL[rank] in touches(folder, job)
+                    (folder / "all").write_text(FATAL[rank])
                 (folder / "all").unlink()
                 live.palate("doctor", "--read")
             finally:
@@ -133,9 +138,3 @@ def test_real_ranks_killed_while_they_seal(tmp_path: Path) -> None:
         assert straight["palate"]["attempt"]["number"] == 1
         assert (job["palate"]["attempt"]["number"], job["palate"]["attempt"]["resumed_from_step"]) == (2, 6)
         assert got == wanted
-
-
-def fatal(seen: list[str], rank: str) -> int:
-    """The touch of step 9's resume point: the folder's own renaming, or the rank's word that its part is whole."""
-    word = "os.rename resume/step-9.tmp"
-    return next(n for n, line in enumerate(seen, 1) if (line == word if rank == "0" else line.startswith(f"{word}/")))
