@@ -130,11 +130,11 @@ def newest_resume_point(session: Session, job_id: str) -> ResumePoint | None:
 
 
 def resume_points(session: Session, job_id: str) -> Sequence[ResumePoint]:
-    """Newest first."""
+    """Newest first: by epoch, then by step. Where a damaged one was passed over, its step lies above newer ones."""
     return session.scalars(
         select(ResumePoint)
         .where(ResumePoint.job_id == job_id)
-        .order_by(ResumePoint.step.desc(), ResumePoint.epoch.desc())
+        .order_by(ResumePoint.epoch.desc(), ResumePoint.step.desc())
     ).all()
 
 

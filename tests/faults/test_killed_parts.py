@@ -16,7 +16,7 @@ from tests.storm.victims import CHILDREN, parent
 from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow]
-STEPS = 150
+STEPS = 240
 SETTINGS = {"batch_size": 8, "n_epochs": 50, "max_steps": STEPS}
 
 

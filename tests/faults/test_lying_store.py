@@ -2,8 +2,10 @@
 
 import pytest
 
+from core import processes
 from core.contract.states import JobState
 from core.db import checkpoints
+from core.db.attempts import Lease
 from core.db.engine import transaction
 from core.db.tables import Attempt
 from core.objects.store import Store
@@ -13,6 +15,8 @@ from tests.faults.test_database_away import at_step
 from tests.integration.worker.conftest import Submit, job_row
 from tests.integration.worker.test_attempts import chain, finished, weights, with_resume_point
 from tests.lying_store import LyingStore
+from tests.waiting import until
+from worker import workspace
 
 
 def ends_well(store: Store, job_id: str, steps: int) -> None:
@@ -75,12 +79,24 @@ def test_a_resume_point_that_cannot_be_trusted(
 def test_when_no_resume_point_can_be_trusted_it_begins_anew(
     started: StartWorker, lying: LyingStore, submit: Submit, store: Store
 ) -> None:
-    lying.lie("flip", "/resume/", times=99)
+    """And what it leaves from then on is kept, though its steps lie below those of the damaged ones."""
+    lying.lie("flip", "a1/resume/", times=99)
     started(S3_ENDPOINT_URL=lying.url)
-    job_id = submit(steps=9, step_seconds=0.2, at={"8": "kill"})
+    job_id = submit(steps=9, step_seconds=0.5, at={"8": "kill"})
     ring()
+
+    def newest() -> int | None:
+        with transaction() as session:
+            found = checkpoints.newest_resume_point(session, job_id)
+            return found.step if found is not None and found.epoch == 2 else None
+
+    until(lambda: newest() in (2, 4), "a resume point of the second attempt, before the first's steps")
+    supervisor = processes.read(workspace.of(Lease(job_id, 2, "")).supervisor)
+    assert supervisor is not None
+    supervisor.kill()
     ends_well(store, job_id, 9)
     assert attempt(job_id, 2).resumed_from_step == 0
+    assert (attempt(job_id, 3).resumed_from_step or 0) >= 2
     with transaction() as session:
         assert checkpoints.newest_resume_point(session, job_id) is None
 
