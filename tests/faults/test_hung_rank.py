@@ -26,6 +26,7 @@ from tests.waiting import until
 from worker import workspace
 from worker.workspace import Workspace
 
+LONG = {**SETTINGS, "max_steps": 480}
 WORDS = "nothing was heard of the run for"
 
 
@@ -50,9 +51,10 @@ def test_a_rank_that_stands_still(started: StartWorker, submit: Submit, store: S
 
 @pytest.fixture(params=["warm", "torchrun"])
 def live(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Live]:
-    """A resume point every five steps; 8 s of silence are a hang; leases of 12 s."""
-    more = {"PALATE_RESUME_STEPS": "5", "PALATE_HANG_SECONDS": "40", "PALATE_LAUNCHER": request.param}
-    made = Live(tmp_path / "home", **more)
+    """A resume point every five steps; 8 s of silence are a hang, 15 s while a checkpoint is written; leases of 6 s,
+    shorter than the rest of the run."""
+    more = {"PALATE_RESUME_STEPS": "5", "PALATE_LAUNCHER": request.param, "PALATE_TIME_SCALE": "0.1"}
+    made = Live(tmp_path / "home", PALATE_HANG_SECONDS="80", PALATE_HANG_BETWEEN_SECONDS="150", **more)
     with alone():
         made.start()
         made.palate("models", "add", "tiny", str(make_tiny_model(tmp_path / "model")))
@@ -69,13 +71,13 @@ def test_a_real_rank_that_stands_still_and_a_real_zombie(live: Live) -> None:
     """First either rank is stopped, then the supervisor, until its lease is over, and is continued then."""
     file = live.user.upload(triples(80))
     live.user.judged(file)
-    undisturbed = live.user.create("tiny", file, 2, **SETTINGS)
+    undisturbed = live.user.create("tiny", file, 2, **LONG)
     live.user.succeeded(undisturbed)
-    job = live.user.create("tiny", file, 2, **SETTINGS)
+    job = live.user.create("tiny", file, 2, **LONG)
     for attempt, rank in ((1, 0), (2, 1)):
         found = after_resume_point(live, job, attempt)
         found[1 + rank].send(signal.SIGSTOP)
-        until(lambda them=found: not any(each.alive() for each in them), "the end of all three", 40)
+        until(lambda them=found: not any(each.alive() for each in them), "the end of all three", 60)
     found = after_resume_point(live, job, 3)
     supervisor = supervisor_of(live, job, 3)
     os.kill(supervisor.pid, signal.SIGSTOP)
