@@ -27,8 +27,8 @@ def scratch(tmp_path: Path) -> Iterator[Disk]:
         yield disk
 
 
-def start(started: StartWorker, disk: Disk) -> None:
-    started(PALATE_SCRATCH=str(disk.path / "scratch"), PALATE_CACHE=str(disk.path / "cache"))
+def start(started: StartWorker, disk: Disk, **more: str) -> None:
+    started(PALATE_SCRATCH=str(disk.path / "scratch"), PALATE_CACHE=str(disk.path / "cache"), **more)
     until(lambda: (disk.path / "scratch" / "logs").exists(), "the worker's first look")
 
 
@@ -87,7 +87,8 @@ def test_no_room_to_seal(scratch: Disk, started: StartWorker, submit: Submit, st
 
 @pytest.mark.slow
 def test_no_room_to_validate_is_no_fault_of_the_file(scratch: Disk, started: StartWorker, upload: Upload) -> None:
-    start(started, scratch)
+    """With leases of 18 s: a task that is slow to start must not be taken for one that died."""
+    start(started, scratch, PALATE_TIME_SCALE="0.3")
     scratch.fill()
     job = upload(GOOD)
 
