@@ -50,7 +50,7 @@ def test_whatever_postgres_does_the_upload_is_answered(
     database = between("DATABASE_URL")
     limits = {"PALATE_STATEMENT_TIMEOUT_MS": str(int(STATEMENT_SECONDS * 1_000))}
     with client(served(DATABASE_URL=database.url, **limits), token) as http:
-        for fault, patience in ((database.cut, 15.0),):
+        for fault, patience in ((database.hang, 15.0), (database.cut, 15.0)):
             began = time.monotonic()
             refused = http.post("/files", content=body(fault), headers=FORM)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
