@@ -10,15 +10,16 @@ import os
 import platform
 import statistics
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.bench_advice import SETS, run
+from benchmarks.bench_advice import AT_ONCE, SETS, run
 
-RANKINGS, HELD_OUT = 240, 300
+RANKINGS, HELD_OUT = 160, 200
 WORK = replace(SETS["instruction-preference"], pairs=RANKINGS, longest=256)
 PAIRS = "sigmoid, the six pairs (96 a batch)"
 ARMS: dict[str, dict[str, Any]] = {
@@ -34,20 +35,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     print(platform.platform(), f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    found: dict[str, list[dict[str, Any]]] = {}
-    for seed in options.seeds:
+
+    def one(seed: int) -> dict[str, dict[str, Any]]:
         work = replace(WORK, seed=seed)
         common = {"held_out": HELD_OUT, "ranked": True}
-        pairs = run(work, {**common, "settings": {"loss": "sigmoid", "batch_size": 96}})
-        done = {PAIRS: pairs}
-        done |= {name: run(work, {**common, "settings": own, "budget": pairs["tokens"]}) for name, own in ARMS.items()}
+        done = {PAIRS: run(work, {**common, "settings": {"loss": "sigmoid", "batch_size": 96}})}
+        for name, own in ARMS.items():
+            done[name] = run(work, {**common, "settings": own, "budget": done[PAIRS]["tokens"]})
         for name, each in done.items():
-            found.setdefault(name, []).append(each)
             print(
                 f"  seed {seed} {name}: any two {each['order']:.3f}, the pair {each['rewards']:.3f}, "
-                f"{each['steps']} steps, {each['tokens']:,} tokens, {each['seconds']:.0f} s",
+                f"{each['steps']} steps, {each['tokens']:,} tokens",
                 flush=True,
             )
+        return done
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        by_seed = list(pool.map(one, options.seeds))
+    found = {name: [done[name] for done in by_seed] for name in by_seed[0]}
     print("| arm | any two in order, by seed | mean | the pair itself, by seed | mean | steps | tokens |")
     print("|---|---|--:|---|--:|--:|--:|")
     for name, runs in found.items():
