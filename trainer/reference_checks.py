@@ -17,6 +17,9 @@ from trainer.second_opinion import Floats, Opinion
 STRONGLY = 1.0
 # A share of flipped labels below this is no reason to train otherwise.
 FEW_FLIPS = 0.02
+# Above it, wrong labels look like a preference that words do not show: with none turned round 0.31 of hh-helpful seem
+# to be, and the list is right no more often than chance (benchmarks/bench_flips.py).
+MOST_FLIPS = 0.25
 # Lines in the ranked list of suspects.
 LISTED = 1_000
 
@@ -120,6 +123,11 @@ def by_opinion(examples: Sequence[Example], per_token: Floats, seen: Opinion) ->
 def remedy(rate: float) -> str:
     if rate < FEW_FLIPS:
         return "Nothing to do: hardly a label seems to be the wrong way round."
+    if rate > MOST_FLIPS:
+        return (
+            "Look at some of the listed pairs before anything else: either so many labels are wrong, or what is "
+            "preferred does not show in the words, and the list says little."
+        )
     return f"Review the listed pairs from the top, or leave them out; else train with label_smoothing {rate:.2f}."
 
 
