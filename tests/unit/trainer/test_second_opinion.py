@@ -12,7 +12,7 @@ from core.contract.preference import Message, Origin, PreferenceRecord
 from tests.models import WORDS, make_tokenizer
 from trainer.collection import scored_tokens
 from trainer.data import Example, make_renderer, tokenise
-from trainer.reference_checks import MOST_FLIPS, checks
+from trainer.reference_checks import checks, remedy
 from trainer.second_opinion import opinion
 
 PAIRS = 400
@@ -64,8 +64,7 @@ def test_a_dose_of_flips_is_found(dose: float) -> None:
     if dose:
         assert len(wrong & set(lines)) >= 0.7 * len(lines) > 0, "most of those listed are wrong"
         assert [each.line for each in found.examples] == lines[:20]
-        believed = found.value is not None and found.value <= MOST_FLIPS
-        assert (f"label_smoothing {found.value:.2f}" in found.action) == believed == (dose < 0.3)
+        assert found.action == remedy(found.value or 0.0)
     else:
         assert found.count == len(lines) == 0
         assert "Nothing to do" in found.action
@@ -105,6 +104,12 @@ def test_what_the_reference_prefers() -> None:
     assert against.examples[0].note.endswith("by 1.50 nats a token.")
     half = torch.cat([reference(made[:200], 0.0, gap=1.0), reference(made[200:], 0.0, gap=-1.0)])
     assert (agreement(half).severity, agreement(half).value) == ("info", 0.5)
+
+
+def test_so_many_flips_are_not_believed() -> None:
+    assert "Nothing to do" in remedy(0.01)
+    assert "leave them out; else train with label_smoothing 0.20" in remedy(0.2)
+    assert "before anything else" in remedy(0.31)
 
 
 @pytest.mark.parametrize(("nats", "severity"), [(2.0, "info"), (6.0, "warn")])
