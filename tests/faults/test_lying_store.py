@@ -101,7 +101,8 @@ def test_when_no_resume_point_can_be_trusted_it_begins_anew(
         assert checkpoints.newest_resume_point(session, job_id) is None
 
 
-@pytest.mark.parametrize("kind", ["flip", pytest.param("short", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["flip", "short"])
 def test_data_that_comes_spoilt_is_refused_and_read_again(
     kind: str, started: StartWorker, lying: LyingStore, submit: Submit, store: Store
 ) -> None:
