@@ -27,7 +27,7 @@ REPEATS, TURNED, IDENTICAL, TURNS, KNOWN = 0.01, 0.002, 0.002, 0.3, 0.1
 
 
 def write(path: Path, pairs: int) -> None:
-    """Pairs of some 500 bytes, from a pool of sentences, with all the faults that are counted."""
+    """Pairs of some 800 bytes, from a pool of sentences, with all the faults that are counted."""
     draw = random.Random(0)
     said = [answer(draw) for _ in range(50_000)]
     asked = [sentence(draw) for _ in range(50_000)]
