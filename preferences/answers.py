@@ -11,6 +11,8 @@ encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circu
 
 def spoken(answer: list[Turn]) -> int:
     """Characters."""
+    if len(answer) == 1:
+        return len(answer[0].get("content") or "")
     return sum(len(turn.get("content") or "") for turn in answer)
 
 
@@ -34,6 +36,9 @@ def repeated(answers: Sequence[list[Turn]]) -> tuple[int, int] | None:
 
 
 def _alike(ours: Turn, theirs: Turn) -> bool:
+    one, other = ours.get("content") or "", theirs.get("content") or ""
+    if one.isascii() and other.isascii() and one.split(None, 1)[:1] != other.split(None, 1)[:1]:
+        return False
     return _folded(ours) == _folded(theirs)
 
 

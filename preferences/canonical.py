@@ -2,13 +2,58 @@
 
 import hashlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import zstandard
+from pydantic_core import to_json
 
-from core.contract.preference import AnyRecord
+from core.contract.preference import Kind
+from preferences.draft import Draft
 
 LEVEL = 3
+HELD = 64 << 10
+# In the order of the contract: the digest of a known file never changes.
+_BESIDE = ("annotators", "group", "source", "language", "split")
+_OF_PAIRS = ("confidence", "margin")
+
+
+def line_of(
+    draft: Draft,
+    kind: Kind,
+    beside: dict[str, Any],
+    identity: str,
+    line: int,
+    name: str,
+    prompt: bytes,
+    answers: list[bytes],
+) -> bytes:
+    """A record of `core.contract.preference` as JSON; `prompt` and `answers` are those of the draft, in JSON already.
+
+    Written without a model between: that would take longer than all else that is done to a row, and the parts are
+    checked. A test holds it against the model.
+    """
+    parts = [b'{"id":%b,"prompt":%b' % (to_json(identity), prompt)]
+    if draft.tools:
+        parts.append(b',"tools":%b' % to_json(draft.tools))
+    parts.append(b',"weight":%b' % (to_json(beside["weight"]) if "weight" in beside else b"1.0"))
+    parts += [b',"%b":%b' % (each.encode(), to_json(beside[each])) for each in _BESIDE if each in beside]
+    meta = draft.extra | draft.scores if draft.scores else draft.extra
+    if type(meta.get("meta")) is dict:
+        meta = {**meta.pop("meta"), **meta}
+    parts.append(
+        b',"meta":%b,"origin":{"line":%d,"format":"%b"},' % (to_json(meta) if meta else b"{}", line, name.encode())
+    )
+    if kind == "pair":
+        parts.append(b'"kind":"%b","chosen":%b,"rejected":%b' % (b"tie" if draft.tie else b"pair", *answers))
+        parts += [b',"%b":%b' % (each.encode(), to_json(beside[each])) for each in _OF_PAIRS if each in beside]
+        parts.append(b"}\n")
+    elif kind == "unpaired":
+        label = b"true" if draft.label else b"false"
+        parts.append(b'"kind":"unpaired","completion":%b,"label":%b}\n' % (answers[0], label))
+    else:
+        told = (b",".join(answers), to_json(draft.ranks))
+        parts.append(b'"kind":"ranking","completions":[%b],"ranks":%b}\n' % told)
+    return b"".join(parts)
 
 
 class CanonicalWriter:
@@ -21,17 +66,27 @@ class CanonicalWriter:
             if target
             else None
         )
+        self._held: list[bytes] = []
+        self._size = 0
         self.bytes = 0
 
-    def add(self, record: AnyRecord) -> None:
-        line = record.model_dump_json(exclude_none=True).encode() + b"\n"
-        self._hash.update(line)
-        self.bytes += len(line)
+    def add(self, line: bytes) -> None:
+        self._held.append(line)
+        self._size += len(line)
+        if self._size > HELD:
+            self._pass()
+
+    def _pass(self) -> None:
+        lines = b"".join(self._held)
+        self._hash.update(lines)
+        self.bytes += len(lines)
         if self._stream:
-            self._stream.write(line)
+            self._stream.write(lines)
+        self._held, self._size = [], 0
 
     def close(self) -> str:
         """Ends the stream; the digest."""
+        self._pass()
         if self._stream:
             self._stream.flush(zstandard.FLUSH_FRAME)
         return self._hash.hexdigest()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from core.contract.errors import BadInput
+from core.contract.preference import parse_record
 from preferences.asked import Asked, asked_for
 from preferences.canonical import CanonicalWriter
 from preferences.checks.advice import weigh
@@ -93,6 +94,7 @@ class _Check:
         self._progress = progress
         self._writer = CanonicalWriter(canonical)
         self._checks = checks
+        self._looks = checks.wanted
         self._tally = Tally(limits)
         self._container: str | None = None
 
@@ -193,9 +195,10 @@ class _Check:
             if judged.useless:
                 judged = judged._replace(useless=self._told(judged.useless))
             self._tally.take(raw, judged, draft)
-            if judged.record:
-                self._writer.add(judged.record)
-                self._checks.see(judged.record)
+            if judged.line:
+                self._writer.add(judged.line)
+                if self._looks:
+                    self._checks.see(parse_record.validate_json(judged.line))
 
     def _told(self, fault: RowFault) -> RowFault:
         return self._asked.mapping.fault(fault) if self._asked.mapping else fault

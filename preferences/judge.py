@@ -4,29 +4,37 @@ import hashlib
 from collections import Counter
 from typing import Any, NamedTuple
 
-from core.contract.preference import AnyRecord, Kind, PreferenceRecord, RankingRecord, TieRecord, UnpairedRecord
+from pydantic_core import to_json
+
+from core.contract.preference import Kind
 from preferences import about, columns
-from preferences.answers import encode, is_empty, repeated, spoken
+from preferences.answers import is_empty, repeated, spoken
+from preferences.canonical import line_of
+from preferences.checks.surface import refuses
 from preferences.draft import Draft, Row
 from preferences.faults import RowFault
+from preferences.repeats import Print, print_of
 from preferences.rules import keep_to_rules
 
 # A tie has none of them: neither answer is better by anything.
-_OF_PAIRS = frozenset({"confidence", "margin"})
-_PREFIX: dict[Kind, str] = {"pair": "pair-", "unpaired": "answer-", "ranking": "ranking-"}
+_OF_PAIRS = ("confidence", "margin")
+_PREFIX: dict[Kind, str] = {"pair": "pair", "unpaired": "answer", "ranking": "ranking"}
 
 
 class Judged(NamedTuple):
-    """`useless` says why nothing can be learned; such a row is counted and not written. `figures` add to the counts."""
+    """`line` is the canonical record; `useless` says why nothing can be learned: counted and not written.
 
-    record: AnyRecord | None
+    `figures` add to the counts; `lengths`: characters of the answers; `beside`: what stands beside them, by field.
+    """
+
+    line: bytes | None
     useless: RowFault | None
     warnings: list[str]
     figures: dict[str, int]
+    lengths: list[int]
     columns: dict[str, float]
     beside: dict[str, Any]
-    prompt: bytes
-    answers: list[bytes]
+    seen: Print
 
 
 def judge(draft: Draft, kind: Kind, row: Row, line: int, name: str) -> Judged:
@@ -34,31 +42,60 @@ def judge(draft: Draft, kind: Kind, row: Row, line: int, name: str) -> Judged:
     warnings = list(draft.warnings)
     keep_to_rules(draft, warnings)
     numbers = columns.take(draft.extra, kind)
+    beside = about.take(draft.extra) if draft.extra else {}
     if draft.margin is not None:
         numbers.setdefault("margin", draft.margin)
-    beside = about.take(draft.extra) if draft.extra else {}
     if draft.annotators:
         beside.setdefault("annotators", draft.annotators)
-    empty = [is_empty(answer) for answer in draft.answers]
-    same = repeated(draft.answers)
-    figures = _figures(draft, kind, empty, same)
-    useless = _useless(draft, kind, empty, same)
     if draft.extra:
         warnings.append("extra_fields")
-    if figures.get("ties") and not useless:
-        warnings.append("tie_dropped")
-    prompt, answers = encode(draft.prompt).encode(), [encode(answer).encode() for answer in draft.answers]
+    if draft.tie:
+        draft.extra.update({each: numbers.pop(each) for each in _OF_PAIRS if each in numbers})
+    lengths = [spoken(answer) for answer in draft.answers]
+    empty = [is_empty(answer) for answer in draft.answers]
+    same = repeated(draft.answers)
+    figures = _figures(draft, kind, empty, same, lengths)
+    useless = _useless(draft, kind, empty, same)
+    prompt, answers = to_json(draft.prompt), [to_json(answer) for answer in draft.answers]
+    seen = print_of(prompt, answers, _told(draft, kind))
     identity = _given(row, draft.part) or _identity(draft, kind, prompt, answers)
-    record = None if useless else _record(draft, kind, numbers | beside, identity, line, name)
-    return Judged(record, useless, warnings, figures, numbers, beside, prompt, answers)
+    if useless:
+        return Judged(None, useless, warnings, figures, lengths, numbers, beside, seen)
+    if figures.get("ties"):
+        warnings.append("tie_dropped")
+    if kind == "pair" and not draft.tie and _refuses(draft):
+        warnings.append("refusal_chosen")
+    record = line_of(draft, kind, numbers | beside, identity, line, name, prompt, answers)
+    return Judged(record, None, warnings, figures, lengths, numbers, beside, seen)
 
 
-def _figures(draft: Draft, kind: Kind, empty: list[bool], same: tuple[int, int] | None) -> dict[str, int]:
-    turns = sum(turn["role"] == "user" for turn in draft.prompt) > 1
+def _identity(draft: Draft, kind: Kind, prompt: bytes, answers: list[bytes]) -> str:
+    told = [prompt, *answers]
+    if kind != "pair" or draft.tie:
+        told.append(to_json({"pair": "tie", "unpaired": draft.label, "ranking": draft.ranks}[kind]))
+    return f"{_PREFIX[kind]}-{hashlib.sha256(b'[%b]' % b','.join(told)).hexdigest()[:24]}"
+
+
+def _told(draft: Draft, kind: Kind) -> int | str:
+    if kind == "pair":
+        return "tie" if draft.tie else 0
+    return int(draft.label) if kind == "unpaired" else str(draft.ranks)
+
+
+def _refuses(draft: Draft) -> bool:
+    """The chosen answer declines, and the rejected one does not."""
+    chosen, rejected = (answer[-1].get("content") or "" for answer in draft.answers)
+    return refuses(chosen) and not refuses(rejected)
+
+
+def _figures(
+    draft: Draft, kind: Kind, empty: list[bool], same: tuple[int, int] | None, lengths: list[int]
+) -> dict[str, int]:
+    turns = len(draft.prompt) > 2 and sum(turn["role"] == "user" for turn in draft.prompt) > 1
     if draft.tie:
         return {"ties": 1, "multi_turn": turns}
     if kind == "pair":
-        longer = spoken(draft.answers[0]) - spoken(draft.answers[1])
+        longer = lengths[0] - lengths[1]
         return {
             "pairs": 1,
             "identical_pairs": same is not None,
@@ -94,35 +131,3 @@ def _given(row: Row, part: str) -> str | None:
     if type(given) not in (str, int):
         raise RowFault("field_type", "id", "`id` should be a text or a whole number.")
     return f"{given}{part}"
-
-
-def _identity(draft: Draft, kind: Kind, prompt: bytes, answers: list[bytes]) -> str:
-    told = [prompt, *answers]
-    if kind != "pair" or draft.tie:
-        told.append(encode({"pair": "tie", "unpaired": draft.label, "ranking": draft.ranks}[kind]).encode())
-    return _PREFIX[kind] + hashlib.sha256(b"[%b]" % b",".join(told)).hexdigest()[:24]
-
-
-def _record(draft: Draft, kind: Kind, beside: dict[str, Any], identity: str, line: int, name: str) -> AnyRecord:
-    meta = draft.extra | draft.scores if draft.scores else draft.extra
-    if type(meta.get("meta")) is dict:
-        meta = {**meta.pop("meta"), **meta}
-    common = {
-        "id": identity,
-        "prompt": draft.prompt,
-        "tools": draft.tools or None,
-        "meta": meta,
-        "origin": {"line": line, "format": name},
-        **beside,
-    }
-    if kind == "pair":
-        chosen, rejected = draft.answers
-        if draft.tie:
-            return TieRecord.model_validate(
-                {name: value for name, value in common.items() if name not in _OF_PAIRS}
-                | {"chosen": chosen, "rejected": rejected}
-            )
-        return PreferenceRecord.model_validate({**common, "chosen": chosen, "rejected": rejected})
-    if kind == "unpaired":
-        return UnpairedRecord.model_validate({**common, "completion": draft.answers[0], "label": draft.label})
-    return RankingRecord.model_validate({**common, "completions": draft.answers, "ranks": draft.ranks})

@@ -5,16 +5,28 @@ from math import ceil
 
 from preferences.report import Spread
 
+_HELD = 4096
+
 
 class Lengths:
     def __init__(self) -> None:
         self._of: dict[str, Counter[int]] = {}
+        self._held: dict[str, list[int]] = {}
 
     def add(self, name: str, characters: int) -> None:
-        self._of.setdefault(name, Counter())[characters] += 1
+        held = self._held.setdefault(name, [])
+        held.append(characters)
+        if len(held) >= _HELD:
+            self._count(name)
+
+    def _count(self, name: str) -> None:
+        self._of.setdefault(name, Counter()).update(self._held[name])
+        self._held[name] = []
 
     def spreads(self) -> dict[str, Spread]:
         """Nearest rank: the smallest length with at least that share of the lengths at or below it."""
+        for name in self._held:
+            self._count(name)
         return {
             name: Spread(median=_at(counts, 0.5), p95=_at(counts, 0.95), max=max(counts))
             for name, counts in self._of.items()

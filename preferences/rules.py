@@ -18,7 +18,9 @@ def keep_to_rules(draft: Draft, warnings: list[str]) -> None:
     for answer, path in zip(draft.answers, draft.paths[1:], strict=True):
         _check_answer(answer, path)
     for answer, path in zip(draft.answers, draft.paths[1:], strict=True):
-        if any(turn["role"] == "tool" for turn in (*draft.prompt, *answer)):
+        if any(turn["role"] == "tool" for turn in draft.prompt) or (
+            len(answer) > 1 and any(turn["role"] == "tool" for turn in answer)
+        ):
             _check_tools_answered(draft.prompt, answer, draft.paths[0], path)
     if draft.extra:
         _check_no_pictures(draft.extra)
@@ -28,6 +30,8 @@ def keep_to_rules(draft: Draft, warnings: list[str]) -> None:
 
 
 def _check_prompt(prompt: list[Turn], path: str, warnings: list[str]) -> None:
+    if len(prompt) == 1 and prompt[0]["role"] == "user" and (prompt[0].get("content") or "").strip():
+        return
     if not any((turn.get("content") or "").strip() or "tool_calls" in turn for turn in prompt):
         raise RowFault("prompt_empty", path, "The prompt has no text.")
     last = prompt[-1]["role"]
@@ -45,7 +49,7 @@ def _check_prompt(prompt: list[Turn], path: str, warnings: list[str]) -> None:
 
 
 def _check_answer(answer: list[Turn], path: str) -> None:
-    if not answer:
+    if not answer or (len(answer) == 1 and answer[0]["role"] == "assistant"):
         return
     if answer[0]["role"] != "assistant":
         raise RowFault(

@@ -20,6 +20,8 @@ _WARNED = {
     "system_in_middle": "A system or developer message stands after the first turn of the prompt.",
     "prompt_repeated_in_completion": "The answers begin with the prompt's text; the model would learn to repeat it.",
     "tie_dropped": "Some answers are equally good; they are not compared with each other unless a job asks for it.",
+    "refusal_chosen": "The chosen answer declines to answer, and the rejected one does not; "
+    "the model would learn to refuse.",
     "extra_fields": "Fields that training does not use were kept in `meta`",
 }
 
@@ -96,22 +98,16 @@ class Tally:
         """What is counted over all records: repeats and lengths, but for ties."""
         if draft.tie:
             return
-        answers = draft.answers
-        told: int | str = 0
-        if draft.ranks:
-            told = str(draft.ranks)
-        elif len(answers) == 1:
-            told = int(draft.label)
-        self._repeats.add(judged.prompt, judged.answers, told)
+        self._repeats.add(judged.seen)
         if draft.ranks:
             return
-        add = self._lengths.add
+        add, lengths = self._lengths.add, judged.lengths
         add("prompt", spoken(draft.prompt) if draft.characters is None else draft.characters)
-        if len(answers) == 1:
-            add("desirable" if draft.label else "undesirable", spoken(answers[0]))
+        if len(lengths) == 1:
+            add("desirable" if draft.label else "undesirable", lengths[0])
         else:
-            add("chosen", spoken(answers[0]))
-            add("rejected", spoken(answers[1]))
+            add("chosen", lengths[0])
+            add("rejected", lengths[1])
 
     def learn(self, draft: Draft, kind: Kind, mapping: Mapping | None) -> None:
         """Where this record's fields came from."""

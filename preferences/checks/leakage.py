@@ -29,6 +29,7 @@ class Prompts:
 
     def __init__(self) -> None:
         self.held_out = HeldOut()
+        self.wanted = True
 
     def see(self, record: AnyRecord) -> None:
         self.held_out.keep(record)

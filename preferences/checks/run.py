@@ -45,6 +45,11 @@ class Checks:
         if depth == "all":
             self._checks += [NearDuplicates(), NearIdentical(), Separable(), Languages(), Private()]
 
+    @property
+    def wanted(self) -> bool:
+        """Whether records have to be shown at all."""
+        return bool(self._checks or self._held_out)
+
     def see(self, record: AnyRecord) -> None:
         if self._held_out:
             self._held_out.compare(record)
