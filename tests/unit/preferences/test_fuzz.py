@@ -1,10 +1,12 @@
 import gzip
+import io
 import json
 
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.contract.preference import parse_record
 from preferences.faults import HINTS
 from preferences.limits import Limits
 from tests.unit.preferences.rows import BUILDERS, check, jsonl, openai
@@ -36,7 +38,9 @@ messages = st.lists(
 dialogues = st.lists(st.sampled_from(["\n\nHuman:", "\n\nAssistant:", " hi", "", "\n"]), max_size=8).map("".join)
 sides = messages | dialogues | values
 keys = ["prompt", "question", "input", "system", "chosen", "rejected", "preferred_output", "non_preferred_output",
-        "completion", "label", "kto_tag", "messages", "responses", "ratings"]  # fmt: skip
+        "completion", "label", "kto_tag", "messages", "responses", "ratings", "instruction", "chosen_response",
+        "rejected_response", "rejected_messages", "conversations", "contents", "completions", "context", "history",
+        "response1", "response2", "overall_preference", "score_chosen", "score_rejected", "annotators"]  # fmt: skip
 rows = st.fixed_dictionaries(
     {},
     optional=dict.fromkeys(keys, sides)
@@ -47,8 +51,19 @@ rows = st.fixed_dictionaries(
 )
 
 
+def usable(record) -> bool:
+    """What a loss could be made of: something asked, and answers that speak and differ."""
+    answers = getattr(record, "completions", None) or [
+        answer for name in ("chosen", "rejected", "completion") if (answer := getattr(record, name, None))
+    ]
+    spoken = [(answer[-1].content or "").strip() or answer[-1].tool_calls for answer in answers]
+    differ = len(answers) == 1 or answers[0] != answers[1]
+    return record.prompt[-1].role != "assistant" and all(spoken) and differ
+
+
 def judged(data: bytes, **options) -> None:
-    report = check(data, limits=LIMITS, **options)
+    canonical = io.BytesIO()
+    report = check(data, limits=LIMITS, canonical=canonical, **options)
     assert report.error is None or report.error.code in FILE_CODES
     assert (report.digest is None) == (report.error is not None)
     counts = report.counts
@@ -63,6 +78,10 @@ def judged(data: bytes, **options) -> None:
         assert error.column is None or error.column >= 1
         assert len(error.excerpt) <= 200
     json.loads(report.model_dump_json())
+    kept = zstandard.ZstdDecompressor().decompressobj().decompress(canonical.getvalue()).splitlines()
+    assert len(kept) == counts.usable
+    for line in kept:
+        assert usable(parse_record.validate_json(line))
 
 
 @QUICK
