@@ -15,6 +15,7 @@ from core.contract import manifest as manifests
 from core.db import models
 from core.db.engine import transaction
 from core.objects import keys
+from planning import model_folder
 from tests.models import WORDS, make_tiny_model
 
 CHECK_SECONDS = 900.0
@@ -41,14 +42,15 @@ def noise(path: Path, size: int) -> Path:
     return path
 
 
-def tiny_model(service: live.Service, name: str, folder: Path) -> None:
-    """Made, stored and listed for every project."""
+def tiny_model(service: live.Service, name: str, folder: Path, *, known: bool = False) -> None:
+    """Made, stored and listed for every project; `known`: with what `palate models add` notes of its weights."""
     make_tiny_model(folder)
+    facts = model_folder.check(folder).model_dump() if known else {}
     manifest = manifests.build(folder)
     prefix = keys.model(manifest.digest())
     service.store().upload_folder(folder, manifest, prefix)
     with service.database(), transaction() as session:
-        models.add_base(session, name=name, digest=manifest.digest(), prefix=prefix, manifest=manifest, facts={})
+        models.add_base(session, name=name, digest=manifest.digest(), prefix=prefix, manifest=manifest, facts=facts)
 
 
 def upload(client: httpx.Client, path: Path) -> str:
