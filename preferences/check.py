@@ -22,7 +22,7 @@ from preferences.mapping import parse_mapping
 from preferences.report import FileError, Report
 from preferences.rows import RawRow
 from preferences.strict_json import parse
-from preferences.tally import Tally
+from preferences.tally import Refused, Tally
 from preferences.unpack import Progress
 from preferences.verdict import details, notices, verdict
 
@@ -41,6 +41,7 @@ def check_file(
     validation: Path | None = None,
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
+    refused: Refused | None = None,
 ) -> Report:
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
@@ -48,7 +49,8 @@ def check_file(
     `validation` too, as `format` does.
     `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
     report has a digest. `checks`: how many of them are made. `validation`: a file whose prompts should not be in
-    this one. `progress` is told the bytes taken from the source.
+    this one. `progress` is told the bytes taken from the source, `refused` each
+    bad line (up to 10,000) while the rest is still to be read.
     Raises BadInput for a wrong argument and OSError where the source cannot be read; what is wrong with the data is in
     the report.
     """
@@ -60,10 +62,10 @@ def check_file(
     looks = Checks(checks, held_out=_held_out(validation, asked, limits) if validation else None)
     if isinstance(source, Path):
         with source.open("rb") as opened:
-            report = _Check(opened, asked, limits, canonical, looks, progress).run(on_error, max_bad_fraction)
+            report = _Check(opened, asked, limits, canonical, looks, progress, refused).run(on_error, max_bad_fraction)
         report.file = source.name
         return report
-    return _Check(source, asked, limits, canonical, looks, progress).run(on_error, max_bad_fraction)
+    return _Check(source, asked, limits, canonical, looks, progress, refused).run(on_error, max_bad_fraction)
 
 
 def _held_out(validation: Path, asked: Asked, limits: Limits) -> HeldOut:
@@ -86,6 +88,7 @@ class _Check:
         canonical: BinaryIO | None,
         checks: Checks | Prompts,
         progress: Progress | None,
+        refused: Refused | None = None,
     ) -> None:
         self._source = source
         self._asked = asked
@@ -95,7 +98,7 @@ class _Check:
         self._writer = CanonicalWriter(canonical)
         self._checks = checks
         self._looks = checks.wanted
-        self._tally = Tally(limits)
+        self._tally = Tally(limits, refused)
         self._container: str | None = None
 
     def run(self, on_error: OnError, max_bad_fraction: float) -> Report:

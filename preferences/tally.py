@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
 
 from core.contract.preference import Kind
 from preferences.answers import spoken
@@ -30,11 +31,15 @@ _NAMES: dict[Kind, tuple[str, ...]] = {
     "pair": ("prompt", "chosen", "rejected"),
     "unpaired": ("prompt", "completion"),
 }
+Refused = Callable[[LineError], None]
 _NUMBER = re.compile(r"\[[0-9]+\]")
 
 
 class Tally:
-    def __init__(self, limits: Limits) -> None:
+    """`refused` is told of each line the moment that it is refused, in the order of reading."""
+
+    def __init__(self, limits: Limits, refused: Refused | None = None) -> None:
+        self._refused = refused
         self.errors: list[LineError] = []
         self.by_code: Counter[str] = Counter()
         self.weighty = 0
@@ -70,6 +75,8 @@ class Tally:
             self._figures["bad"] += 1
         if len(self.errors) < self._limits.errors:
             self.errors.append(_line_error(raw, fault, self._limits.excerpt))
+            if self._refused:
+                self._refused(self.errors[-1])
 
     def in_order(self) -> None:
         """By line: of the rows that the format is detected from, those that are no JSON were refused first."""

@@ -84,3 +84,23 @@ def test_the_digest_is_that_of_the_uncompressed_lines():
 def test_the_digest_of_a_known_file_never_changes():
     report = check(jsonl([openai(n) for n in range(10)]))
     assert report.digest == "9c46ab59736b904d798c15cc0e6ec3acef5b3994dd2ce46195b9323d4001db5a"
+
+
+def test_a_bad_line_is_told_while_the_rest_is_still_to_come():
+    told = []
+
+    class Source(io.RawIOBase):
+        """Good lines without end until the bad one was told of."""
+
+        def __init__(self):
+            self.given = 0
+
+        def read(self, size=-1):
+            if told:
+                return b""
+            self.given += 1
+            return b"{x\n" if self.given == 300 else jsonl([openai(n) for n in range(40)])
+
+    report = check_file(Source(), checks="none", refused=told.append)
+    assert [(error.line, error.code) for error in told] == [(299 * 40 + 1, "json_invalid")]
+    assert report.errors == told
