@@ -10,7 +10,7 @@ from core.contract.preference import Kind
 from preferences import about, columns
 from preferences.answers import is_empty, repeated, spoken
 from preferences.canonical import line_of
-from preferences.checks.surface import refuses
+from preferences.checks.surface import BEGINNING, refuses
 from preferences.draft import Draft, Row
 from preferences.faults import RowFault
 from preferences.repeats import Print, print_of
@@ -18,6 +18,8 @@ from preferences.rules import keep_to_rules
 
 # A tie has none of them: neither answer is better by anything.
 _OF_PAIRS = ("confidence", "margin")
+# Whoever declines speaks of themselves.
+_SPEAKER = ("I ", "I'", "I\u2019", "s a", "S A", " i ", " i'", " i\u2019")
 _PREFIX: dict[Kind, str] = {"pair": "pair", "unpaired": "answer", "ranking": "ranking"}
 
 
@@ -84,8 +86,10 @@ def _told(draft: Draft, kind: Kind) -> int | str:
 
 def _refuses(draft: Draft) -> bool:
     """The chosen answer declines, and the rejected one does not."""
-    chosen, rejected = (answer[-1].get("content") or "" for answer in draft.answers)
-    return refuses(chosen) and not refuses(rejected)
+    start = (draft.answers[0][-1].get("content") or "")[:BEGINNING]
+    if not any(map(start.__contains__, _SPEAKER)) and not start.startswith(("i ", "i'", "i\u2019")):
+        return False
+    return refuses(start) and not refuses(draft.answers[1][-1].get("content") or "")
 
 
 def _figures(

@@ -14,7 +14,9 @@ class Lengths:
         self._held: dict[str, list[int]] = {}
 
     def add(self, name: str, characters: int) -> None:
-        held = self._held.setdefault(name, [])
+        held = self._held.get(name)
+        if held is None:
+            held = self._held[name] = []
         held.append(characters)
         if len(held) >= _HELD:
             self._count(name)

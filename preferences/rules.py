@@ -14,6 +14,8 @@ _BEFORE = frozenset({"system", "developer"})
 
 def keep_to_rules(draft: Draft, warnings: list[str]) -> None:
     """Raises RowFault where the row is malformed; adds to `warnings`."""
+    if _is_plain(draft):
+        return
     _check_prompt(draft.prompt, draft.paths[0], warnings)
     for answer, path in zip(draft.answers, draft.paths[1:], strict=True):
         _check_answer(answer, path)
@@ -29,9 +31,17 @@ def keep_to_rules(draft: Draft, warnings: list[str]) -> None:
         _check_tools(draft.tools)
 
 
+def _is_plain(draft: Draft) -> bool:
+    """A question and answers of one turn each, as most are: nothing else has to be looked at."""
+    if len(draft.prompt) != 1 or draft.extra or draft.tools is not None:
+        return False
+    asked = draft.prompt[0]
+    if asked["role"] != "user" or not (asked.get("content") or "").strip():
+        return False
+    return all(len(answer) == 1 and answer[0]["role"] == "assistant" for answer in draft.answers)
+
+
 def _check_prompt(prompt: list[Turn], path: str, warnings: list[str]) -> None:
-    if len(prompt) == 1 and prompt[0]["role"] == "user" and (prompt[0].get("content") or "").strip():
-        return
     if not any((turn.get("content") or "").strip() or "tool_calls" in turn for turn in prompt):
         raise RowFault("prompt_empty", path, "The prompt has no text.")
     last = prompt[-1]["role"]
@@ -49,7 +59,7 @@ def _check_prompt(prompt: list[Turn], path: str, warnings: list[str]) -> None:
 
 
 def _check_answer(answer: list[Turn], path: str) -> None:
-    if not answer or (len(answer) == 1 and answer[0]["role"] == "assistant"):
+    if not answer:
         return
     if answer[0]["role"] != "assistant":
         raise RowFault(

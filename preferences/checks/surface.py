@@ -18,7 +18,7 @@ _HINTS = (
     "rather not", "think i can", "comfortable",
 )  # fmt: skip
 # A refusal says so at once.
-_BEGINNING = 160
+BEGINNING = 160
 
 
 class Marks(NamedTuple):
@@ -41,7 +41,7 @@ def marks(text: str) -> Marks:
 
 
 def refuses(text: str) -> bool:
-    start = text[:_BEGINNING].replace("’", "'").lower()
+    start = text[:BEGINNING].replace("’", "'").lower()
     return any(hint in start for hint in _HINTS) and _REFUSAL.search(start) is not None
 
 

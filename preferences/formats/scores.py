@@ -15,6 +15,8 @@ def take(draft: Draft, names: Iterable[tuple[str, str]]) -> Draft:
     Where the numbers contradict the choice there is no margin; the numbers stay in `meta`, where a check compares them.
     """
     extra = draft.extra
+    if not extra:
+        return draft
     for ours, theirs in names:
         if is_number(extra.get(ours)) and is_number(extra.get(theirs)):
             draft.scores |= {ours: extra.pop(ours), theirs: extra.pop(theirs)}
