@@ -193,3 +193,9 @@ def test_the_report_shows_where_each_field_came_from():
         "weight": "weight",
     }
     assert check(jsonl([own(n) for n in range(10)]), mapping=OWN).mapping == OWN
+
+
+def test_cells_of_a_table_are_read_as_what_they_are_mapped_to():
+    data = b"q,a,b,won,sure\n" + b"".join(b'q%d,1,2,"[%d]",0.9\n' % (n, 1 + n % 2) for n in range(12))
+    found = records(data, mapping={"prompt": "q", "answers": ["a", "b"], "pairs": "won", "confidence": "sure"})
+    assert [(each.chosen[0].content, each.confidence) for each in found[:2]] == [("1", 0.9), ("2", 0.9)]
