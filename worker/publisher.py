@@ -27,7 +27,10 @@ Sealed = CheckpointSealed | ResumePointSealed | ReferenceSealed
 
 
 class Publisher:
-    """A thread with a queue; `failure` holds why it gave up, and then nothing more is published."""
+    """A thread with a queue; `failure` holds why it gave up, and then nothing more is published.
+
+    `committed`: a checkpoint or resume point of this attempt is listed.
+    """
 
     def __init__(self, lease: Lease, workspace: Path, store: Store, *, lease_seconds: float, keep: int) -> None:
         self._lease = lease
@@ -37,6 +40,7 @@ class Publisher:
         self._keep = keep
         self._queue: queue.Queue[Sealed | None] = queue.Queue()
         self.failure: PalateError | None = None
+        self.committed = False
         self.final_step: int | None = None
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
         self._thread.start()
@@ -103,6 +107,7 @@ class Publisher:
         prefix = keys.resume_point(job_id, epoch, sealed.step)
         self._store.upload_folder(folder, manifest, prefix)
         commit_resume_point(self._lease, self._lease_seconds, sealed.step, prefix, manifest)
+        self.committed = True
 
     def _checkpoint(self, sealed: CheckpointSealed, folder: Path, manifest: manifests.Manifest) -> None:
         """One that an earlier epoch committed with the same content is not stored again."""
@@ -128,6 +133,7 @@ class Publisher:
                 checkpoints.prune(session, job_id, self._keep)
             else:
                 append_event(session, job_id, NewEvent(f"Checkpoint at step {sealed.step} is stored already."))
+        self.committed |= not there
         if sealed.final:
             self.final_step = sealed.step
 

@@ -105,7 +105,8 @@ class Supervisor:
         self.heart = heart
         self.lease_seconds = own.scaled(own.lease_seconds)
         self.store = store
-        self.retries = 0
+        self.lost_before = 0
+        self.publisher: Publisher | None = None
         self.draining = False
         self.pace = Pace(own.scaled(own.hang_seconds), own.scaled(own.hang_between_seconds))
         self.hung = ""
@@ -116,11 +117,16 @@ class Supervisor:
     def _drain(self, *_: object) -> None:
         self.draining = True
 
+    @property
+    def retries(self) -> int:
+        """Attempts in a row, before this one, that committed nothing: none once this one has."""
+        return 0 if self.publisher is not None and self.publisher.committed else self.lost_before
+
     def run(self) -> None:
         """Any failure on the way closes the attempt with its class; only a fenced holder leaves without a word."""
         try:
             plan = prepare.read(self.lease, self.lease_seconds)
-            self.retries = plan.job.retries
+            self.lost_before = plan.job.retries
             self.deadline = Deadline(plan)
             move_in(self.lease)
             spec = prepare.prepare(plan, self.lease, self.space, self.store)
@@ -146,6 +152,7 @@ class Supervisor:
     def train(self, spec: RunSpec, plan: prepare.Plan) -> Ending:
         keep = plan.spec.palate.checkpoint.keep
         publisher = Publisher(self.lease, self.space.path, self.store, lease_seconds=self.lease_seconds, keep=keep)
+        self.publisher = publisher
         printed = RankLogs(self.lease, self.space, spec.world_size)
         process = launcher.launch(self.space, spec.world_size)
         try:

@@ -56,6 +56,13 @@ GUARDS = [
         f"{FENCES}::test_five_losses_in_a_row_end_a_job_and_a_resume_point_begins_the_count_anew",
     ),
     Guard(
+        "progress of this very attempt begins the count anew",
+        "worker/supervisor.py",
+        "return 0 if self.publisher is not None and self.publisher.committed else self.lost_before",
+        "return self.lost_before",
+        f"{HERE}worker/test_attempts.py::test_losses_count_in_a_row_and_a_resume_point_ends_the_row",
+    ),
+    Guard(
         "a Task is lost three times at most",
         "core/db/tasks.py",
         "losses >= MAX_LOSSES or ",

@@ -76,6 +76,32 @@ def test_a_killed_rank_goes_on_from_its_resume_point(
         assert second.resumed_from_step == 4
 
 
+def test_losses_count_in_a_row_and_a_resume_point_ends_the_row(
+    service: dict[str, str], submit: Submit, store: Store, tmp_path: Path
+) -> None:
+    """Two in a row would end the job, and the second would wait for a minute."""
+    more = {"PALATE_INFRA_ATTEMPTS": "2", "PALATE_BACKOFF_SECONDS": "600"}
+    process = start_worker(service, tmp_path / "worker.log", **more)
+    try:
+        job_id = submit(steps=60, step_seconds=0.1)
+        ring()
+        for epoch in (1, 2, 3):
+            until(lambda epoch=epoch: committed(job_id, epoch), f"a resume point of attempt {epoch}", 30)  # type: ignore[misc]
+            space_of(job_id, epoch).ranks()[0].kill()
+        assert finished(job_id) == JobState.SUCCEEDED
+    finally:
+        process.kill()
+        process.wait()
+    assert job_row(job_id).epoch == 4
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 60)
+
+
+def committed(job_id: str, epoch: int) -> bool:
+    with transaction() as session:
+        newest = checkpoints.newest_resume_point(session, job_id)
+        return newest is not None and newest.epoch == epoch
+
+
 def space_of(job_id: str, epoch: int) -> Workspace:
     return Workspace(workspace.root() / job_id / f"a{epoch}")
 
