@@ -16,10 +16,16 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--access-log", action="store_true", help="a line a request")
     asked = parser.parse_args()
     app = create_app()
     config = uvicorn.Config(
-        app, host=asked.host, port=asked.port, log_level=asked.log_level, timeout_keep_alive=KEEP_ALIVE_SECONDS
+        app,
+        host=asked.host,
+        port=asked.port,
+        log_level=asked.log_level,
+        access_log=asked.access_log,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     listener = config.bind_socket()
     for each in (signal.SIGTERM, signal.SIGINT):

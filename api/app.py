@@ -1,6 +1,7 @@
 """The app; `python -m api` serves it."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -73,6 +74,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stopping=asyncio.Event(),
     )
     waiters.start()
+    # What lives as long as the process is not looked through again: a full collection would hold up every request.
+    gc.collect()
+    gc.freeze()
     try:
         yield
     finally:

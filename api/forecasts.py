@@ -1,16 +1,19 @@
 """What a job would be, from what is stored of its model, its files and the nodes; and whether it can run at all."""
 
+from collections.abc import Mapping, Sequence
+
 from core.contract import choice
 from core.contract.errors import BadInput
 from core.contract.job_spec import JobSpec
 from core.contract.losses import LossName
 from core.contract.run_spec import Inspection
 from core.contract.states import FileStatus, JobState
-from core.db import admission, models, nodes, submit
+from core.db import admission, nodes, submit
 from core.db.engine import Session
-from core.db.tables import Job, Model, Node
+from core.db.tables import File, Job, Model, Node
 from planning import lora
-from planning.facts import ModelFacts, known
+from planning.facts import ModelFacts
+from planning.facts import known as facts_known
 from planning.node import NodeFacts
 from planning.plan import LEAST_LENGTH, Plan, make, sentence
 from planning.resolve import held_out_share
@@ -25,6 +28,13 @@ def plan(session: Session, project_id: str, spec: JobSpec) -> Plan | None:
     """
     model = submit.known_model(session, project_id, spec.model)
     files = submit.named_files(session, project_id, spec)
+    return planned(session, spec, model, files, nodes.known(session))
+
+
+def planned(
+    session: Session, spec: JobSpec, model: Model, files: Mapping[str, File], known: Sequence[Node]
+) -> Plan | None:
+    """`files` by param, `known` nodes."""
     facts = suited(model, spec)
     if facts is None:
         raise BadInput(
@@ -45,14 +55,14 @@ def plan(session: Session, project_id: str, spec: JobSpec) -> Plan | None:
         if refused is not None:
             raise refused
         ready[param] = inspection
-    return forecast(session, spec, loss, facts, ready["training_file"], ready.get("validation_file"))
+    return forecast(spec, loss, facts, known, ready["training_file"], ready.get("validation_file"))
 
 
 def forecast(
-    session: Session,
     spec: JobSpec,
     loss: LossName,
     facts: ModelFacts,
+    known: Sequence[Node],
     training: Inspection,
     held_out: Inspection | None,
 ) -> Plan:
@@ -62,7 +72,7 @@ def forecast(
         loss,
         training,
         facts,
-        [facts_of(node) for node in nodes.known(session)],
+        [facts_of(node) for node in known],
         ranks=1 if gpus == "auto" else gpus,
         eval_steps=None if every == "auto" else every,
         held_out=held_out,
@@ -70,22 +80,22 @@ def forecast(
     )
 
 
-def check(session: Session, job: Job, spec: JobSpec) -> None:
+def check(session: Session, spec: JobSpec, job: Job, model: Model, files: Mapping[str, File]) -> None:
     """Of a job that was just made. Raises BadInput for layers that its model does not have, and, where the nodes and
     the inspection are known, for what fits on none of them."""
-    facts = suited(models.by_id(session, job.model_id), spec)
-    if facts is None or not nodes.known(session) or job.state == JobState.FAILED:
+    facts, known = suited(model, spec), nodes.known(session)
+    if facts is None or not known or job.state == JobState.FAILED:
         return
-    found = plan(session, job.project_id, spec) or least(session, spec, facts)
+    found = planned(session, spec, model, files, known) or least(spec, facts, known)
     if found.memory.fits is False:
         param = found.advice[0].param if found.advice else "model"
         raise BadInput(sentence(found), code="does_not_fit", param=param)
 
 
-def least(session: Session, spec: JobSpec, facts: ModelFacts) -> Plan:
+def least(spec: JobSpec, facts: ModelFacts, known: Sequence[Node]) -> Plan:
     """Of one short pair: what does not fit with that fits with no data."""
     one = Inspection(records=1, usable=1, max_length=LEAST_LENGTH, context_length=facts.context_length)
-    return forecast(session, spec, choice.loss_of(spec.dpo(), "pair"), facts, one, None)
+    return forecast(spec, choice.loss_of(spec.dpo(), "pair"), facts, known, one, None)
 
 
 def suited(model: Model, spec: JobSpec) -> ModelFacts | None:
@@ -96,7 +106,7 @@ def suited(model: Model, spec: JobSpec) -> ModelFacts | None:
             code="model_is_adapter",
             param="model",
         )
-    facts, wanted = known(model.facts), spec.dpo().lora
+    facts, wanted = facts_known(model.facts), spec.dpo().lora
     if facts is not None and facts.matrices and wanted is not None and wanted.target_modules != "auto":
         lora.check(facts, wanted.target_modules)
     return facts

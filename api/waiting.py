@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
@@ -16,13 +18,33 @@ log = logging.getLogger(__name__)
 NET_SECONDS = 1.0
 
 
+@dataclass(eq=False)
+class Watch:
+    """`known`: the version that was read; None until then. `over`: nobody may wait any more."""
+
+    known: int | None = None
+    over: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def change(self, version: int, seconds: float) -> bool:
+        """Returns when the job may have another version by now; False when the time is over, or the waiting itself."""
+        self.known = version
+        try:
+            async with asyncio.timeout(seconds):
+                await self.changed.wait()
+        except TimeoutError:
+            return False
+        self.changed.clear()
+        return not self.over
+
+
 class Waiters:
     """One listener a process wakes them; a SELECT each second is the net beneath it. For one event loop."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._count = 0
-        self._awaited: dict[str, set[tuple[int, asyncio.Event]]] = {}
+        self._awaited: dict[str, set[Watch]] = {}
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -32,8 +54,10 @@ class Waiters:
     def release(self) -> None:
         """Ends every wait, now and from now on: the process is about to stop."""
         self._closed = True
-        for job_id in list(self._awaited):
-            self._wake(job_id)
+        for watches in self._awaited.values():
+            for watch in watches:
+                watch.over = True
+                watch.changed.set()
 
     async def stop(self) -> None:
         self.release()
@@ -42,18 +66,17 @@ class Waiters:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def change(self, job_id: str, version: int, seconds: float) -> None:
-        """Returns when the job's version is no longer `version`, or the time is over, or nobody may wait."""
+    @contextmanager
+    def watching(self, job_id: str) -> Iterator[Watch | None]:
+        """Begun before the job is read, so that no change falls between reading and waiting; None: nobody may wait."""
         if self._closed or self._count >= self._most:
+            yield None
             return
-        mine = (version, asyncio.Event())
+        mine = Watch()
         self._awaited.setdefault(job_id, set()).add(mine)
         self._count += 1
         try:
-            async with asyncio.timeout(seconds):
-                await mine[1].wait()
-        except TimeoutError:
-            return
+            yield mine
         finally:
             self._count -= 1
             waiting = self._awaited[job_id]
@@ -62,9 +85,9 @@ class Waiters:
                 del self._awaited[job_id]
 
     def _wake(self, job_id: str, version: int | None = None) -> None:
-        for known, event in self._awaited.get(job_id, ()):
-            if known != version:
-                event.set()
+        for watch in self._awaited.get(job_id, ()):
+            if version is None or watch.known not in (None, version):
+                watch.changed.set()
 
     async def _listen(self) -> None:
         while True:

@@ -154,7 +154,6 @@ class Recorder:
             job = jobs.locked(session, self._lease.job_id)
             wish = attempts.hold(session, self._lease, self._lease_seconds, **self._held)
             fresh = events.unknown(session, job.id, self._events) if doubtful else self._events
-            events.append(session, job.id, *fresh)
             metrics.record(session, job.id, self._metrics)
             shown = dict(self._shown)
             if (towards := Phase.towards(wish)) and job.state == JobState.RUNNING:
@@ -162,8 +161,7 @@ class Recorder:
             if self._exact:
                 shown["data"] = (job.data or {}) | {name: self._exact[name] for name in ("pairs", "held_out")}
                 shown["resolved"] = (job.resolved or {}) | {"max_steps": self._exact["steps"]}
-            if shown:
-                jobs.show(session, job.id, **shown)
+            jobs.show(session, job.id, *fresh, **shown)
         self._events, self._metrics, self._shown, self._held, self._exact = [], [], {}, {}, {}
         self._doubtful = False
         return wish

@@ -1,6 +1,7 @@
 """/v1/fine_tuning/jobs"""
 
 import re
+import time
 from functools import partial
 from typing import Annotated
 
@@ -44,9 +45,8 @@ def create(
             body_sha256=body.sha256,
             idempotency_key=idempotency_key(key),
             retry_count=retry_count(retries),
+            judge=partial(forecasts.check, session, spec),
         )
-        if not replayed:
-            forecasts.check(session, job, spec)
         shown = Job.of(job, standings.of(session, [job])[job.id])
         after_commit(session, services.bell.ring)
     if replayed:
@@ -81,11 +81,17 @@ async def get(
 ) -> Job:
     """With `wait`: at once when the version is not `since` or the job has ended, else when either comes true."""
     this = (caller.project_id, job_id)
-    job = await services.looks.at(this, partial(read, *this))
-    known = job.palate.version
-    if wait and not job.status.terminal and since in (None, known):
-        await services.waiters.change(job_id, known, wait)
-        job = await services.looks.at(this, partial(read, *this))
+    look = partial(services.looks.at, this, partial(read, *this))
+    if not wait:
+        return await look()
+    until = time.monotonic() + wait
+    with services.waiters.watching(job_id) as watch:
+        job = await look()
+        known = job.palate.version if since is None else since
+        waits = True
+        while watch is not None and waits and job.palate.version == known and not job.status.terminal:
+            waits = await watch.change(known, until - time.monotonic())
+            job = await look()
     return job
 
 

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Mapping
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import select, update
+from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -22,6 +23,8 @@ from core.db.tables import Inspection as InspectionRow
 
 MIN_PAIRS = 10
 TEMPLATE = "template_render_failed"
+REMEMBERED = 64
+_remembered: WeakKeyDictionary[Engine, dict[str, Inspection]] = WeakKeyDictionary()
 
 
 def advance(session: Session, job_id: str) -> bool:
@@ -47,15 +50,13 @@ def advance(session: Session, job_id: str) -> bool:
         return False
     training, validation = files["training_file"], files.get("validation_file")
     if job.training_digest is None:
-        session.execute(
-            update(Job)
-            .where(Job.id == job.id)
-            .values(
-                training_digest=training.canonical_digest,
-                validation_digest=validation.canonical_digest if validation else None,
-            )
+        jobs.show(
+            session,
+            job.id,
+            phase=Phase.INSPECTING,
+            training_digest=training.canonical_digest,
+            validation_digest=validation.canonical_digest if validation else None,
         )
-        jobs.show(session, job.id, phase=Phase.INSPECTING)
     model = session.get_one(Model, job.model_id)
     found = {param: inspect(session, file, model, spec.dpo(), loss) for param, file in files.items()}
     if not decide(session, job, files, found):
@@ -188,8 +189,16 @@ def stored_inspection(
 
 
 def known_inspection(session: Session, payload: dict[str, Any]) -> Inspection | None:
-    row = session.get(InspectionRow, inspection_key(payload))
-    return None if row is None else Inspection.model_validate(row.result)
+    """What is stored under a key never changes: the last few of this database are remembered."""
+    key, here = inspection_key(payload), _remembered.setdefault(session.get_bind().engine, {})
+    if key not in here:
+        row = session.get(InspectionRow, key)
+        if row is None:
+            return None
+        if len(here) >= REMEMBERED:
+            here.clear()
+        here[key] = Inspection.model_validate(row.result)
+    return here[key]
 
 
 def inspection_of(digest: str, model: Model, asked: DpoHyperparameters, loss: LossName) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import Select, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from core.contract.errors import BadInput, Conflict, NotFound
@@ -18,8 +19,16 @@ _UNSET: Any = object()
 ENDING = (Phase.EXPORTING, Phase.VERIFYING, Phase.SAMPLING, Phase.UPLOADING)
 
 
-def get(session: Session, project_id: str, job_id: str) -> Job:
-    job = session.scalar(select(Job).where(Job.id == job_id, Job.project_id == project_id))
+@cache
+def _one(*, lock: bool) -> Select[Job]:
+    """Made once: nothing is asked more often."""
+    query = select(Job).where(Job.id == bindparam("job"), Job.project_id == bindparam("project"))
+    return query.with_for_update().execution_options(populate_existing=True) if lock else query
+
+
+def get(session: Session, project_id: str, job_id: str, *, lock: bool = False) -> Job:
+    """`lock`: held to the end of the transaction."""
+    job = session.scalar(_one(lock=lock), {"job": job_id, "project": project_id})
     if job is None:
         raise NotFound(f"No fine-tuning job {job_id} here.", code="job_not_found", param="fine_tuning_job_id")
     return job
@@ -119,8 +128,7 @@ def requeue(
 
 def cancel(session: Session, project_id: str, job_id: str) -> Job:
     """At once when no attempt is open; else the wish is written, and the holder ends the attempt."""
-    get(session, project_id, job_id)
-    job = locked(session, job_id)
+    job = get(session, project_id, job_id, lock=True)
     if job.state == JobState.CANCELLED or (job.desired == Desired.CANCEL and not JobState(job.state).terminal):
         return job
     if JobState(job.state).terminal:
@@ -137,8 +145,7 @@ def cancel(session: Session, project_id: str, job_id: str) -> Job:
 
 def pause(session: Session, project_id: str, job_id: str) -> Job:
     """At once when it waits; a running one leaves a resume point first, and its holder ends the attempt."""
-    get(session, project_id, job_id)
-    job = locked(session, job_id)
+    job = get(session, project_id, job_id, lock=True)
     if JobState(job.state).terminal or job.desired == Desired.CANCEL:
         state = job.state if JobState(job.state).terminal else "being cancelled"
         raise Conflict(f"Job {job_id} is {state}; it cannot be paused.", code="job_not_pausable")
@@ -162,8 +169,7 @@ def pause(session: Session, project_id: str, job_id: str) -> Job:
 
 def resume(session: Session, project_id: str, job_id: str) -> Job:
     """Back to the queue; of a job that has not stopped yet, only the wish goes."""
-    get(session, project_id, job_id)
-    job = locked(session, job_id)
+    job = get(session, project_id, job_id, lock=True)
     if JobState(job.state).terminal or job.desired != Desired.PAUSE:
         raise Conflict(f"Job {job_id} is {job.state}, not paused; there is nothing to resume.", code="job_not_paused")
     if job.state == JobState.PAUSED:
@@ -176,7 +182,12 @@ def resume(session: Session, project_id: str, job_id: str) -> Job:
     return job
 
 
-def show(session: Session, job_id: str, **values: Any) -> None:
-    """Writes what is visible beside the state (phase, progress, resolved settings) and raises the version."""
-    session.execute(update(Job).where(Job.id == job_id).values(version=Job.version + 1, **values))
-    events.notify(session, job_id)
+def show(session: Session, job_id: str, *said: NewEvent, **values: Any) -> None:
+    """Writes what is visible beside the state (phase, progress, resolved settings) and raises the version; with what is
+    said of it, in one statement."""
+    change = update(Job).where(Job.id == job_id).values(**values)
+    if said:
+        events.append_with(session, change, job_id, *said)
+    elif values:
+        session.execute(change.values(version=Job.version + 1))
+        events.notify(session, job_id)

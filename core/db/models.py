@@ -55,14 +55,18 @@ def add_base(
     return model
 
 
-def find(session: Session, project_id: str, name: str) -> Model | None:
-    """The newest revision that this project sees; its own before one of all projects."""
-    return session.scalar(
+def find(session: Session, project_id: str, name: str, *, kept: bool = False) -> Model | None:
+    """The newest revision that this project sees; its own before one of all projects.
+
+    kept: nobody deletes it before this transaction has ended.
+    """
+    query = (
         select(Model)
         .where(Model.name == name, visible(project_id))
         .order_by(Model.project_id.is_(None), Model.created_at.desc(), Model.id)
         .limit(1)
     )
+    return session.scalar(query.with_for_update(read=True) if kept else query)
 
 
 def by_id(session: Session, model_id: str) -> Model:

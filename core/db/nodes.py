@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import ScalarSelect, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -56,9 +57,14 @@ def others(session: Session, name: str) -> bool:
 
 
 def largest(session: Session) -> int:
+    return int(session.scalar(select(largest_slots())) or 0)
+
+
+@cache
+def largest_slots() -> ScalarSelect[int]:
     """Slots of the largest node that was seen within a day; 0 where there is none."""
     recent = Node.seen_at > func.now() - timedelta(hours=KNOWN_HOURS)
-    return int(session.scalar(select(func.coalesce(func.max(Node.slots), 0)).where(recent)) or 0)
+    return select(func.coalesce(func.max(Node.slots), 0)).where(recent).scalar_subquery()
 
 
 def known(session: Session) -> Sequence[Node]:

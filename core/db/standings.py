@@ -3,12 +3,13 @@
 A handful of queries for any number of jobs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import Label, Select, bindparam, case, exists, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from core.contract.states import Desired, JobState
 from core.db import events, nodes, turns
@@ -16,11 +17,13 @@ from core.db.events import NewEvent
 from core.db.tables import Attempt, Event, Job, Project
 
 TOO_LARGE = "no_node_large_enough"
+# Written out, so that a plan made once may use the index of the queue.
+IN_LINE = literal(JobState.QUEUED.value, literal_execute=True)
 
 
 @dataclass(frozen=True)
 class Standing:
-    """`position` from 1 and `reason`, for a queued job."""
+    """`position` from 1, in the order of claiming but for the projects' shares, and `reason`, for a queued job."""
 
     attempt: Attempt | None
     position: int | None
@@ -30,41 +33,62 @@ class Standing:
 def of(session: Session, jobs: Sequence[Job]) -> dict[str, Standing]:
     tried = [job.id for job in jobs if job.epoch]
     queued = [job.id for job in jobs if job.state == JobState.QUEUED]
-    attempts = newest_attempts(session, tried) if tried else {}
-    places = positions(session, queued) if queued else {}
-    why = reasons(session, queued) if queued else {}
-    return {job.id: Standing(attempts.get(job.id), places.get(job.id), why.get(job.id)) for job in jobs}
+    newest = {row.job_id: row for row in session.scalars(newest_attempts(), {"ids": tried})} if tried else {}
+    statement = first_in_line() if len(queued) == 1 else all_in_line()
+    waits = {row.id: row for row in session.execute(statement, {"ids": queued})} if queued else {}
+    return {
+        job.id: Standing(newest.get(job.id), each.place, each.reason)
+        if (each := waits.get(job.id))
+        else Standing(newest.get(job.id), None)
+        for job in jobs
+    }
 
 
-def newest_attempts(session: Session, job_ids: Sequence[str]) -> dict[str, Attempt]:
-    rows = session.scalars(
+# Statements of `ids`, made once.
+
+
+@cache
+def newest_attempts() -> Select[Attempt]:
+    return (
         select(Attempt)
-        .where(Attempt.job_id.in_(job_ids))
+        .where(Attempt.job_id.in_(bindparam("ids", expanding=True)))
         .ext(distinct_on(Attempt.job_id))
         .order_by(Attempt.job_id, Attempt.epoch.desc())
     )
-    return {row.job_id: row for row in rows}
 
 
-def positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """In the order of claiming, but for the projects' shares."""
+@cache
+def first_in_line() -> Select[str, int, str]:
+    """One job's place is counted: two ranges of an index."""
+    other = aliased(Job)
+    queued = select(func.count()).select_from(other).where(other.state == IN_LINE).correlate(Job)
+    more = queued.where(other.priority > Job.priority)
+    same = queued.where(
+        other.priority == Job.priority, tuple_(other.created_at, other.id) <= tuple_(Job.created_at, Job.id)
+    )
+    place = (more.scalar_subquery() + same.scalar_subquery()).label("place")
+    asked = select(Job.id, place, reason()).join(Project).where(Job.id.in_(bindparam("ids", expanding=True)))
+    return asked.where(Job.state == IN_LINE)
+
+
+@cache
+def all_in_line() -> Select[str, int, str]:
+    """Many jobs' places are numbered in one go."""
     place = func.row_number().over(order_by=(Job.priority.desc(), Job.created_at, Job.id)).label("place")
-    queue = select(Job.id, place).where(Job.state == JobState.QUEUED).subquery()
-    rows = session.execute(select(queue.c.id, queue.c.place).where(queue.c.id.in_(job_ids)))
-    return {row.id: row.place for row in rows}
+    line = select(Job.id, place).where(Job.state == IN_LINE).subquery()
+    joined = select(Job.id, line.c.place, reason()).join(Project).join(line, line.c.id == Job.id)
+    return joined.where(Job.id.in_(bindparam("ids", expanding=True)))
 
 
-def reasons(session: Session, job_ids: Sequence[str]) -> Mapping[str, str]:
-    """Why a queued job has not started: the first of these that holds."""
+def reason() -> Label[str]:
+    """Why a queued job has not started: the first of these that holds. Where there is no limit, nothing is counted."""
     running = turns.running_in(Job.project_id)
-    reason = case(
-        (Job.ranks > nodes.largest(session), TOO_LARGE),
+    return case(
+        (Job.ranks > nodes.largest_slots(), TOO_LARGE),
         (Job.run_after > func.now(), "backing_off"),
-        (Project.max_running <= running, "project_at_max_running"),
+        (Project.max_running.is_not(None) & (Project.max_running <= running), "project_at_max_running"),
         else_="waiting_for_slots",
     ).label("reason")
-    rows = session.execute(select(Job.id, reason).join(Project).where(Job.id.in_(job_ids)))
-    return {row.id: row.reason for row in rows}
 
 
 def tell_too_large(session: Session, limit: int = 100) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from sqlalchemy import func, select, update
@@ -17,6 +18,8 @@ from core.db.tables import File, IdempotencyKey, Job, Model, Project
 
 KEY_LIVES = timedelta(hours=24)
 RETRY_WINDOW = timedelta(minutes=10)
+
+Judge = Callable[[Job, Model, Mapping[str, File]], None]
 
 
 class IdempotencyKeyReused(PalateError):
@@ -34,8 +37,9 @@ def create(
     body_sha256: str,
     idempotency_key: str | None = None,
     retry_count: int = 0,
+    judge: Judge | None = None,
 ) -> tuple[Job, bool]:
-    """The job, and whether it is an earlier request's.
+    """The job, and whether it is an earlier request's. `judge` sees a new one, and may raise.
 
     Raises BadInput, Conflict (in flight), IdempotencyKeyReused or QuotaExceeded.
     """
@@ -46,7 +50,7 @@ def create(
         return earlier, True
     has_room(session, project_id)
     model = known_model(session, project_id, spec.model)
-    named_files(session, project_id, spec)
+    named = named_files(session, project_id, spec)
     gpus = spec.palate.resources.gpus
     job = Job(
         id=ids.job_id(),
@@ -73,6 +77,8 @@ def create(
     events.append(session, job.id, NewEvent(f"Created fine-tuning job: {job.id}"))
     admission.advance(session, job.id)
     session.refresh(job)
+    if judge is not None:
+        judge(job, model, named)
     return job, False
 
 
@@ -138,11 +144,7 @@ def has_room(session: Session, project_id: str) -> None:
 
 def known_model(session: Session, project_id: str, name: str) -> Model:
     """Locked against deletion until the job that names it has committed."""
-    model = models.find(session, project_id, name)
-    if model is not None:
-        model = session.scalar(
-            select(Model).where(Model.id == model.id, Model.deleted_at.is_(None)).with_for_update(read=True)
-        )
+    model = models.find(session, project_id, name, kept=True)
     if model is None:
         raise BadInput(
             f"No model {name!r} here; GET /v1/models lists those you can use.", code="model_not_found", param="model"

@@ -160,7 +160,7 @@ class Job(Table):
     __table_args__ = (
         Index("ix_jobs_list", "project_id", "created_at", "id"),
         Index("ix_jobs_replay", "key_id", "body_sha256", "created_at"),
-        Index("ix_jobs_queue", "priority", "created_at", postgresql_where=text("state = 'queued'")),
+        Index("ix_jobs_queue", "priority", "created_at", "id", postgresql_where=text("state = 'queued'")),
         Index(
             "ix_jobs_turn",
             "project_id",
