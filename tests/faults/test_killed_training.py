@@ -21,7 +21,7 @@ SETTINGS = {"batch_size": 8, "n_epochs": 50, "max_steps": STEPS, "learning_rate"
 GONE_SECONDS = 5.0
 
 
-@pytest.fixture(params=["warm", "torchrun"])
+@pytest.fixture(params=["warm", pytest.param("torchrun", marks=pytest.mark.slow)])
 def live(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Live]:
     """A resume point every five steps; the ranks are started by either launcher."""
     made = Live(tmp_path / "home", PALATE_RESUME_STEPS="5", PALATE_LAUNCHER=request.param)
