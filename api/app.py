@@ -16,7 +16,7 @@ from api.envelope import Envelope
 from api.errors import HANDLERS
 from api.looks import Looks
 from api.places import Places
-from api.routes import files, health, jobs, models, plans
+from api.routes import files, health, jobs, models, plans, reports
 from api.waiting import Waiters
 from core import settings
 from core.db import engine
@@ -41,7 +41,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(Envelope)
     app.include_router(health.router)
-    for routes in (files, jobs, models, plans):
+    for routes in (files, reports, jobs, models, plans):
         app.include_router(routes.router, prefix="/v1")
     app.openapi = openapi.described(app)  # type: ignore[method-assign]
     return app

@@ -3,19 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 from core.contract import choice
+from core.contract.advice import Taken
 from core.contract.errors import BadInput
 from core.contract.job_spec import JobSpec
 from core.contract.losses import LossName
 from core.contract.run_spec import Inspection
 from core.contract.states import FileStatus, JobState
-from core.db import admission, nodes, submit
+from core.db import admission, nodes, submit, verdicts
 from core.db.engine import Session
 from core.db.tables import File, Job, Model, Node
 from planning import lora
 from planning.facts import ModelFacts
 from planning.facts import known as facts_known
 from planning.node import NodeFacts
-from planning.plan import LEAST_LENGTH, Plan, make, sentence
+from planning.plan import LEAST_LENGTH, Decided, Plan, make, sentence
 from planning.resolve import held_out_share
 
 NOT_YET = "The file's checks or the inspection of file and model are under way."
@@ -44,22 +45,24 @@ def planned(
         )
     if any(file.status != FileStatus.PROCESSED for file in files.values()):
         return None
-    asked = spec.dpo()
-    loss = admission.suited(asked, files)
-    found = {param: admission.inspect(session, file, model, asked, loss) for param, file in files.items()}
+    settled = verdicts.settle(session, spec, files)
+    asked, loss = settled.taken.asked, settled.loss
+    found = admission.inspect_all(session, files, model, asked, loss)
     ready: dict[str, Inspection] = {}
     for param, inspection in found.items():
         if inspection is None:
             return None
-        refused = admission.unusable(param, inspection, files[param].options)
+        refused = admission.unusable(param, inspection, files[param].options, spec.palate.accept)
         if refused is not None:
             raise refused
         ready[param] = inspection
-    return forecast(spec, loss, facts, known, ready["training_file"], ready.get("validation_file"))
+    held_out = ready.get("validation_file")
+    return forecast(spec, settled.taken, loss, facts, known, ready["training_file"], held_out)
 
 
 def forecast(
     spec: JobSpec,
+    taken: Taken,
     loss: LossName,
     facts: ModelFacts,
     known: Sequence[Node],
@@ -68,7 +71,7 @@ def forecast(
 ) -> Plan:
     gpus, every = spec.palate.resources.gpus, spec.palate.eval.every_steps
     return make(
-        spec.dpo(),
+        taken.asked,
         loss,
         training,
         facts,
@@ -77,6 +80,7 @@ def forecast(
         eval_steps=None if every == "auto" else every,
         held_out=held_out,
         split=held_out_share(spec, training.usable),
+        recommended=Decided(settings=taken.settings, why=taken.why) if taken.settings else None,
     )
 
 
@@ -95,7 +99,8 @@ def check(session: Session, spec: JobSpec, job: Job, model: Model, files: Mappin
 def least(spec: JobSpec, facts: ModelFacts, known: Sequence[Node]) -> Plan:
     """Of one short pair: what does not fit with that fits with no data."""
     one = Inspection(records=1, usable=1, max_length=LEAST_LENGTH, context_length=facts.context_length)
-    return forecast(spec, choice.loss_of(spec.dpo(), "pair"), facts, known, one, None)
+    asked = spec.dpo()
+    return forecast(spec, Taken(asked, {}, []), choice.loss_of(asked, "pair"), facts, known, one, None)
 
 
 def suited(model: Model, spec: JobSpec) -> ModelFacts | None:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.complaints import body_error
-from core.contract import choice
+from core.contract import choice, gate
 from core.contract.errors import BadInput
 from core.contract.job_spec import JobSpec
 
@@ -24,6 +24,7 @@ def job_spec(body: Any) -> JobSpec:
     asked = spec.dpo()
     choice.check_settings(asked, None if asked.loss == "auto" else asked.loss)
     choice.check_split(spec)
+    gate.check_accepted(spec.palate.accept)
     if "adapter" in spec.palate.export and asked.lora is None:
         raise BadInput(
             f"Only a LoRA run has an adapter; set `{choice.AT}.lora`, or leave `export` out.", param="palate.export"

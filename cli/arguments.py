@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cli.place import add_home
-from cli.settings import add_training
+from cli.settings import add_reading, add_training
 
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -61,6 +61,20 @@ def _training(commands: Commands) -> None:
     )
     check.add_argument("--on-error", choices=["fail", "skip"], default="fail", help="what malformed rows do")
     check.add_argument("--max-bad-fraction", type=float, default=0.0, help="how many of them skip may leave out")
+    check.add_argument("--html", type=Path, metavar="OUT", help="the report as a page, into this file")
+    clean = _command(
+        commands,
+        "clean",
+        "clean:run",
+        "a new file without the rows that are named, and a record of what went",
+        home=False,
+    )
+    clean.add_argument("file", type=Path)
+    clean.add_argument("--drop", required=True, metavar="WHAT,…", help="duplicates, contradictions, identical, …")
+    clean.add_argument(
+        "--out", type=Path, required=True, metavar="NEW", help="written with NEW.removed.jsonl beside it"
+    )
+    clean.add_argument("--format", help="of the file, where it is not found by itself")
     train = _command(commands, "train", "train:run", "upload a file, check it, and train a model on it")
     train.add_argument("--watch", action="store_true", help="follow the job to its end")
     add_training(train)
@@ -69,6 +83,15 @@ def _training(commands: Commands) -> None:
     )
     plan.add_argument("--json", action="store_true", help="the plan as JSON")
     add_training(plan)
+    preview = _command(
+        commands, "preview", "preview:run", "records as the trainer will see them: tokens, what the loss counts, cuts"
+    )
+    preview.add_argument("file", help="a file of preference data, or the id of one that is there already")
+    preview.add_argument("--model", required=True)
+    preview.add_argument("--limit", type=int, default=10, choices=range(1, 21), metavar="N", help="records (10)")
+    preview.add_argument("--json", action="store_true", help="token ids and masks as JSON")
+    preview.add_argument("--html", type=Path, metavar="OUT", help="as a page, into this file")
+    add_reading(preview)
     watch = _command(commands, "watch", "watch:run", "follow a job to its end")
     watch.add_argument("job")
     for verb, does in (("pause", "leave a resume point and free the slots"), ("resume", "go on"), ("cancel", "stop")):

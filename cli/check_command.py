@@ -9,6 +9,7 @@ def run(arguments: argparse.Namespace) -> int:
     return check.run(
         arguments.file,
         arguments.json,
+        html=arguments.html,
         format=arguments.format,
         mapping=arguments.mapping,
         on_error=arguments.on_error,

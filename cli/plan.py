@@ -47,6 +47,9 @@ def draw(plan: Json, console: Console) -> None:
     for name, value in rows(plan):
         table.add_row(name, value)
     console.print(table)
+    if plan["recommended"]:
+        names = ", ".join(f"{name} {value}" for name, value in plan["recommended"]["settings"].items())
+        console.print(" ".join([f"from the data report: {names}.", *plan["recommended"]["why"]]), highlight=False)
     for each in plan["warnings"]:
         console.print(f"warning: {each['message']}", highlight=False)
     if plan["memory"]["fits"] is False:

@@ -15,6 +15,12 @@ EXPLAINED = {
 }
 
 
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How a file that is uploaded is to be read."""
+    parser.add_argument("--format", help="of the file, where it is not found by itself")
+    parser.add_argument("--skip-bad-rows", action="store_true", help="train on the rows that can be used")
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     """What is not given stays the service's to decide."""
     from cli.train import HYPERPARAMETERS
@@ -36,8 +42,13 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-runtime", type=int, metavar="SECONDS", help="then it ends with what it has learned so far"
     )
-    parser.add_argument("--format", help="of the file, where it is not found by itself")
-    parser.add_argument("--skip-bad-rows", action="store_true", help="train on the rows that can be used")
+    parser.add_argument(
+        "--accept",
+        nargs="+",
+        metavar="CODE",
+        help="findings of the data report that block and that you take as they are",
+    )
+    add_reading(parser)
     for name, kind in HYPERPARAMETERS.items():
         flag = FLAGS.get(name, "--" + name.replace("_", "-"))
         parser.add_argument(flag, dest=name, type=kind, metavar=kind.__name__.upper(), help=EXPLAINED.get(name))

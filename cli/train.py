@@ -64,6 +64,7 @@ def request(arguments: argparse.Namespace, training: str, validation: str | None
         "eval": {"every_steps": arguments.eval_steps} if arguments.eval_steps else None,
         "export": arguments.export,
         "max_runtime_seconds": arguments.max_runtime,
+        "accept": arguments.accept,
     }
     hyperparameters = {name: getattr(arguments, name) for name in HYPERPARAMETERS} | {"lora": lora(arguments)}
     body = {

@@ -58,6 +58,13 @@ class Caution(BaseModel):
     message: str
 
 
+class Decided(BaseModel):
+    """Settings that were `auto` and that the data report decided, and why."""
+
+    settings: dict[str, Any]
+    why: list[str]
+
+
 class Seconds(Times):
     """`whole` is the sum of the parts."""
 
@@ -81,6 +88,7 @@ class Plan(BaseModel):
     seconds: Seconds
     warnings: list[Caution]
     advice: list[Advice]
+    recommended: Decided | None = None
 
 
 def make(
@@ -94,9 +102,10 @@ def make(
     eval_steps: int | None = None,
     held_out: Inspection | None = None,
     split: float = 0.0,
+    recommended: Decided | None = None,
 ) -> Plan:
     """`nodes` are those that work; eval_steps None: the held-out data is scored after each epoch; `split`: the share of
-    the training file that is held out (planning.resolve)."""
+    the training file that is held out (planning.resolve). `recommended` is in `asked` already."""
     pairs = trained_on(inspection.usable, split)
     settings = resolve(asked, pairs=pairs, max_length=inspection.max_length, loss=loss)
     fit, node = best(settings, inspection, facts, nodes, ranks)
@@ -138,6 +147,7 @@ def make(
         seconds=Seconds(**times.model_dump(), whole=times.total),
         warnings=[Caution(param=param, message=message) for param, message in warnings(asked, loss)],
         advice=advice(settings, inspection, facts, nodes, ranks) if fit.fits is False else [],
+        recommended=recommended,
     )
 
 

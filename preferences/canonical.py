@@ -1,6 +1,7 @@
 """The canonical file: one record a line in a zstd stream, named by the sha256 of the plain lines."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,6 +91,15 @@ class CanonicalWriter:
         if self._stream:
             self._stream.flush(zstandard.FLUSH_FRAME)
         return self._hash.hexdigest()
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The plain lines of a canonical file, one after the other, without their ends."""
+    with path.open("rb") as stream, zstandard.ZstdDecompressor().stream_reader(stream) as lines:
+        rest = b""
+        while chunk := lines.read(1 << 20):
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
 
 
 def digest_of(path: Path) -> str:

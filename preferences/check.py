@@ -1,6 +1,6 @@
 """The door of this room: a file in, a report out, and on the way the canonical records."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -16,7 +16,7 @@ from preferences.detect import detect
 from preferences.draft import Row
 from preferences.faults import FileFault, RowFault
 from preferences.formats.known import Format, settled
-from preferences.judge import judge
+from preferences.judge import Judged, judge
 from preferences.limits import DEFAULT, Limits
 from preferences.mapping import parse_mapping
 from preferences.report import FileError, Report
@@ -27,6 +27,7 @@ from preferences.unpack import Progress
 from preferences.verdict import details, notices, verdict
 
 OnError = Literal["fail", "skip"]
+Observe = Callable[[RawRow, RowFault | list[Judged]], None]
 
 
 def check_file(
@@ -42,6 +43,7 @@ def check_file(
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
     refused: Refused | None = None,
+    observe: Observe | None = None,
 ) -> Report:
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
@@ -50,7 +52,7 @@ def check_file(
     `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
     report has a digest. `checks`: how many of them are made. `validation`: a file whose prompts should not be in
     this one. `progress` is told the bytes taken from the source, `refused` each
-    bad line (up to 10,000) while the rest is still to be read.
+    bad line (up to 10,000) while the rest is still to be read, `observe` what became of each row.
     Raises BadInput for a wrong argument and OSError where the source cannot be read; what is wrong with the data is in
     the report.
     """
@@ -62,10 +64,12 @@ def check_file(
     looks = Checks(checks, held_out=_held_out(validation, asked, limits) if validation else None)
     if isinstance(source, Path):
         with source.open("rb") as opened:
-            report = _Check(opened, asked, limits, canonical, looks, progress, refused).run(on_error, max_bad_fraction)
+            check = _Check(opened, asked, limits, canonical, looks, progress, refused, observe)
+            report = check.run(on_error, max_bad_fraction)
         report.file = source.name
         return report
-    return _Check(source, asked, limits, canonical, looks, progress, refused).run(on_error, max_bad_fraction)
+    check = _Check(source, asked, limits, canonical, looks, progress, refused, observe)
+    return check.run(on_error, max_bad_fraction)
 
 
 def _held_out(validation: Path, asked: Asked, limits: Limits) -> HeldOut:
@@ -89,12 +93,14 @@ class _Check:
         checks: Checks | Prompts,
         progress: Progress | None,
         refused: Refused | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self._source = source
         self._asked = asked
         self._format: Format | None = None
         self._limits = limits
         self._progress = progress
+        self._observe = observe
         self._writer = CanonicalWriter(canonical)
         self._checks = checks
         self._looks = checks.wanted
@@ -122,6 +128,7 @@ class _Check:
             counts=counts,
             mapping=tally.mapping(self._asked.mapping),
             lengths=tally.lengths,
+            histograms=self._checks.lengths.histograms(),
             checks=findings,
             verdict=weigh(findings, kind, tally.columns) if findings and kind else None,
             errors=tally.errors,
@@ -180,9 +187,14 @@ class _Check:
             if self._asked.mapping:
                 read = self._asked.mapping.place(read)
         except RowFault as fault:
-            self._tally.refuse(raw, fault)
+            self._refuse(raw, fault)
             return None
         return read
+
+    def _refuse(self, raw: RawRow, fault: RowFault) -> None:
+        self._tally.refuse(raw, fault)
+        if self._observe:
+            self._observe(raw, fault)
 
     def _convert(self, raw: RawRow, row: Row, format: Format, *, learn: bool = False) -> None:
         try:
@@ -190,8 +202,10 @@ class _Check:
             drafts = made if isinstance(made, list) else [made]
             all_judged = [judge(draft, format.kind, row, raw.line, format.name) for draft in drafts]
         except RowFault as fault:
-            self._tally.refuse(raw, self._told(fault))
+            self._refuse(raw, self._told(fault))
             return
+        if self._observe:
+            self._observe(raw, all_judged)
         for draft, judged in zip(drafts, all_judged, strict=True):
             if learn:
                 self._tally.learn(draft, format.kind, self._asked.mapping)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from core.contract.advice import Recommended as Recommended
 from core.contract.finding import Example as Example
 from core.contract.finding import Finding as Finding
 from core.contract.preference import Kind
@@ -38,16 +39,6 @@ class Spread(BaseModel):
     max: int
 
 
-class Recommended(BaseModel):
-    """Settings of a job that suit the data; null where the default does."""
-
-    loss: str | None = None
-    label_smoothing: float | None = None
-    nll_weight: float | None = None
-    beta: float | None = None
-    why: list[str] = []
-
-
 class Verdict(BaseModel):
     """`score` of 100; `gate` is the worst severity among the checks; the three actions that matter most."""
 
@@ -55,6 +46,23 @@ class Verdict(BaseModel):
     score: int
     top_actions: list[str] = []
     recommended: Recommended = Recommended()
+
+
+class SampleAnswer(BaseModel):
+    """name: chosen, rejected, wanted, not wanted; of a ranking `1`, `2`, … by rank."""
+
+    name: str
+    text: str
+
+
+class Sample(BaseModel):
+    """A record to look at: texts shortened, and masked where they hold personal data; `codes` of findings that name
+    its line."""
+
+    line: int
+    prompt: str
+    answers: list[SampleAnswer]
+    codes: list[str] = []
 
 
 class FileError(BaseModel):
@@ -93,10 +101,24 @@ class Counts(BaseModel):
     distinct_prompts: int = 0
 
 
+class Inspected(BaseModel):
+    """What one model's tokenizer and template made of the records. `problems`: codes of those that fall out;
+    `lengths` in tokens; `error`: why no job can be made of both."""
+
+    model: str
+    max_length: int
+    records: int
+    usable: int
+    problems: dict[str, int] = {}
+    lengths: dict[str, Spread] = {}
+    error: FileError | None = None
+
+
 class Report(BaseModel):
     """`error` is null exactly when the file may be used; only then has it a `digest`, sha256 of the canonical lines.
 
     `columns`: those of weight, confidence and margin that somewhere differ from what they are when left out.
+    `histograms`: of the lengths in characters, (upper bound, texts); `samples`: at most 20.
     """
 
     object: Literal["file.report"] = "file.report"
@@ -109,12 +131,15 @@ class Report(BaseModel):
     counts: Counts = Counts()
     mapping: dict[str, str] | None = None
     lengths: dict[str, Spread] = {}
+    histograms: dict[str, list[tuple[int, int]]] = {}
+    samples: list[Sample] = []
     checks: list[Finding] = []
     verdict: Verdict | None = None
     errors: list[LineError] = []
     errors_by_code: dict[str, int] = {}
     warnings: list[Notice] = []
     status_details: str | None = None
+    inspection: Inspected | None = None
     error: FileError | None = None
 
     @property

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from core import settings
 from core.contract.exits import Exit
+from core.contract.finding import Finding
 from core.contract.manifest import Manifest
 from core.contract.run_spec import Fatal, Inspection, InspectSpec
 from core.db import admission, models, tasks
@@ -34,11 +35,22 @@ def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], No
     path = folder / "inspect.json"
     path.write_text(spec.model_dump_json())
     result = look(folder, path, spec, alive)
+    if payload.get("against"):
+        result.checks.append(shared(folder, cache.canonical(store, payload["against"], lambda _: alive()), spec, alive))
     with transaction() as session:
         admission.store_inspection(session, claim.subject, result)
         tasks.finish(session, claim)
         for job_id in admission.waiting_for_inspection(session, payload):
             admission.advance(session, job_id)
+
+
+def shared(folder: Path, training: Path, spec: InspectSpec, alive: Callable[[], None]) -> Finding:
+    """What the held-out records have in common with the training records."""
+    own, out = settings.worker(), folder / "leakage.json"
+    arguments = ["--training", str(training), "--validation", str(spec.data), "--out", str(out)]
+    arguments += ["--memory-bytes", str(own.task_memory_bytes)]
+    child.run(folder, "worker.leakage", *arguments, wall_seconds=own.task_wall_seconds, alive=alive)
+    return Finding.model_validate_json(out.read_bytes())
 
 
 def look(folder: Path, path: Path, spec: InspectSpec, alive: Callable[[], None]) -> Inspection:

@@ -17,7 +17,7 @@ from core.contract.manifest import Manifest
 from core.contract.reference import reference_key
 from core.contract.run_spec import Inspection, ResumeFrom, RunSpec, Settings
 from core.contract.states import Phase, Wish
-from core.db import admission, attempts, checkpoints, jobs, models, references
+from core.db import admission, attempts, checkpoints, jobs, models, references, verdicts
 from core.db.attempts import Lease
 from core.db.engine import transaction
 from core.db.tables import Job, Model, ReferenceEntry, ResumePoint
@@ -112,11 +112,11 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         attempts.hold(session, lease, lease_seconds)
         spec = JobSpec.model_validate(job.spec)
         model = models.by_id(session, job.model_id)
-        loss = admission.loss_of_job(session, job)
-        inspection = admission.stored_inspection(session, job.training_digest or "", model, spec.dpo(), loss)
+        asked, loss = verdicts.of_job(session, job)
+        inspection = admission.stored_inspection(session, job.training_digest or "", model, asked, loss)
         share = held_out_share(spec, inspection.usable)
         pairs = trained_on(inspection.usable, share)
-        resolved = resolve(spec.dpo(), pairs=pairs, max_length=inspection.max_length, loss=loss)
+        resolved = resolve(asked, pairs=pairs, max_length=inspection.max_length, loss=loss)
         points = checkpoints.resume_points(session, job.id)
         key = reference_key(model.digest, resolved.precision) if LOSSES[loss].reference else ""
         # A resume point holds its run's reference.

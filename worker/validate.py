@@ -16,6 +16,7 @@ from core.disk import is_full
 from preferences.check import check_file
 from preferences.formats.known import BY_NAME
 from preferences.report import Report
+from preferences.samples import samples
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,6 +54,7 @@ def validate(asked: argparse.Namespace) -> Report:
             os.fsync(canonical.fileno())
         if report.usable:
             unsealed.replace(asked.canonical)
+            report.samples = samples(asked.canonical, report.checks)
     finally:
         unsealed.unlink(missing_ok=True)
     if asked.name:

@@ -2,9 +2,13 @@
 
 from typing import Any, Literal, Self
 
+from pydantic import BaseModel
+
 from api.schemas.listing import Item
 from api.schemas.moment import unix, unix_or_none
+from core.contract.preview import Preview
 from core.db import tables
+from preferences.report import FileError as Fault
 
 
 class File(Item):
@@ -31,6 +35,19 @@ class File(Item):
             status=row.status,
             status_details=row.status_details,
         )
+
+
+class FilePreview(BaseModel):
+    """Some records as a trainer will see them; `error`: why no job can be made of this file with this model."""
+
+    object: Literal["file.preview"] = "file.preview"
+    file_id: str
+    model: str
+    loss: str
+    max_length: int
+    data: list[Preview]
+    has_more: bool
+    error: Fault | None
 
 
 class FileError(Item):

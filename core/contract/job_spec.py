@@ -119,6 +119,7 @@ class PalateOptions(Strict):
 
     export: `model` is the whole model (an adapter merged into it), `adapter` the LoRA weights alone.
     max_runtime_seconds: of holding slots, over all attempts; the job then ends with the model of the step it is at.
+    accept: codes of findings that block training (GET /v1/files/{id}/report) and that the user takes as they are.
     """
 
     resources: Resources = Resources()
@@ -130,6 +131,7 @@ class PalateOptions(Strict):
     probe_prompts: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=8192)]], Field(max_length=8)
     ] = []
+    accept: Annotated[list[Name], Field(max_length=64)] = []
 
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]

@@ -1,30 +1,32 @@
 """From validating_files to queued: first the files' checks, then the inspection of file + model + length."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
-from core.contract import bands, choice
+from core.contract import bands, gate
 from core.contract.errors import BadInput
+from core.contract.finding import Finding
 from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LOSSES, LossName
-from core.contract.preference import Kind
 from core.contract.run_spec import Fatal, Inspection
 from core.contract.states import Desired, FileStatus, JobState, Phase, TaskKind
-from core.db import events, jobs, tasks
+from core.db import events, jobs, tasks, verdicts
 from core.db.events import NewEvent
 from core.db.tables import File, Job, Model
 from core.db.tables import Inspection as InspectionRow
+from core.db.verdicts import Settled
 
 MIN_PAIRS = 10
 TEMPLATE = "template_render_failed"
 REMEMBERED = 64
 _remembered: WeakKeyDictionary[Engine, dict[str, Inspection]] = WeakKeyDictionary()
+LEAKAGE = "train_validation_leakage"
 
 
 def advance(session: Session, job_id: str) -> bool:
@@ -36,7 +38,11 @@ def advance(session: Session, job_id: str) -> bool:
     wanted = {"training_file": job.training_file}
     if job.validation_file is not None:
         wanted["validation_file"] = job.validation_file
-    files = {param: session.get_one(File, file_id, populate_existing=True) for param, file_id in wanted.items()}
+    unread = [defer(File.report)]
+    files = {
+        param: session.get_one(File, file_id, populate_existing=True, options=unread)
+        for param, file_id in wanted.items()
+    }
     for param, file in files.items():
         if file.status == FileStatus.ERROR:
             jobs.fail(session, job, code=f"invalid_{param}", message=refusal(file), param=param)
@@ -44,10 +50,11 @@ def advance(session: Session, job_id: str) -> bool:
     if any(file.status != FileStatus.PROCESSED for file in files.values()):
         return False
     try:
-        loss = suited(spec.dpo(), files)
+        settled = verdicts.settle(session, spec, files)
     except BadInput as refused:
         jobs.fail(session, job, code=refused.code, message=refused.message, param=refused.param)
         return False
+    asked, loss = settled.taken.asked, settled.loss
     training, validation = files["training_file"], files.get("validation_file")
     if job.training_digest is None:
         jobs.show(
@@ -57,35 +64,26 @@ def advance(session: Session, job_id: str) -> bool:
             training_digest=training.canonical_digest,
             validation_digest=validation.canonical_digest if validation else None,
         )
+        events.append(session, job.id, *told(settled))
     model = session.get_one(Model, job.model_id)
-    found = {param: inspect(session, file, model, spec.dpo(), loss) for param, file in files.items()}
-    if not decide(session, job, files, found):
+    found = inspect_all(session, files, model, asked, loss)
+    if not decide(session, job, files, found, spec.palate.accept):
         return False
-    warn(session, job, spec.dpo(), loss)
+    warn(session, job, asked, loss)
     return True
 
 
-def suited(asked: DpoHyperparameters, files: Mapping[str, File]) -> LossName:
-    """The loss that runs on these files (by param, the training file first); BadInput where one cannot serve it.
-
-    What `auto` is, the training file decides.
-    """
-    loss = choice.loss_of(asked, kind_of(files["training_file"]))
-    for param, file in files.items():
-        fixed = asked if param == "training_file" else asked.model_copy(update={"loss": loss})
-        # Weights in held-out records change nothing that is learned.
-        columns = file.data_columns if param == "training_file" else ["margin"]
-        choice.check_data(fixed, kind_of(file), columns, param=param)
-    return loss
+def told(settled: Settled) -> Iterator[NewEvent]:
+    """What the data report decided, and what it found that the user takes."""
+    if settled.taken.settings:
+        yield NewEvent(settled.taken.message, data={"recommended": settled.taken.settings})
+    if settled.accepted:
+        yield accepts(settled.accepted)
 
 
-def kind_of(file: File) -> Kind:
-    return cast(Kind, file.data_kind or "pair")
-
-
-def loss_of_job(session: Session, job: Job) -> LossName:
-    file = session.get_one(File, job.training_file)
-    return choice.loss_of(JobSpec.model_validate(job.spec).dpo(), kind_of(file))
+def accepts(findings: list[Finding]) -> NewEvent:
+    message = f"Findings that {gate.ACCEPT} takes as they are: {gate.told(findings)}."
+    return NewEvent(message, level="warn", data={"accepted": [each.code for each in findings]})
 
 
 def warn(session: Session, job: Job, asked: DpoHyperparameters, loss: LossName) -> None:
@@ -93,15 +91,25 @@ def warn(session: Session, job: Job, asked: DpoHyperparameters, loss: LossName) 
     events.append(session, job.id, *(NewEvent(text, level="warn", data={"param": param}) for param, text in found))
 
 
-def decide(session: Session, job: Job, files: Mapping[str, File], found: dict[str, Inspection | None]) -> bool:
+def decide(
+    session: Session,
+    job: Job,
+    files: Mapping[str, File],
+    found: dict[str, Inspection | None],
+    accept: Collection[str],
+) -> bool:
     """Queued when every inspection is there and good, failed when one refuses."""
+    accepted: list[Finding] = []
     for param, inspection in found.items():
         if inspection is None:
             return False
-        refused = unusable(param, inspection, files[param].options)
+        refused = unusable(param, inspection, files[param].options, accept)
         if refused is not None:
             jobs.fail(session, job, code=refused.code, message=refused.message, param=refused.param)
             return False
+        accepted += blocks(param, inspection)
+    if accepted:
+        events.append(session, job.id, accepts(accepted))
     training = found["training_file"]
     assert training is not None
     ties = f" and {training.ties} ties" if training.ties else ""
@@ -123,7 +131,9 @@ def decide(session: Session, job: Job, files: Mapping[str, File], found: dict[st
     return True
 
 
-def unusable(param: str, inspection: Inspection, options: Mapping[str, Any]) -> BadInput | None:
+def unusable(
+    param: str, inspection: Inspection, options: Mapping[str, Any], accept: Collection[str]
+) -> BadInput | None:
     """Why no job can be made of this data with this model, its code and the first line that shows it."""
     fatal = inspection.fatal
     broken = next((each for each in inspection.problems if each.code == TEMPLATE), None)
@@ -136,7 +146,8 @@ def unusable(param: str, inspection: Inspection, options: Mapping[str, Any]) -> 
         return BadInput(fatal.message + where, code=fatal.code, param=at)
     least = MIN_PAIRS if param == "training_file" else 1
     if inspection.usable >= least:
-        return None
+        refused, _ = gate.split(blocks(param, inspection), accept)
+        return gate.refusal(refused, source=f"`{param}` with this model", param=param) if refused else None
     left_out = inspection.problem_counts | (
         {"ties (see the setting `ties`)": inspection.ties} if inspection.ties else {}
     )
@@ -148,6 +159,12 @@ def unusable(param: str, inspection: Inspection, options: Mapping[str, Any]) -> 
         code="too_few_pairs",
         param=param,
     )
+
+
+def blocks(param: str, inspection: Inspection) -> list[Finding]:
+    """Of held-out data only what it shares with the training data: nothing is learned from the rest."""
+    found = [each for each in inspection.checks if each.severity == "block"]
+    return found if param == "training_file" else [each for each in found if each.code == LEAKAGE]
 
 
 def waiting(session: Session, *, file_id: str | None = None, limit: int = 100) -> list[str]:
@@ -169,9 +186,29 @@ def waiting_for_inspection(session: Session, payload: dict[str, Any], limit: int
     return list(session.scalars(query.order_by(Job.created_at).limit(limit)))
 
 
-def inspect(session: Session, file: File, model: Model, asked: DpoHyperparameters, loss: LossName) -> Inspection | None:
-    """The stored inspection; None when it is not there yet (then a task for it is)."""
-    payload = inspection_of(file.canonical_digest or "", model, asked, loss)
+def inspect_all(
+    session: Session, files: Mapping[str, File], model: Model, asked: DpoHyperparameters, loss: LossName
+) -> dict[str, Inspection | None]:
+    """By param; the held-out file is compared with the training file as well."""
+    training = files["training_file"].canonical_digest
+    return {
+        param: inspect(session, file, model, asked, loss, against=None if param == "training_file" else training)
+        for param, file in files.items()
+    }
+
+
+def inspect(
+    session: Session,
+    file: File,
+    model: Model,
+    asked: DpoHyperparameters,
+    loss: LossName,
+    *,
+    against: str | None = None,
+) -> Inspection | None:
+    """The stored inspection; None when it is not there yet (then a task for it is). `against`: digest of the training
+    records in which none of these prompts should stand."""
+    payload = inspection_of(file.canonical_digest or "", model, asked, loss, against)
     found = known_inspection(session, payload)
     if found is None:
         tasks.add(session, kind=TaskKind.INSPECT, subject=inspection_key(payload), payload=payload)
@@ -201,7 +238,9 @@ def known_inspection(session: Session, payload: dict[str, Any]) -> Inspection | 
     return here[key]
 
 
-def inspection_of(digest: str, model: Model, asked: DpoHyperparameters, loss: LossName) -> dict[str, Any]:
+def inspection_of(
+    digest: str, model: Model, asked: DpoHyperparameters, loss: LossName, against: str | None = None
+) -> dict[str, Any]:
     """What decides the result. All pairwise losses see the same examples."""
     return {
         "digest": digest,
@@ -211,6 +250,7 @@ def inspection_of(digest: str, model: Model, asked: DpoHyperparameters, loss: Lo
         "truncation": "drop" if asked.truncation == "auto" else asked.truncation,
         "loss": "sigmoid" if LOSSES[loss].unit == "pair" else loss,
         "ties": "drop" if asked.ties == "auto" else asked.ties,
+        "against": against,
     }
 
 
@@ -218,6 +258,8 @@ def inspection_key(payload: dict[str, Any]) -> str:
     parts = [str(payload[name]) for name in ("digest", "model_digest", "max_length", "truncation", "loss")]
     if payload.get("ties", "drop") != "drop":
         parts.append(payload["ties"])
+    if payload.get("against"):
+        parts.append("against " + payload["against"])
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

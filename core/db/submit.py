@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from core import ids
 from core.contract.errors import BadInput, Conflict, PalateError, QuotaExceeded
 from core.contract.job_spec import JobSpec
 from core.contract.states import FileStatus, JobState
-from core.db import admission, events, files, models
+from core.db import admission, events, files, models, verdicts
 from core.db.events import NewEvent
 from core.db.tables import File, IdempotencyKey, Job, Model, Project
 
@@ -154,18 +154,21 @@ def known_model(session: Session, project_id: str, name: str) -> Model:
 
 def named_files(session: Session, project_id: str, spec: JobSpec) -> dict[str, File]:
     """By param. BadInput for one that is not here, and where their checks are done already, for what cannot be
-    trained on them; else the same comes while the job is in validating_files."""
+    trained on them and for what they found; else the same comes while the job is in validating_files."""
     files = {"training_file": known_file(session, project_id, spec.training_file, "training_file")}
     if spec.validation_file is not None:
         files["validation_file"] = known_file(session, project_id, spec.validation_file, "validation_file")
     if all(file.status == FileStatus.PROCESSED for file in files.values()):
-        admission.suited(spec.dpo(), files)
+        verdicts.settle(session, spec, files)
     return files
 
 
 def known_file(session: Session, project_id: str, file_id: str, param: str) -> File:
     file = session.scalar(
-        select(File).where(File.id == file_id, File.project_id == project_id, files.live()).with_for_update(read=True)
+        select(File)
+        .where(File.id == file_id, File.project_id == project_id, files.live())
+        .options(defer(File.report))
+        .with_for_update(read=True)
     )
     if file is None:
         raise BadInput(

@@ -8,17 +8,21 @@ from preferences.checks.seen import Seen
 LEAST = 0.95
 
 
+def is_near(seen: Seen) -> bool:
+    """Of a ranking: any two answers of which one is better."""
+    return any(nearly(seen.answers[one], seen.answers[other], LEAST) for one, other in seen.comparisons())
+
+
 class NearIdentical:
     def __init__(self) -> None:
         self._records = self._count = 0
         self._examples: list[tuple[int, str]] = []
 
     def see(self, seen: Seen) -> None:
-        compared = seen.comparisons()
-        if not compared:
+        if not seen.comparisons():
             return
         self._records += 1
-        if any(nearly(seen.answers[one], seen.answers[other], LEAST) for one, other in compared):
+        if is_near(seen):
             self._count += 1
             if len(self._examples) < EXAMPLES:
                 self._examples.append((seen.line, f"at least {LEAST:.0%} of the characters are the same"))

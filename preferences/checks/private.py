@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from typing import Any
 
 from core.contract.finding import Finding
@@ -117,6 +117,25 @@ def secrets(text: str) -> Iterator[tuple[str, str]]:
                 # A piece around it, so that no pattern can run over a text of megabytes.
                 yield from _named(text[max(0, start - _BEFORE) : start + _AFTER])
             start = text.find(anchor, start + len(anchor))
+
+
+def masked(text: str) -> str:
+    """The text with what looks personal, and every key, put out of sight."""
+    if "@" in text:
+        text = _MAIL.sub("<e-mail>", text)
+    if _DIGITS.search(text) is not None:
+        for pattern, judge, name in ((_CARD, _card, "card"), (_PHONE, _telephone, "phone"), (_IBAN, _iban, "IBAN")):
+            text = pattern.sub(partial(_put_out, judge, name), text)
+    if any(anchor in text for anchor in _ANCHORS):
+        text = _KEY_BODY.sub(r"BEGIN \1PRIVATE KEY----- <key>", text)
+        for plugin in _plugins():
+            for pattern in plugin.denylist:
+                text = pattern.sub("<key>", text)
+    return text
+
+
+def _put_out(judge: Callable[[str], bool], name: str, match: re.Match[str]) -> str:
+    return f"<{name}>" if judge(match[0]) else match[0]
 
 
 def _named(piece: str) -> Iterator[tuple[str, str]]:

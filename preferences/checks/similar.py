@@ -43,17 +43,21 @@ class NearDuplicates:
         self._sums.frombytes(sums.tobytes())
         self._waiting.clear()
 
-    def findings(self) -> list[Finding]:
-        if not self._lines:
-            return []
+    def earlier(self) -> Any:
+        """For each record, in the order in which they were seen, the place of one that it nearly repeats, or -1."""
         import numpy as np
 
         if self._waiting:
             self._flush()
         bands = np.frombuffer(self._bands, np.uint64).reshape(-1, BANDS)
-        sums = np.frombuffer(self._sums, np.uint64)
-        lines = np.frombuffer(self._lines, np.uint32)
-        earlier = _earlier(bands, sums, lines)
+        return _earlier(bands, np.frombuffer(self._sums, np.uint64), np.frombuffer(self._lines, np.uint32))
+
+    def findings(self) -> list[Finding]:
+        if not self._lines:
+            return []
+        import numpy as np
+
+        earlier, lines = self.earlier(), np.frombuffer(self._lines, np.uint32)
         hit = np.flatnonzero(earlier >= 0)
         examples = [(int(lines[each]), f"nearly line {lines[earlier[each]]}") for each in hit[:EXAMPLES]]
         share, of = len(hit) / len(lines), len(lines)

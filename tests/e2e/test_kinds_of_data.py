@@ -119,7 +119,7 @@ def test_each_becomes_a_model(user: User, jobs: dict[tuple[str, str], str], loss
 
 def test_ties_are_left_out_unless_they_are_asked_for_and_counted(user: User, files: dict[str, str]) -> None:
     user.judged(files["tied.jsonl"])
-    job_id = user.create(MODEL, files["tied.jsonl"])
+    job_id = user.create(MODEL, files["tied.jsonl"], loss="sigmoid")
     until(lambda: user.job(job_id)["status"] != "validating_files", f"the inspection for {job_id}")
     user.http.post(f"{JOBS}/{job_id}/cancel")
     data = user.job(job_id)["palate"]["data"]

@@ -12,7 +12,8 @@ TRANSACTION = ("committing", "committed")
 
 # Its transactions only read: they pass no point, which the test of the listing holds against them.
 READS = {
-    *("api.routes.plans:plan", "worker.claim:elsewhere", "worker.claim:clean", "worker.claim:start_doubtful"),
+    *("api.routes.plans:plan", "api.routes.reports:report", "api.routes.reports:preview"),
+    *("worker.claim:elsewhere", "worker.claim:clean", "worker.claim:start_doubtful"),
     "worker.sweeper:Sweeper.take_over",
 }
 

@@ -25,6 +25,7 @@ from core.db.engine import transaction
 from core.db.tables import Intake
 from core.objects.store import Store
 from tests.conftest import ROOT, execute, forget
+from tests.unit.planning.known import MODEL
 
 DEADLINE = 20.0
 SMALL = {
@@ -175,6 +176,14 @@ def base_model(tenant: Tenant, store: Store) -> str:
             project_id=tenant.project_id,
         )
     return model.name
+
+
+@pytest.fixture
+def model(tenant: Tenant, base_model: str) -> str:
+    """The base model, with what is known of its layers."""
+    with transaction() as session:
+        models.by_name(session, tenant.project_id, base_model).facts = MODEL.model_dump()
+    return base_model
 
 
 @pytest.fixture

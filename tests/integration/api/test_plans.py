@@ -25,14 +25,6 @@ RUN = {"run_id": "r", "model_digest": "", "train_digest": "", "settings": {"batc
 
 
 @pytest.fixture
-def model(tenant: Tenant, base_model: str) -> str:
-    """The base model, with what is known of its layers."""
-    with transaction() as session:
-        models.by_name(session, tenant.project_id, base_model).facts = MODEL.model_dump()
-    return base_model
-
-
-@pytest.fixture
 def processed(tenant: Tenant) -> Processed:
     """A file whose checks are done: its kind of data, its columns."""
 
@@ -73,12 +65,15 @@ def inspected(
     model: str,
     inspection: Inspection = INSPECTION,
     loss: LossName = "sigmoid",
+    against: str | None = None,
     **asked: Any,
 ) -> None:
+    """`against`: the training file of a job that holds this one out."""
     with transaction() as session:
         file, row = files.get(session, tenant.project_id, file_id), models.by_name(session, tenant.project_id, model)
         wanted = DpoHyperparameters.model_validate(asked)
-        payload = admission.inspection_of(file.canonical_digest or "", row, wanted, loss)
+        other = files.get(session, tenant.project_id, against).canonical_digest if against else None
+        payload = admission.inspection_of(file.canonical_digest or "", row, wanted, loss, other)
         admission.store_inspection(session, admission.inspection_key(payload), inspection)
 
 
@@ -168,8 +163,9 @@ def test_a_template_that_fails_on_a_row(tenant: Tenant, model: str, processed: P
     broken = INSPECTION.model_copy(update={"problems": problems, "problem_counts": {"template_render_failed": 1}})
     good, file_id, lenient = processed(), processed(), processed(on_error="skip")
     inspected(tenant, good, model)
-    inspected(tenant, file_id, model, broken)
-    inspected(tenant, lenient, model, broken)
+    against = good if param == "validation_file" else None
+    inspected(tenant, file_id, model, broken, against=against)
+    inspected(tenant, lenient, model, broken, against=against)
     wanted = body(model, good)
     job = tenant.http.post("/v1/fine_tuning/jobs", json=wanted | {param: file_id}).json()
     assert (job["status"], job["error"]["code"]) == ("failed", "template_render_failed")

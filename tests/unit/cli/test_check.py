@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -53,12 +54,44 @@ def test_each_kind_is_told_in_its_own_words(tmp_path, build, words, capsys):
 def test_a_file_that_is_not_usable(bad, capsys):
     assert run(bad, False) == 1
     out = capsys.readouterr().out
-    assert "13:" in out
-    assert "json_invalid" in out
-    assert "hint" in out
+    assert re.search(r"\b13 +\d+ +json_invalid", out)
+    assert "hint: " in out
     assert "Not usable. too_many_bad_lines" in out
     assert "[bold]bad.jsonl" in out
     assert "\x1b[2J" not in out
+
+
+def test_findings_stand_in_a_table_with_what_to_do_first(tmp_path, capsys):
+    rows = [triple(number) | {"chosen": f"Surely, it is {number + 1}, of course."} for number in range(40)]
+    rows += [rows[0] | {"chosen": rows[0]["rejected"], "rejected": rows[0]["chosen"]}] * 2
+    path = tmp_path / "turned.jsonl"
+    path.write_bytes(jsonl(rows))
+    assert run(path, False) == 0
+    out = capsys.readouterr().out
+    told = " ".join(out.split())
+    assert "block contradictions" in told
+    assert "warn length_bias" in told
+    assert "1. Contradictions: Decide each listed prompt one way" in told
+    assert "Gate: block." in told
+    assert "A job is refused unless it accepts contradictions" in told
+    assert "checks with nothing to mend" in told
+
+
+def test_the_page_is_written_beside_what_is_printed(good, bad, tmp_path, capsys):
+    assert run(good, False, html=tmp_path / "good.html") == 0
+    assert "Usable. 12 pairs taken." in capsys.readouterr().out
+    page = (tmp_path / "good.html").read_text()
+    assert "Examples side by side" in page
+    assert "What is 3 + 1?" in page
+    assert run(bad, True, html=tmp_path / "bad.html") == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"]["code"] == "too_many_bad_lines"
+    assert "bad.html" in err
+    assert "not usable" in (tmp_path / "bad.html").read_text()
+    assert run(good, False, html=tmp_path / "absent" / "x.html") == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert run(tmp_path / "absent.jsonl", False, html=tmp_path / "none.html") == 2
+    assert not (tmp_path / "none.html").exists()
 
 
 def test_settings_reach_the_check(bad, capsys):

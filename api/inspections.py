@@ -1,0 +1,51 @@
+"""A file as a model's trainer would see it: the inspection of both, asked for where it is not there yet."""
+
+from typing import NamedTuple
+
+from core.contract.errors import BadInput
+from core.contract.job_spec import DpoHyperparameters
+from core.contract.run_spec import Inspection
+from core.contract.states import FileStatus
+from core.db import admission, submit, verdicts
+from core.db.engine import Session
+from core.db.tables import File
+from preferences.checks.advice import weigh, worst_first
+from preferences.report import FileError, Inspected, Report, Spread
+
+
+class Seen(NamedTuple):
+    """`inspection` None: under way, or waiting for the file's checks."""
+
+    inspection: Inspection | None
+    loss: str
+
+
+def see(session: Session, project_id: str, file: File, model_name: str) -> Seen:
+    """With the settings that a job leaves at `auto`. BadInput for an unknown model and for a refused file."""
+    model = submit.known_model(session, project_id, model_name)
+    if file.status == FileStatus.ERROR:
+        raise BadInput(admission.refusal(file), code="invalid_training_file", param="file_id")
+    if file.status != FileStatus.PROCESSED or file.canonical_digest is None:
+        return Seen(None, "")
+    asked, loss = verdicts.resolved(session, DpoHyperparameters(), file)
+    return Seen(admission.inspect(session, file, model, asked, loss), loss)
+
+
+def merged(report: Report, inspection: Inspection, model: str) -> Report:
+    """The report with what only the tokenizer shows: its checks, and a verdict over all of them."""
+    checks = worst_first([*report.checks, *inspection.checks])
+    return report.model_copy(
+        update={
+            "checks": checks,
+            "verdict": weigh(checks, report.kind, report.columns) if report.kind else report.verdict,
+            "inspection": Inspected(
+                model=model,
+                max_length=inspection.max_length,
+                records=inspection.records,
+                usable=inspection.usable,
+                problems=inspection.problem_counts,
+                lengths={name: Spread(**each.model_dump()) for name, each in inspection.lengths.items()},
+                error=inspection.fatal and FileError(code=inspection.fatal.code, message=inspection.fatal.message),
+            ),
+        }
+    )

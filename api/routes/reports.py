@@ -1,0 +1,138 @@
+"""/v1/files/{id}/report, errors and preview: what was found in a file, for machines and for people"""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from api import inspections
+from api.accept import HTML, JSON, LINES, preferred
+from api.deps import CallerDep, ServicesDep
+from api.paging import After, Limit
+from api.schemas.file import FileError, FilePreview
+from api.schemas.listing import Page
+from core.contract.errors import BadInput
+from core.db import files
+from core.db.engine import after_commit, reading, transaction
+from core.db.tables import File
+from preferences.page import preview as pages
+from preferences.page import waiting
+from preferences.page.report import page
+from preferences.report import FileError as FileFault
+from preferences.report import Report
+
+router = APIRouter(prefix="/files", tags=["files"])
+
+AGAIN_SECONDS = 1
+SAFE = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "x-content-type-options": "nosniff",
+    "vary": "accept",
+}
+COMPUTING = {"description": "Under way: ask again after `Retry-After` seconds."}
+Model = Annotated[str | None, Query(max_length=256, description="Adds what this model's tokenizer shows.")]
+
+
+@router.get("/{file_id}/report", response_model=None, responses={200: {"model": Report}, 202: COMPUTING})
+def report(
+    file_id: str, request: Request, services: ServicesDep, caller: CallerDep, model: Model = None
+) -> Response | dict[str, Any]:
+    """What the checks found; `status` as the file's, and all else null until they end. `Accept: text/html`: a page."""
+    html = preferred(request.headers.get("accept"), (JSON, HTML)) == HTML
+    with transaction() as session:
+        file = files.get(session, caller.project_id, file_id)
+        seen = inspections.see(session, caller.project_id, file, model) if model is not None else None
+        if seen and seen.inspection is None:
+            after_commit(session, services.bell.ring)
+            return computing("file.report", file, html=html)
+        stored = file.report
+        if html:
+            if stored is None and file.error_code is None:
+                return computing("file.report", file, html=True)
+            found = Report.model_validate(stored or {})
+            if stored is None:
+                found.error = FileFault(code=file.error_code or "", message=file.status_details or "")
+            found.file = found.file or file.filename
+    if seen and seen.inspection is not None and model is not None:
+        together = inspections.merged(Report.model_validate(stored or {}), seen.inspection, model)
+        found, stored = together, together.model_dump(mode="json")
+    if html:
+        return HTMLResponse(page(found), headers=SAFE)
+    told = stored or dict.fromkeys(Report.model_fields) | {"object": "file.report", "file": file.filename}
+    return {**told, "file_id": file.id, "status": file.status}
+
+
+def computing(kind: str, file: File, *, html: bool) -> Response:
+    headers = {"retry-after": str(AGAIN_SECONDS)}
+    if html:
+        return HTMLResponse(waiting.page(file.filename), 202, SAFE | headers)
+    told = {"object": kind, "file_id": file.id, "status": "computing", "message": waiting.MESSAGE}
+    return JSONResponse(told, 202, headers)
+
+
+@router.get("/{file_id}/errors", response_model=None, responses={200: {"model": Page[FileError]}})
+def errors(
+    file_id: str,
+    request: Request,
+    caller: CallerDep,
+    after: After = None,
+    limit: Limit = 20,
+    code: Annotated[str | None, Query(max_length=64)] = None,
+) -> Page[FileError] | Response:
+    """Every bad line, in the order of the file: a page of them, or with `Accept: application/x-ndjson` all."""
+    if preferred(request.headers.get("accept"), (JSON, LINES)) == LINES:
+        return errors_jsonl(file_id, caller)
+    found = bad_lines(caller.project_id, file_id)
+    start = 0
+    if after is not None:
+        if not (after.isascii() and after.isdigit() and len(after) < 10 and 1 <= int(after) <= len(found)):
+            raise BadInput(f"No error {after} here; take `after` from an item of this list.", param="after")
+        start = int(after)
+    rest = [(n, each) for n, each in enumerate(found, 1) if n > start and code in (None, each["code"])]
+    return Page.of((FileError.of(n, each) for n, each in rest[:limit]), len(rest) > limit)
+
+
+@router.get("/{file_id}/errors.jsonl", response_class=Response, responses={200: {"content": {LINES: {}}}})
+def errors_jsonl(file_id: str, caller: CallerDep) -> Response:
+    """Every bad line, at most 10,000, one a line, to download."""
+    lines = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in bad_lines(caller.project_id, file_id))
+    disposition = f'attachment; filename="{file_id}.errors.jsonl"'
+    return Response(lines, media_type=LINES, headers={"content-disposition": disposition})
+
+
+@router.get("/{file_id}/preview", response_model=None, responses={200: {"model": FilePreview}, 202: COMPUTING})
+def preview(
+    file_id: str,
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    model: Annotated[str, Query(max_length=256)],
+    limit: Annotated[int, Query(ge=1, le=20)] = 10,
+) -> Response | FilePreview:
+    """Records as this model's trainer will see them, token by token. `Accept: text/html`: a page."""
+    html = preferred(request.headers.get("accept"), (JSON, HTML)) == HTML
+    with transaction() as session:
+        file = files.get(session, caller.project_id, file_id)
+        seen = inspections.see(session, caller.project_id, file, model)
+        if seen.inspection is None:
+            after_commit(session, services.bell.ring)
+            return computing("file.preview", file, html=html)
+    found, previews = seen.inspection, seen.inspection.previews[:limit]
+    if html:
+        return HTMLResponse(pages.page(file.filename, model, found.max_length, previews), headers=SAFE)
+    return FilePreview(
+        file_id=file.id,
+        model=model,
+        loss=seen.loss,
+        max_length=found.max_length,
+        data=previews,
+        has_more=len(found.previews) > limit,
+        error=found.fatal and FileFault(code=found.fatal.code, message=found.fatal.message),
+    )
+
+
+def bad_lines(project_id: str, file_id: str) -> list[dict[str, Any]]:
+    with reading() as session:
+        found: list[dict[str, Any]] = (files.get(session, project_id, file_id).report or {}).get("errors", [])
+        return found

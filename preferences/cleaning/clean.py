@@ -1,0 +1,70 @@
+"""A new file without some rows of another: what stays is as it was, what goes is recorded."""
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import BaseModel
+
+from core.contract.errors import BadInput
+from preferences.check import check_file
+from preferences.cleaning.copying import copy
+from preferences.cleaning.reasons import DROPS, Reason, Reasons
+from preferences.limits import DEFAULT, Limits
+from preferences.rows import RawRow
+
+
+class Removed(BaseModel):
+    """A row that went: its place in the source, why, and the row itself (the beginning of one that is too long)."""
+
+    line: int
+    element: int | None = None
+    reason: str
+    note: str
+    row: str
+
+
+class Cleaned(BaseModel):
+    rows: int
+    kept: int
+    removed: dict[str, int]
+
+
+def clean(
+    source: Path,
+    out: BinaryIO,
+    drop: Collection[str],
+    *,
+    removed: Callable[[Removed], None],
+    format: str | None = None,
+    limits: Limits = DEFAULT,
+) -> Cleaned:
+    """Reads `source` once to find what goes, and again to copy the rest into `out`.
+
+    Raises BadInput for an unknown name in `drop`, and for a file of which no rows can be told.
+    """
+    unknown = [name for name in drop if name not in DROPS]
+    if unknown or not drop:
+        told = "; ".join(f"{name} ({words})" for name, words in DROPS.items())
+        wrong = f"`{unknown[0]}` is none of what can be dropped" if unknown else "Nothing is named to be dropped"
+        raise BadInput(f"{wrong}. There are: {told}.", param="drop")
+    reasons = Reasons(drop)
+    report = check_file(source, format=format, checks="none", limits=limits, observe=reasons.see)
+    if report.container is None or report.format is None:
+        raise BadInput(
+            report.error.message if report.error else "No rows were found.",
+            code=report.error.code if report.error else "file_empty",
+        )
+    layout, _, packed = report.container.partition("+")
+    if layout == "parquet" and packed:
+        raise BadInput("A packed Parquet file is not cleaned: unpack it first.", code="container_unknown")
+    counts = Counter[str]()
+
+    def tell(raw: RawRow, reason: Reason) -> None:
+        counts[reason.name] += 1
+        text = raw.data.decode(errors="replace")
+        removed(Removed(line=raw.line, element=raw.element, reason=reason.name, note=reason.note, row=text))
+
+    kept = copy(layout, packed, source, out, reasons.of(), tell, limits)
+    return Cleaned(rows=reasons.rows, kept=kept, removed=dict(counts))

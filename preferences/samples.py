@@ -1,0 +1,99 @@
+"""A few records for people to look at: those that findings name, then some by chance."""
+
+import heapq
+import json
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from core.contract.finding import Finding
+from core.contract.preference import AnyRecord, Message, RankingRecord, UnpairedRecord, parse_record
+from preferences.canonical import lines_of
+from preferences.checks.private import masked
+from preferences.report import Sample, SampleAnswer
+
+MOST, OF_A_FINDING, NAMED = 20, 4, 16
+PROMPT, ANSWER, ANSWERS = 700, 900, 4
+# Masked before it is shortened, or half a number could be left.
+FAR = 4_000
+# Longer lines would fill memory for a few hundred characters of them.
+LONGEST_LINE = 1 << 20
+_ORIGIN = re.compile(rb'"origin":\{"line":(\d+)')
+
+
+def samples(canonical: Path, findings: Sequence[Finding]) -> list[Sample]:
+    """Of a canonical file, read once more: at most 20, in the order of the findings, those by chance behind them."""
+    named = named_by(findings)
+    found: dict[int, AnyRecord] = {}
+    chance: list[tuple[int, int, bytes]] = []
+    numbers = count()
+    for row in lines_of(canonical):
+        if len(row) > LONGEST_LINE:
+            continue
+        if named and any(int(each) in named for each in _ORIGIN.findall(row)):
+            record = parse_record.validate_json(row)
+            if record.origin.line in named and record.origin.line not in found:
+                found[record.origin.line] = record
+                continue
+        place = (-zlib.crc32(row), next(numbers), row)
+        if len(chance) < MOST:
+            heapq.heappush(chance, place)
+        elif place > chance[0]:
+            heapq.heapreplace(chance, place)
+    picked = [sample(found[line], codes) for line, codes in named.items() if line in found]
+    others = [sample(parse_record.validate_json(row), []) for _, _, row in sorted(chance, reverse=True)]
+    return picked + others[: MOST - len(picked)]
+
+
+def named_by(findings: Iterable[Finding]) -> dict[int, list[str]]:
+    """Line and the codes that name it; a few of each finding that warns or blocks."""
+    named: dict[int, list[str]] = {}
+    for finding in findings:
+        if finding.severity == "info":
+            continue
+        for example in finding.examples[:OF_A_FINDING]:
+            if example.line in named or len(named) < NAMED:
+                codes = named.setdefault(example.line, [])
+                codes += [finding.code] if finding.code not in codes else []
+    return named
+
+
+def sample(record: AnyRecord, codes: list[str]) -> Sample:
+    return Sample(
+        line=record.origin.line,
+        prompt=ending(masked(told(record.prompt)[-FAR:])),
+        answers=[SampleAnswer(name=name, text=beginning(masked(told(turns)[:FAR]))) for name, turns in answers(record)],
+        codes=codes,
+    )
+
+
+def answers(record: AnyRecord) -> list[tuple[str, list[Message]]]:
+    if isinstance(record, UnpairedRecord):
+        return [("wanted" if record.label else "not wanted", record.completion)]
+    if isinstance(record, RankingRecord):
+        ordered = sorted(zip(record.ranks, record.completions, strict=True), key=lambda each: each[0])
+        return [(f"rank {rank}", turns) for rank, turns in ordered[:ANSWERS]]
+    names = ("chosen", "rejected") if record.kind == "pair" else ("tied", "tied")
+    return list(zip(names, (record.chosen, record.rejected), strict=True))
+
+
+def told(turns: Sequence[Message]) -> str:
+    """One turn is its text; of several each begins with its role."""
+    if len(turns) == 1 and not turns[0].tool_calls:
+        return turns[0].content or ""
+    return "\n\n".join(f"{turn.role}: {turn.content or ''}{calls(turn.tool_calls)}" for turn in turns)
+
+
+def calls(made: list[dict[str, Any]] | None) -> str:
+    return json.dumps(made, ensure_ascii=False) if made else ""
+
+
+def beginning(text: str) -> str:
+    return text if len(text) <= ANSWER else text[:ANSWER].rstrip() + " …"
+
+
+def ending(text: str) -> str:
+    return text if len(text) <= PROMPT else "… " + text[-PROMPT:].lstrip()
