@@ -128,7 +128,7 @@ class _Check:
             counts=counts,
             mapping=tally.mapping(self._asked.mapping),
             lengths=tally.lengths,
-            histograms=self._checks.lengths.histograms(),
+            histograms=tally.histograms,
             checks=findings,
             verdict=weigh(findings, kind, tally.columns) if findings and kind else None,
             errors=tally.errors,

@@ -6,6 +6,7 @@ from math import ceil
 from preferences.report import Spread
 
 _HELD = 4096
+FINE = 5
 
 
 class Lengths:
@@ -33,6 +34,22 @@ class Lengths:
             name: Spread(median=_at(counts, 0.5), p95=_at(counts, 0.95), max=max(counts))
             for name, counts in self._of.items()
         }
+
+    def histograms(self) -> dict[str, list[tuple[int, int]]]:
+        """Of the answers: (upper bound, how many) in steps of 1/16 of a power of two, empty ones left out."""
+        found = {}
+        for name, counts in self._of.items():
+            if name != "prompt":
+                bins: Counter[int] = Counter()
+                for length, count in counts.items():
+                    bins[bound(length)] += count
+                found[name] = sorted(bins.items())
+        return found
+
+
+def bound(length: int) -> int:
+    width = max(1, 1 << max(0, length.bit_length() - FINE))
+    return -(-length // width) * width
 
 
 def _at(counts: Counter[int], share: float) -> int:

@@ -58,6 +58,10 @@ class Tally:
         return Counts(**self._figures | self._repeats.counts()._asdict())
 
     @property
+    def histograms(self) -> dict[str, list[tuple[int, int]]]:
+        return self._lengths.histograms()
+
+    @property
     def lengths(self) -> dict[str, Spread]:
         return self._lengths.spreads()
 

@@ -6,7 +6,6 @@ from typing import Any
 from core.contract.finding import Finding
 from core.contract.findings import EXAMPLES, finding
 from core.contract.preference import AnyRecord
-from preferences.checks.lengths import Lengths
 from preferences.checks.minhash import BANDS, LEAST, likeness, signatures, words
 from preferences.checks.seen import digest, told
 
@@ -31,7 +30,6 @@ class Prompts:
     def __init__(self) -> None:
         self.held_out = HeldOut()
         self.wanted = True
-        self.lengths = Lengths()
 
     def see(self, record: AnyRecord) -> None:
         self.held_out.keep(record)

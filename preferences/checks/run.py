@@ -11,7 +11,6 @@ from preferences.checks.bias import Bias, Position
 from preferences.checks.graph import Graph
 from preferences.checks.languages import Languages
 from preferences.checks.leakage import HeldOut
-from preferences.checks.lengths import Lengths
 from preferences.checks.private import Private
 from preferences.checks.scores import Scores
 from preferences.checks.seen import Seen, look
@@ -45,7 +44,6 @@ class Checks:
             self._checks = [Graph(), Bias(), Position(), Balance(), Scores(), Annotators(), Slices(), Verifiable()]
         if depth == "all":
             self._checks += [NearDuplicates(), NearIdentical(), Separable(), Languages(), Private()]
-        self.lengths = Lengths()
 
     @property
     def wanted(self) -> bool:
@@ -59,7 +57,6 @@ class Checks:
             return
         seen = look(record)
         self._size.see(seen)
-        self.lengths.see(seen)
         for check in self._checks:
             check.see(seen)
 

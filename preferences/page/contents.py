@@ -8,6 +8,7 @@ from preferences.report import Counts, LineError, Report, Sample
 
 SHOWN, AT_ONCE = 50, 10
 TONES = {"chosen": "good", "rejected": "other", "wanted": "good", "not wanted": "other"}
+TONES |= {"desirable": "good", "undesirable": "other"}
 
 
 def lengths(report: Report) -> str:
