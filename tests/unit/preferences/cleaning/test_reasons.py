@@ -14,7 +14,7 @@ def judged(chosen: str, rejected: str, line: int) -> Judged:
         rejected=[Message(role="assistant", content=rejected)],
         origin=Origin(line=line, format="f"),
     )
-    return Judged(record, None, [], {}, {})
+    return Judged(record, None, [], {}, {}, {}, b"", [])
 
 
 def going(*rows: list[tuple[str, str]]) -> dict[int, str]:
