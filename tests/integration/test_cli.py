@@ -187,6 +187,15 @@ def test_a_plan_before_the_run(live: Live, pairs: Path) -> None:
     assert "q_proj" in refused.stderr
 
 
+def test_records_are_shown_as_the_trainer_sees_them(live: Live, pairs: Path, tmp_path: Path) -> None:
+    told = live.palate("preview", str(pairs), "--model", "tiny/llama", "--limit", "2").stdout
+    assert told.count("chosen: ") == told.count("rejected: ") == 2
+    first = json.loads(pairs.read_text().splitlines()[0])
+    assert first["prompt"] in " ".join(told.split())
+    live.palate("preview", str(pairs), "--model", "tiny/llama", "--html", str(tmp_path / "out.html"))
+    assert "what the trainer sees" in (tmp_path / "out.html").read_text()
+
+
 def test_the_doctor_finds_nothing_and_then_what_was_spoiled(live: Live, pairs: Path) -> None:
     """After jobs that succeeded and failed. The same number of other bytes is seen by reading alone."""
     file_id = live.user.upload(triples(24, seed=2))
