@@ -50,10 +50,10 @@ def run(
                     mapping=from_words(mapping) if mapping else None,
                     on_error=on_error,
                     max_bad_fraction=max_bad_fraction,
-                    canonical=target,
+                    canonical=target if as_json or html else None,  # a table shows no examples
                     progress=advance,
                 )
-            if report.usable:
+            if report.usable and (as_json or html):
                 report.samples = samples(canonical, report.checks)
         code = USABLE if report.usable else NOT_USABLE
     except (OSError, ValueError) as error:
