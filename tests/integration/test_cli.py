@@ -103,7 +103,10 @@ def test_a_revoked_key_is_refused(live: Live) -> None:
 def test_training_is_followed_to_its_end_and_its_model_pulled(live: Live, pairs: Path, tmp_path: Path) -> None:
     probe = json.dumps({"steps": 4})
     command = ("train", str(pairs), "--model", "tiny/llama", "--suffix", "s", "--probe", probe, "--watch")
-    done = live.palate(*command, "--validation", str(pairs))
+    refused = live.palate(*command, "--validation", str(pairs), good=False)
+    assert refused.returncode == 1
+    assert "train_validation_leakage (24 records, 100.0%)" in refused.stderr
+    done = live.palate(*command, "--validation", str(pairs), "--accept", "train_validation_leakage")
     lines = done.stdout.splitlines()
     job = next(line for line in lines if line.startswith("ftjob-"))
     assert "succeeded  step 4/4  loss" in done.stdout
