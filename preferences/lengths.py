@@ -6,6 +6,7 @@ from math import ceil
 from preferences.report import Spread
 
 _HELD = 4096
+# Of a histogram: steps of 1/16 of a power of two.
 FINE = 5
 
 
@@ -26,19 +27,22 @@ class Lengths:
         self._of.setdefault(name, Counter()).update(self._held[name])
         self._held[name] = []
 
-    def spreads(self) -> dict[str, Spread]:
-        """Nearest rank: the smallest length with at least that share of the lengths at or below it."""
+    def _counted(self) -> dict[str, Counter[int]]:
         for name in self._held:
             self._count(name)
+        return self._of
+
+    def spreads(self) -> dict[str, Spread]:
+        """Nearest rank: the smallest length with at least that share of the lengths at or below it."""
         return {
             name: Spread(median=_at(counts, 0.5), p95=_at(counts, 0.95), max=max(counts))
-            for name, counts in self._of.items()
+            for name, counts in self._counted().items()
         }
 
     def histograms(self) -> dict[str, list[tuple[int, int]]]:
         """Of the answers: (upper bound, how many) in steps of 1/16 of a power of two, empty ones left out."""
         found = {}
-        for name, counts in self._of.items():
+        for name, counts in self._counted().items():
             if name != "prompt":
                 bins: Counter[int] = Counter()
                 for length, count in counts.items():

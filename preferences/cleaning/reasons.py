@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from core.contract.preference import AnyRecord
+from core.contract.preference import AnyRecord, parse_record
 from preferences.checks.alike import LEAST, is_near
 from preferences.checks.private import personal, secrets
 from preferences.checks.seen import Seen, digest, look
@@ -72,8 +72,8 @@ class Reasons:
         for judged in found:
             if judged.useless:
                 self._fault(number, _OF_FAULT[judged.useless.code], judged.useless.message)
-            elif judged.record:
-                self._record(number, judged.record)
+            elif judged.line:
+                self._record(number, parse_record.validate_json(judged.line))
 
     def _fault(self, number: int, name: str, note: str) -> None:
         if name in self._drop:

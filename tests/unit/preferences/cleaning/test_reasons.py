@@ -3,6 +3,7 @@
 from core.contract.preference import Message, Origin, PreferenceRecord
 from preferences.cleaning.reasons import Reasons
 from preferences.judge import Judged
+from preferences.repeats import Print
 from preferences.rows import RawRow
 
 
@@ -14,7 +15,7 @@ def judged(chosen: str, rejected: str, line: int) -> Judged:
         rejected=[Message(role="assistant", content=rejected)],
         origin=Origin(line=line, format="f"),
     )
-    return Judged(record, None, [], {}, {}, {}, b"", [])
+    return Judged(record.model_dump_json().encode(), None, [], {}, [], {}, {}, Print(b"", b"", 0))
 
 
 def going(*rows: list[tuple[str, str]]) -> dict[int, str]:
