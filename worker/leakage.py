@@ -19,6 +19,8 @@ from preferences.checks.leakage import leakage
 
 def main(argv: list[str] | None = None) -> int:
     asked = _arguments(argv)
+    # As in worker.validate: a pool of threads as large as the machine would eat the address space.
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     if asked.memory_bytes:
         resource.setrlimit(resource.RLIMIT_AS, (asked.memory_bytes, asked.memory_bytes))
     try:
