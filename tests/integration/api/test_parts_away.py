@@ -1,7 +1,6 @@
 """Each route of the API while Postgres, the store or Redis is away: an answer in time, and none of them a bug.
 
-The routes are read off the description of the API: a new one is asked too, and needs a body or a query here if it takes
-one.
+The routes are read off the description of the API: a new one is asked too, and needs a body here if it takes one.
 """
 
 import json
@@ -71,7 +70,6 @@ def ask(through: Through, tenant: Tenant, base_model: str) -> Iterator[Callable[
         "POST /v1/files": {"data": {"purpose": "fine-tune"}, "files": {"file": b"x\n"}},
         "POST /v1/fine_tuning/jobs": {"json": body},
         "POST /v1/fine_tuning/plan": {"json": body},
-        "GET /v1/files/{file_id}/preview": {"params": {"model": base_model}},
     }
     limits = httpx.Limits(max_connections=64)
     headers = {"authorization": f"Bearer {tenant.token}"}
