@@ -107,7 +107,9 @@ def delete(session: Session, project_id: str, name: str) -> None:
     if model.project_id != project_id or model.job_id is None:
         raise BadInput(f"{name!r} is a base model; only the operator of this service removes it.", param="model")
     session.execute(select(Model.id).where(Model.id == model.id).with_for_update())
-    user = session.scalar(select(Job.id).where(Job.model_id == model.id, Job.finished_at.is_(None)).limit(1))
+    # The job that made a checkpoint may end with it as its model.
+    uses = or_(Job.model_id == model.id, Job.id == model.job_id)
+    user = session.scalar(select(Job.id).where(uses, Job.finished_at.is_(None)).limit(1))
     if user is not None:
         raise Conflict(f"{name!r} is in use by job {user}; cancel that job first.", code="in_use", param="model")
     retire(session, model)

@@ -7,11 +7,12 @@ from urllib.parse import quote
 import httpx
 import openai
 import pytest
+from sqlalchemy import update
 
 from core.contract.manifest import FileEntry, Manifest
-from core.db import checkpoints, jobs
+from core.db import checkpoints, jobs, models
 from core.db.engine import transaction
-from core.db.tables import Task
+from core.db.tables import Job, Task
 from tests.integration.api.conftest import MODEL_FILES, Server, Tenant, error_of, serve
 
 BIG = MODEL_FILES["model.safetensors"]
@@ -124,6 +125,19 @@ def test_a_model_in_use_stays(tenant: Tenant, fine_tuned: str) -> None:
     with pytest.raises(openai.ConflictError) as refused:
         tenant.sdk.models.delete(fine_tuned)
     assert (refused.value.code, job.id in refused.value.message) == ("in_use", True)
+
+
+def test_a_checkpoint_stays_until_its_job_has_ended(tenant: Tenant, fine_tuned: str) -> None:
+    """It may become the job's model: deleted before, a job could succeed without its bytes."""
+    with transaction() as session:
+        job = session.get_one(Job, models.by_name(session, tenant.project_id, fine_tuned).job_id)
+        ended, job.finished_at = job.finished_at, None
+    with pytest.raises(openai.ConflictError) as refused:
+        tenant.sdk.models.delete(fine_tuned)
+    assert (refused.value.code, job.id in refused.value.message) == ("in_use", True)
+    with transaction() as session:
+        session.execute(update(Job).where(Job.id == job.id).values(finished_at=ended))
+    assert tenant.sdk.models.delete(fine_tuned).deleted
 
 
 def test_another_projects_model_is_an_unknown_one(
