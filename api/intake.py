@@ -33,6 +33,7 @@ async def take(request: Request, services: Services, caller: Caller) -> File:
             services.store_threads,
             part_bytes=services.settings.intake_part_bytes,
             limit=limit,
+            seen_every=services.settings.intake_seen_seconds * services.settings.time_scale,
         )
         try:
             async for piece in pieces(request, services.settings.intake_idle_seconds):

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 IN_FLIGHT = 2
-SEEN_EVERY_SECONDS = 60.0
 
 
 class Transfer:
@@ -30,7 +29,16 @@ class Transfer:
     Memory: `part_bytes` twice, since a part is filled only while fewer than two are under way.
     """
 
-    def __init__(self, file_id: str, store: Store, threads: CapacityLimiter, *, part_bytes: int, limit: int) -> None:
+    def __init__(
+        self,
+        file_id: str,
+        store: Store,
+        threads: CapacityLimiter,
+        *,
+        part_bytes: int,
+        limit: int,
+        seen_every: float,
+    ) -> None:
         self.file_id = file_id
         self.key = keys.file(file_id)
         self.bytes = 0
@@ -39,6 +47,7 @@ class Transfer:
         self._threads = threads
         self._part_bytes = part_bytes
         self._limit = limit
+        self._seen_every = seen_every
         self._upload: str | None = None
         self._part = bytearray()
         self._sending: deque[asyncio.Task[str]] = deque()
@@ -100,7 +109,7 @@ class Transfer:
         return self._upload
 
     async def _still_ours(self) -> None:
-        if time.monotonic() - self._seen_at < SEEN_EVERY_SECONDS:
+        if time.monotonic() - self._seen_at < self._seen_every:
             return
         self._seen_at = time.monotonic()
         if not await to_thread.run_sync(_seen, self.file_id):

@@ -19,7 +19,8 @@ AT_ONCE = 16
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where all holds, 1 where something is broken; it changes nothing."""
+    """0 where all holds, 1 where something is broken; it changes nothing. Orphans cost space only."""
+    from cli import orphans
     from core.db import invariants, stored
     from core.objects import keys
 
@@ -28,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         wanted = set(stored.promised(session, keys.canonical))
     with place.store(arguments.home) as store:
         lost = examine(store, wanted, arguments.read)
+        with place.session(arguments.home) as session:
+            left = orphans.find(session, store)
     if lost:
         # What was deleted while we looked is not missing.
         with place.session(arguments.home) as session:
@@ -35,13 +38,16 @@ def run(arguments: argparse.Namespace) -> int:
         lost = {each: why for each, why in lost.items() if each in still}
     objects = [{"key": each.key, "by": each.by, "problem": why} for each, why in sorted(lost.items(), key=by_key)]
     if arguments.json:
-        print(json.dumps({"invariants": breaches, "objects": objects, "objects_examined": len(wanted)}, indent=1))
+        told = {"invariants": breaches, "objects": objects, "objects_examined": len(wanted), "orphans": left}
+        print(json.dumps(told, indent=1))
         return int(bool(breaches or objects))
     for breach in breaches:
         print(f"BROKEN {breach['code']}: {breach['sentence']} {breach['count']} breaches:")
         print("\n".join(f"  {row}" for row in breach["rows"]))
     for found in objects:
         print(f"BROKEN {found['key']} ({found['by']}): {found['problem']}")
+    for key in left:
+        print(f"ORPHAN {key}: no row names it, and nothing is to remove it")
     how = "read" if arguments.read else "asked for"
     print(f"{len(invariants.INVARIANTS)} invariants, {len(wanted)} objects {how}: ", end="")
     print(f"{len(breaches)} and {len(objects)} broken." if breaches or objects else "all hold.")

@@ -4,12 +4,20 @@ import errno
 import os
 from pathlib import Path
 
+from core.contract.failpoints import durable
+
 # Of the disk, of what a user may fill of it, of what a process may write.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
+
+
+@durable
+def rename(partial: Path, path: Path) -> None:
+    """From one moment to the next `path` is what was written as `partial`, whole."""
+    partial.replace(path)
 
 
 def flush(path: Path) -> None:

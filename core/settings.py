@@ -31,7 +31,7 @@ class Parts(BaseSettings):
 
 
 class ApiSettings(BaseSettings):
-    """Sizes in bytes, times in seconds."""
+    """Sizes in bytes, times in seconds. `time_scale` shrinks what the sweeper's times are measured against."""
 
     model_config = SettingsConfigDict(extra="ignore", env_prefix="PALATE_")
 
@@ -41,6 +41,8 @@ class ApiSettings(BaseSettings):
     intake_places: int = 8
     intake_part_bytes: int = 8 << 20
     intake_idle_seconds: float = 30.0
+    intake_seen_seconds: float = 60.0
+    time_scale: float = 1.0
     threads: int = 40
     pool_size: int = 20
     pool_timeout: float = 2.0
@@ -54,6 +56,7 @@ class WorkerSettings(BaseSettings):
     """Times in seconds. `time_scale` shrinks lease, heartbeat and sweep together, for tests.
 
     cache_bytes: of base models, data and reference entries kept on a node; what is in use may go beyond it.
+    orphan_seconds: after an attempt's end, its objects that no row names go.
     """
 
     model_config = SettingsConfigDict(extra="ignore", env_prefix="PALATE_")
@@ -82,6 +85,7 @@ class WorkerSettings(BaseSettings):
     paused_days: float = 30.0
     log_days: float = 30.0
     history_days: float = 180.0
+    orphan_seconds: float = 3_600.0
     head_seconds: float = 600.0
     resume_steps: int = 50
     resume_seconds: float = 600.0

@@ -64,9 +64,7 @@ def results(lease: Lease, store: Store, step: int | None) -> Callable[[Session],
     """Stores the result files (metrics by step, then the manifest); what comes back lists them and names the model."""
     if step is None:
         raise RuntimeError("the trainer finished without a final checkpoint")
-    with transaction() as session:
-        table = metrics.columns(session, lease.job_id)
-        manifest = Manifest.model_validate(checkpoints.model_at(session, lease.job_id, step).manifest)
+    table, manifest = trained(lease.job_id, step)
     bodies = {"step_metrics.csv": as_csv(table), "manifest.json": manifest.model_dump_json(indent=1).encode()}
     stored = {name: store.put(keys.result_file(lease.job_id, lease.epoch, name), body) for name, body in bodies.items()}
 
@@ -88,6 +86,13 @@ def results(lease: Lease, store: Store, step: int | None) -> Callable[[Session],
         checkpoints.commit_final(session, job, checkpoints.model_at(session, lease.job_id, step), listed)
 
     return commit
+
+
+def trained(job_id: str, step: int) -> tuple[dict[str, list[object]], Manifest]:
+    """The metrics by step, and what the model of this step consists of."""
+    with transaction() as session:
+        model = checkpoints.model_at(session, job_id, step)
+        return metrics.columns(session, job_id), Manifest.model_validate(model.manifest)
 
 
 def as_csv(table: dict[str, list[object]]) -> bytes:

@@ -57,12 +57,9 @@ def keep(sealed: ReferenceSealed, folder: Path, lease: Lease, lease_seconds: flo
 
 
 def publish(sealed: ReferenceSealed, folder: Path, lease: Lease, lease_seconds: float, store: Store) -> None:
-    """The object first, its row last; what an attempt leaves without a row is swept away."""
+    """The object first, its row last; what an attempt leaves without a row is collected after its end."""
     (entry,) = manifests.read(folder).files
     object_key = keys.reference_entry(lease.job_id, lease.epoch, int(folder.name))
-    with transaction() as session:
-        attempts.check(session, lease)
-        references.announce(session, object_key)
     stored = store.put_file(object_key, folder / entry.path)
     if (stored.bytes, stored.sha256) != (entry.bytes, entry.sha256):
         raise ManifestMismatch(f"{entry.path} changed while it was uploaded.")

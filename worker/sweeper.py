@@ -14,6 +14,7 @@ from core.db.engine import transaction
 from core.objects import keys
 from core.objects.store import Store
 from worker import claim
+from worker.orphans import StandingStill
 from worker.task import give_up
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ class Sweeper:
         self._store = Store.from_settings()
         self._reached_since = math.inf
         self._retained = -math.inf
+        self._uploads = StandingStill(self._store)
+        self._looked = -math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sweeper", daemon=True)
 
@@ -45,6 +48,7 @@ class Sweeper:
             self.take_over_tasks,
             admit,
             self.abort_intakes,
+            self.abort_uploads,
             expire,
             self.retain,
             tell_too_large,
@@ -103,6 +107,15 @@ class Sweeper:
                 self._store.delete(intake.object_key)
                 intakes.end(session, intake.file_id)
 
+    def abort_uploads(self) -> None:
+        """Those of dead processes, looked for four times in the time that they have."""
+        own = settings.worker()
+        patience = own.scaled(own.orphan_seconds)
+        if time.monotonic() - self._looked < patience / 4:
+            return
+        self._looked = time.monotonic()
+        self._uploads.abort(patience)
+
 
 def admit() -> None:
     """Jobs whose files were judged while nobody told them."""
@@ -120,17 +133,27 @@ def tell_too_large() -> None:
 
 def retain() -> bool:
     """A batch of each kind; whether one of them was full, so that more may be due."""
-    own = settings.worker()
+    return max(fail_paused(), drop_logs(), drop_history()) >= retention.BATCH
+
+
+def fail_paused() -> int:
     with transaction() as session:
-        paused = retention.fail_paused(session, own.paused_days)
+        return retention.fail_paused(session, settings.worker().paused_days)
+
+
+def drop_logs() -> int:
     with transaction() as session:
-        logs = retention.drop_logs(session, own.log_days)
+        logs = retention.drop_logs(session, settings.worker().log_days)
         for job_id, epoch in logs:
             tasks.add(session, kind=TaskKind.DELETE_OBJECTS, subject=keys.logs(job_id, epoch))
+        return len(logs)
+
+
+def drop_history() -> int:
     with transaction() as session:
-        histories = retention.drop_history(session, own.history_days)
+        histories = retention.drop_history(session, settings.worker().history_days)
         retention.drop_keys(session)
-    return max(paused, len(logs), histories) >= retention.BATCH
+        return histories
 
 
 def expire() -> None:

@@ -18,7 +18,7 @@ from core.db.tasks import TaskClaim
 from core.disk import is_full
 from core.objects import keys
 from core.objects.store import Store
-from worker import child, inspect, lifeline
+from worker import child, inspect, lifeline, orphans
 from worker.validate_task import validate
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ def run(claim: TaskClaim, folder: Path) -> None:
             inspect.inspect(claim, folder, store, alive)
         case TaskKind.DELETE_OBJECTS:
             delete_objects(claim, store)
+        case TaskKind.COLLECT_ORPHANS:
+            orphans.collect(claim, store)
 
 
 def renewer(claim: TaskClaim) -> Callable[[], None]:

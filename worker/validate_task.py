@@ -27,8 +27,15 @@ def validate(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], N
     report = Report.model_validate_json(written.read_bytes())
     digest = report.digest if report.usable else None
     if digest is not None and store.head(keys.canonical(digest)) is None:
+        announce(digest)
         store.put_file(keys.canonical(digest), canonical, progress=lambda _: alive())
     record(claim, report, digest, store)
+
+
+def announce(digest: str) -> None:
+    """Before the upload: records that find no user are collected."""
+    with transaction() as session:
+        tasks.collect(session, digest, canonical_digest=digest)
 
 
 def check(

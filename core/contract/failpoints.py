@@ -45,7 +45,7 @@ def caller(depth: int) -> FrameType | None:
 
 
 def durable(write: Callable[P, T]) -> Callable[P, T]:
-    """For a method that changes what is stored: when it is done, who called it passes a point of its name."""
+    """For what changes the store or the disk: when it is done, who called it passes a point of its name."""
 
     @wraps(write)
     def done(*arguments: P.args, **named: P.kwargs) -> T:

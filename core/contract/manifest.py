@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from core.contract.errors import PalateError
+from core.contract.failpoints import durable
 
 NAME = "manifest.json"
 CHUNK = 1 << 20
@@ -62,6 +63,7 @@ def build(folder: Path, **meta: Any) -> Manifest:
     return Manifest(files=files, meta=meta)
 
 
+@durable
 def write(folder: Path, manifest: Manifest) -> None:
     """Durably: the content reaches the disk before the name does."""
     partial = folder / (NAME + ".tmp")

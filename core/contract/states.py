@@ -104,6 +104,7 @@ class TaskKind(StrEnum):
     VALIDATE_FILE = "validate_file"
     INSPECT = "inspect"
     DELETE_OBJECTS = "delete_objects"
+    COLLECT_ORPHANS = "collect_orphans"
 
 
 class TaskState(StrEnum):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.contract.errors import Fenced
 from core.contract.states import Desired, FailureClass, JobState, Outcome, Wish
-from core.db import jobs, turns
+from core.db import jobs, tasks, turns
 from core.db.events import NewEvent
 from core.db.tables import Attempt, Job, Node, Project
 from core.db.turns import Turn
@@ -138,7 +138,10 @@ def check(session: Session, lease: Lease) -> None:
 
 
 def close(session: Session, lease: Lease, ending: Ending) -> JobState:
-    """Ends the attempt and derives the job's state from the outcome and the user's wish, in this transaction."""
+    """Ends the attempt and derives the job's state from the outcome and the user's wish, in this transaction.
+
+    What it left in the store without a row is collected later.
+    """
     job = jobs.locked(session, lease.job_id)
     hold(session, lease, 0)
     session.execute(
@@ -152,6 +155,7 @@ def close(session: Session, lease: Lease, ending: Ending) -> JobState:
             detail=(ending.error or {}).get("message"),
         )
     )
+    tasks.collect(session, f"{lease.job_id}/a{lease.epoch}", job_id=lease.job_id, epoch=lease.epoch)
     if ending.outcome == Outcome.FINISHED:
         event = NewEvent("The job has successfully completed.", data={"model": job.fine_tuned_model})
         jobs.move(session, job, JobState.SUCCEEDED, event)
@@ -230,6 +234,11 @@ def nodes_killed(session: Session, lease: Lease) -> set[str]:
     silent = (Attempt.outcome == Outcome.LOST) | (Attempt.epoch == lease.epoch)
     rows = select(Attempt.node).where(Attempt.job_id == lease.job_id, Attempt.epoch >= since, silent)
     return set(session.scalars(rows.distinct()))
+
+
+def is_open(session: Session, job_id: str, epoch: int) -> bool:
+    found = session.get(Attempt, (job_id, epoch))
+    return found is not None and found.ended_at is None
 
 
 def open_on(session: Session, node: str) -> Sequence[Lease]:

@@ -1,6 +1,6 @@
 """Intakes: uploads under way, so that what a dead process left in the store is found and removed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from sqlalchemy import delete, func, select, update
@@ -29,6 +29,11 @@ def locked(session: Session, file_id: str) -> bool:
     """Held to the end of the transaction, so that one process alone cleans up; False when the row is gone."""
     row = session.scalar(select(Intake.file_id).where(Intake.file_id == file_id).with_for_update())
     return row is not None
+
+
+def fed(session: Session, store_upload_ids: Collection[str]) -> set[str]:
+    """Those of these uploads that an intake names."""
+    return set(session.scalars(select(Intake.store_upload_id).where(Intake.store_upload_id.in_(store_upload_ids))))
 
 
 def stale(session: Session, seconds: float, limit: int = 20) -> Sequence[Intake]:

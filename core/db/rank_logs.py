@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,11 @@ def write(session: Session, job_id: str, epoch: int, rank: int, tail: str) -> No
     statement = insert(RankLog).values(job_id=job_id, epoch=epoch, rank=rank, tail=tail)
     changed = {"tail": tail, "updated_at": func.now()}
     session.execute(statement.on_conflict_do_update(index_elements=["job_id", "epoch", "rank"], set_=changed))
+
+
+def kept(session: Session, job_id: str, epoch: int) -> bool:
+    """Whether the attempt's logs are still to be there."""
+    return bool(session.scalar(select(exists().where(RankLog.job_id == job_id, RankLog.epoch == epoch))))
 
 
 def of_newest_attempt(session: Session, job_id: str) -> Sequence[RankLog]:

@@ -8,7 +8,6 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from core import ids
-from core.contract.errors import Conflict
 from core.contract.states import TaskKind
 from core.db import tasks
 from core.db.tables import File, Job, ReferenceEntry
@@ -17,8 +16,6 @@ from core.db.tables import File, Job, ReferenceEntry
 KEEP = 4
 MOST_ENTRIES = 16
 MOST_BYTES = 1 << 30
-# An upload that took longer has been swept away.
-UPLOAD_SECONDS = 3_600.0
 
 
 def find(session: Session, project_id: str, key: str, data_digests: Collection[str]) -> list[ReferenceEntry]:
@@ -36,11 +33,6 @@ def find(session: Session, project_id: str, key: str, data_digests: Collection[s
     return found[: len(list(total))][:MOST_ENTRIES]
 
 
-def announce(session: Session, object_key: str) -> None:
-    """Before the upload: what is never committed is deleted when its time is over."""
-    tasks.add(session, kind=TaskKind.DELETE_OBJECTS, subject=object_key, after_seconds=UPLOAD_SECONDS)
-
-
 def commit(
     session: Session,
     *,
@@ -52,9 +44,7 @@ def commit(
     sha256: str,
     sequences: int,
 ) -> None:
-    """Its object is stored. The oldest of the same key and data give way. Conflict when it came too late."""
-    if not tasks.withdraw(session, kind=TaskKind.DELETE_OBJECTS, subject=object_key):
-        raise Conflict(f"{object_key} was not committed in time and is deleted again.")
+    """Its object is stored, and the attempt that made it is held. The oldest of the same key and data give way."""
     if session.scalar(select(ReferenceEntry.id).where(ReferenceEntry.object_key == object_key)):
         return  # committed already; only the answer was lost
     session.add(

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core import ids
+from core import ids, settings
 from core.contract.errors import Fenced
 from core.contract.states import TaskKind, TaskState
 from core.db.tables import Node, Task
@@ -22,13 +22,13 @@ __all__ = [
     "TaskKind",
     "add",
     "claim",
+    "collect",
     "expired",
     "finish",
     "get",
     "hold",
     "live",
     "lose",
-    "withdraw",
 ]
 
 
@@ -61,30 +61,35 @@ def add(
     )
 
 
-def withdraw(session: Session, *, kind: TaskKind, subject: str) -> bool:
-    """Takes it back before anybody claimed it; False when it is too late for that."""
-    query = delete(Task).where(Task.kind == kind, Task.subject == subject, Task.state == TaskState.QUEUED)
-    return session.execute(query.returning(Task.id)).first() is not None
-
-
 def get(session: Session, task_id: str) -> Task | None:
     return session.get(Task, task_id)
 
 
+def collect(session: Session, subject: str, **payload: Any) -> None:
+    """Of an attempt or of canonical records, later: what no row names by then goes from the store."""
+    own = settings.worker()
+    later = own.scaled(own.orphan_seconds)
+    add(session, kind=TaskKind.COLLECT_ORPHANS, subject=subject, payload=payload, after_seconds=later)
+
+
 def live(session: Session) -> int:
-    """How many tasks are queued or running."""
-    return session.scalar(select(func.count()).where(Task.state.in_((TaskState.QUEUED, TaskState.RUNNING)))) or 0
+    """How many tasks run, or may."""
+    due = (Task.state == TaskState.QUEUED) & (Task.run_after <= func.now())
+    return session.scalar(select(func.count()).where((Task.state == TaskState.RUNNING) | due)) or 0
 
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> TaskClaim | None:
-    """The oldest task that may run, if this node has a free place for tasks; None when there is nothing to do."""
+    """The oldest task that may run, if this node has a free place for tasks; None when there is nothing to do.
+
+    Of a kind that we know: what a later release adds is left to its own workers.
+    """
     slots = session.scalar(select(Node.task_slots).where(Node.name == node, ~Node.draining).with_for_update())
     used = session.scalar(select(func.count()).where(Task.node == node, Task.state == TaskState.RUNNING)) or 0
     if slots is None or used >= slots:
         return None
     task = session.scalar(
         select(Task)
-        .where(Task.state == TaskState.QUEUED, Task.run_after <= func.now())
+        .where(Task.state == TaskState.QUEUED, Task.run_after <= func.now(), Task.kind.in_(list(TaskKind)))
         .order_by(Task.number)
         .limit(1)
         .with_for_update(skip_locked=True)

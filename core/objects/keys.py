@@ -1,5 +1,7 @@
 """The only place where the keys of stored objects are spelled."""
 
+import re
+
 
 def file(file_id: str) -> str:
     """The bytes of a file, as they were sent."""
@@ -23,6 +25,12 @@ def job(job_id: str) -> str:
 def attempt(job_id: str, epoch: int) -> str:
     """All that one attempt writes: a later epoch never writes here, so a zombie cannot spoil its successor."""
     return f"{job(job_id)}a{epoch}/"
+
+
+def attempt_of(key: str) -> tuple[str, int] | None:
+    """(job id, epoch) of an object that an attempt wrote."""
+    found = re.match(r"jobs/([^/]+)/a(\d+)/", key)
+    return (found[1], int(found[2])) if found else None
 
 
 def checkpoint(job_id: str, epoch: int, step: int) -> str:

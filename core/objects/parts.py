@@ -1,9 +1,18 @@
 """Bytes in pieces of one size: what a multipart upload is made of."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 PART_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A multipart upload that was neither completed nor aborted."""
+
+    key: str
+    upload_id: str
 
 
 def read_parts(stream: BinaryIO) -> Iterator[bytes]:

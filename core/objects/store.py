@@ -4,20 +4,22 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from core import settings
 from core.contract.errors import NotFound, Unavailable
 from core.contract.failpoints import durable
 from core.contract.manifest import FileEntry, Manifest, ManifestMismatch
+from core.disk import rename
 from core.objects.client import Style, make_client
-from core.objects.parts import PART_BYTES, by_parts, read_parts
+from core.objects.faults import translated
+from core.objects.parts import PART_BYTES, Unfinished, by_parts, read_parts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,7 +29,6 @@ PRESIGNED_SECONDS = 3_600
 DELETE_BATCH = 1_000
 AT_ONCE = 4
 PROBE_SECONDS = 2.0
-MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NotFound"}
 
 Progress = Callable[[int], None]
 
@@ -110,7 +111,7 @@ class Store:
         return True
 
     def create_bucket(self) -> None:
-        with _translated(self.bucket):
+        with translated(self.bucket):
             self._client.create_bucket(Bucket=self.bucket)
 
     # One object in, from anything that yields bytes.
@@ -155,7 +156,7 @@ class Store:
     @durable
     def put(self, key: str, body: bytes) -> Stored:
         """A small object, in one request."""
-        with _translated(key):
+        with translated(key):
             self._client.put_object(Bucket=self.bucket, Key=key, Body=body)
         return Stored(len(body), hashlib.sha256(body).hexdigest())
 
@@ -163,13 +164,13 @@ class Store:
 
     @durable
     def begin_multipart(self, key: str) -> str:
-        with _translated(key):
+        with translated(key):
             return self._client.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
 
     @durable
     def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
         """`number` from 1; every part but the last has at least 5 MiB. Returns the part's tag."""
-        with _translated(key):
+        with translated(key):
             answer = self._client.upload_part(
                 Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body
             )
@@ -179,7 +180,7 @@ class Store:
     def complete_multipart(self, key: str, upload_id: str, tags: list[str]) -> None:
         """`tags` in the order of the parts' numbers."""
         parts: list[Any] = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
-        with _translated(key):
+        with translated(key):
             self._client.complete_multipart_upload(
                 Bucket=self.bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
             )
@@ -188,17 +189,33 @@ class Store:
     def abort_multipart(self, key: str, upload_id: str) -> None:
         """Also of one that is gone already."""
         try:
-            with _translated(key):
+            with translated(key):
                 self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
         except NotFound:
             return
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        with translated(self.bucket):
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket):
+                for each in page.get("Uploads", []):
+                    yield Unfinished(each["Key"], each["UploadId"])
+
+    def parts_sent(self, upload: Unfinished) -> int:
+        """0 where it is gone too."""
+        where = {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
+        try:
+            with translated(upload.key):
+                pages = self._client.get_paginator("list_parts").paginate(**where)  # type: ignore[arg-type]
+                return sum(len(page.get("Parts", [])) for page in pages)
+        except NotFound:
+            return 0
 
     # Out.
 
     def head(self, key: str) -> int | None:
         """The size in bytes, or None where there is no such object."""
         try:
-            with _translated(key):
+            with translated(key):
                 return self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
         except NotFound:
             return None
@@ -209,11 +226,11 @@ class Store:
         The request is made here, before the first chunk is asked for, so that NotFound and Unavailable come at once.
         """
         wanted = {"Range": f"bytes={first or 0}-{'' if last is None else last}"} if first or last is not None else {}
-        with _translated(key):
+        with translated(key):
             body = self._client.get_object(Bucket=self.bucket, Key=key, **wanted)["Body"]  # type: ignore[arg-type]
 
         def chunks() -> Iterator[bytes]:
-            with _translated(key), body:
+            with translated(key), body:
                 yield from body.iter_chunks(READ_BYTES)
 
         return chunks()
@@ -248,7 +265,7 @@ class Store:
                 raise ManifestMismatch(f"{key} has {total} bytes, expected {bytes}.")
             if sha256 is not None and digest.hexdigest() != sha256:
                 raise ManifestMismatch(f"{key} does not have the expected sha256 {sha256}.")
-            partial.replace(path)
+            rename(partial, path)
         finally:
             partial.unlink(missing_ok=True)
         return Stored(total, digest.hexdigest())
@@ -265,7 +282,7 @@ class Store:
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """In the order of the keys."""
-        with _translated(prefix):
+        with translated(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for each in page.get("Contents", []):
                     yield Listed(each["Key"], each["Size"])
@@ -275,7 +292,7 @@ class Store:
         """Also of objects that are gone already."""
         for start in range(0, len(keys), DELETE_BATCH):
             batch = [{"Key": key} for key in keys[start : start + DELETE_BATCH]]
-            with _translated(keys[start]):
+            with translated(keys[start]):
                 answer = self._client.delete_objects(
                     Bucket=self.bucket,
                     Delete={"Objects": batch, "Quiet": True},  # type: ignore[typeddict-item]
@@ -320,17 +337,3 @@ class Store:
             self.download(
                 prefix + entry.path, folder / entry.path, sha256=entry.sha256, bytes=entry.bytes, progress=progress
             )
-
-
-@contextmanager
-def _translated(key: str) -> Iterator[None]:
-    """The store's errors in our words: what is not there, and what is away."""
-    try:
-        yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code in MISSING:
-            raise NotFound(f"There is no object {key}.", code="object_not_found") from error
-        raise Unavailable(f"The object store refused {key}: {code or error}.", code="store_unavailable") from error
-    except (BotoCoreError, HTTPClientError, OSError) as error:
-        raise Unavailable("The object store does not answer.", code="store_unavailable") from error

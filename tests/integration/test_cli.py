@@ -205,11 +205,15 @@ def test_the_doctor_finds_nothing_and_then_what_was_spoiled(live: Live, pairs: P
     live.user.succeeded(live.palate("train", file_id, "--model", "tiny/llama").stdout.splitlines()[-1])
     healthy = live.palate("doctor", "--read").stdout
     assert healthy.splitlines()[-1].endswith("read: all hold."), healthy
+    assert "ORPHAN" not in healthy
     with place.store(live.home) as store:
         size = store.head(keys.file(file_id))
         assert size
         store.put(keys.file(file_id), b"x" * size)
-        assert "all hold" in live.palate("doctor").stdout
+        store.put("jobs/ftjob-x/a1/resume/step-2/half", b"x")
+        told = live.palate("doctor")
+        assert "all hold" in told.stdout
+        assert "ORPHAN jobs/ftjob-x/a1/resume/step-2/half: no row names it" in told.stdout
         told = live.palate("doctor", "--read", good=False)
         assert told.returncode == 1
         assert f"BROKEN files/{file_id} (file {file_id}): its sha256 is " in told.stdout

@@ -2,8 +2,8 @@
 
 import subprocess
 
-from core.contract.states import JobState, TaskKind, TaskState
-from core.db import events, files, references
+from core.contract.states import JobState, TaskKind
+from core.db import events, files
 from core.db.engine import transaction
 from core.db.tables import File, Job, ReferenceEntry, Task
 from core.objects import keys
@@ -104,12 +104,3 @@ def test_it_goes_with_the_last_file_of_its_project_that_has_the_data(
     until(lambda: store.head(gone.object_key) is None, "the object's end")
     assert [each.project_id for each in entries()] == [other.project_id]
     assert store.head(keys.canonical(first.training_digest or "")) is not None
-
-
-def test_an_upload_that_was_never_committed_is_swept_away(service: dict[str, str]) -> None:
-    with transaction() as session:
-        references.announce(session, "jobs/j/a1/reference/1.safetensors")
-    with transaction() as session:
-        (task,) = session.query(Task).filter_by(kind=TaskKind.DELETE_OBJECTS)
-        assert task.state == TaskState.QUEUED
-        assert (task.run_after - task.created_at).total_seconds() == references.UPLOAD_SECONDS
