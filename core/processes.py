@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.contract.failpoints import durable
+
 PR_SET_PDEATHSIG = 1
 ORPHANED = 137
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -42,7 +44,9 @@ class Process:
     def kill(self) -> None:
         self.send(signal.SIGKILL)
 
-    def write(self, path: Path) -> None:
+    @durable
+    def sign(self, path: Path) -> None:
+        """For who may have to end this process."""
         partial = path.with_suffix(".tmp")
         partial.write_text(json.dumps({"pid": self.pid, "start_time": self.start_time}))
         partial.rename(path)

@@ -5,7 +5,8 @@ do comes as JSON in the first probe prompt: {"steps": 5, "loading_seconds": 1, "
 "at": {"3": "exit:71"}}; an act is done
 in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (never another word). `fits`: with a row
 budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
-text, one a scored answer, named by the data; `answers` (default 3) says how many.
+text, one a scored answer, named by the data; `answers` (default 3) says how many. `ballast`: so many bytes in each
+folder that it seals.
 """
 
 import faulthandler
@@ -43,6 +44,8 @@ class Script:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / "model.safetensors").write_text(self.state)
+        if ballast := int(self.wanted.get("ballast", 0)):
+            (partial / "ballast").write_bytes(bytes(ballast))
         manifests.write(partial, manifests.build(partial, step=step))
         partial.rename(folder)
         return f"{kind}/step-{step}"

@@ -19,6 +19,7 @@ from core.contract import manifest
 from core.contract.errors import BadInput, PalateError
 from core.contract.manifest import Manifest, ManifestMismatch
 from core.contract.run_spec import ResumeFrom, RunSpec, Settings
+from core.disk import rename
 from trainer import seal, seed, shards, universal
 from trainer.background import Background
 from trainer.emit import Emitter
@@ -94,7 +95,8 @@ def prune(folder: Path) -> None:
     for path in sorted(sealed, key=lambda p: int(p.name.removeprefix("step-")))[:-KEEP]:
         # Unsealed first: a half-deleted folder must not look whole. The worker deletes what it has stored.
         with suppress(FileNotFoundError):
-            shutil.rmtree(path.rename(seal.unfinished(path)))
+            rename(path, seal.unfinished(path))
+            shutil.rmtree(seal.unfinished(path))
 
 
 def check(spec: RunSpec, world: World, source: ResumeFrom) -> Manifest:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from core.contract.errors import BadModel
 from core.contract.run_spec import Fatal, Fed, Inspection, InspectSpec
+from core.disk import rename
 from trainer import folder, health, records
 from trainer.data import Example, Tokenised, make_renderer, tokenise
 from trainer.lengths import histogram, lengths
@@ -116,4 +117,4 @@ def write(path: Path, inspection: Inspection) -> None:
     """Whole or not at all."""
     partial = path.with_name(path.name + ".tmp")
     partial.write_text(json.dumps(inspection.model_dump(mode="json"), ensure_ascii=False))
-    partial.rename(path)
+    rename(partial, path)

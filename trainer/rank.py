@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core import processes
 from core.contract.exits import Exit
+from core.disk import rename
 
 SUPERVISOR = "PALATE_SUPERVISOR"
 ROOM_BYTES = 1 << 16
@@ -43,7 +44,7 @@ def sign_in(workspace: Path, rank: int) -> None:
     """ranks/N.json for the one who may have to kill us; our own output goes to logs/rank-N.log."""
     for name in ("ranks", "logs", "checkpoints", "resume"):
         (workspace / name).mkdir(parents=True, exist_ok=True)
-    processes.this_process().write(workspace / "ranks" / f"{rank}.json")
+    processes.this_process().sign(workspace / "ranks" / f"{rank}.json")
     room(workspace, rank).write_bytes(bytes(ROOM_BYTES))
     log = os.open(workspace / "logs" / f"rank-{rank}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(log, 1)
@@ -64,7 +65,7 @@ def sign_out(workspace: Path, rank: int, code: int) -> int:
     path = workspace / "ranks" / f"{rank}.exit"
     partial = path.with_suffix(".exit.tmp")
     partial.write_text(str(code))
-    partial.rename(path)
+    rename(partial, path)
     return code
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from core.contract import manifest
 from core.contract.manifest import FileEntry, Manifest, sha256_file
-from core.disk import flush, flush_names
+from core.disk import flush, flush_names, rename
 from trainer.failures import Infrastructure
 
 PATIENCE = 1800.0
@@ -45,7 +45,7 @@ def write_part(partial: Path, rank: int, paths: Sequence[Path]) -> None:
     name = part_name(partial, rank)
     half = name.with_suffix(".tmp")
     half.write_bytes(ENTRIES.dump_json(entries))
-    half.rename(name)
+    rename(half, name)
 
 
 def part_name(partial: Path, rank: int) -> Path:
@@ -88,6 +88,6 @@ def close_folder(partial: Path, contents: Manifest) -> Path:
     final = partial.with_suffix("")
     if final.exists():
         shutil.rmtree(final)
-    partial.rename(final)
+    rename(partial, final)
     flush(final.parent)
     return final

@@ -18,7 +18,7 @@ from zstandard import ZstdError
 
 from core import settings
 from core.contract.manifest import Manifest, ManifestMismatch
-from core.disk import flush, flush_all
+from core.disk import flush, flush_all, rename
 from core.objects import keys
 from core.objects.store import Progress, Store
 from preferences.canonical import digest_of
@@ -77,7 +77,7 @@ def entry(kind: str, name: str, size: int, make: Callable[[Path], None]) -> Path
                 make(partial)
                 # Nobody checks it again: after a power cut the name must not stand for less.
                 flush_all(partial)
-                partial.rename(path)
+                rename(partial, path)
                 flush(path.parent)
             finally:
                 remove(partial)
@@ -125,7 +125,7 @@ def delete(path: Path) -> bool:
                 # Renamed first: what is half deleted must not look whole.
                 path = whole.with_name(whole.name + PART)
                 remove(path)
-                whole.rename(path)
+                rename(whole, path)
             remove(path)
             used.unlink()
             lock.unlink()

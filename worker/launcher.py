@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from core import processes, settings
+from core.contract import failpoints
 from core.warm import Refused
 from worker import warm
 from worker.workspace import Workspace
@@ -35,6 +36,7 @@ def environment(folder: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        **({"PALATE_FAILPOINTS": failpoints.FOLDER} if failpoints.FOLDER else {}),
     }
 
 
@@ -81,7 +83,7 @@ def torchrun(space: Workspace, ranks: int) -> "subprocess.Popen[bytes]":
             start_new_session=True,
             preexec_fn=processes.die_with_parent,
         )
-    processes.of(process.pid).write(space.launcher)
+    processes.of(process.pid).sign(space.launcher)
     return process
 
 

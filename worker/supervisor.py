@@ -33,6 +33,7 @@ from core.contract.trainer_events import (
 )
 from core.db.attempts import Ending, Lease
 from core.db.engine import Session
+from core.disk import rename
 from core.objects.store import Store
 from worker import close, launcher, lifeline, node_facts, prepare, standby, workspace
 from worker.classify import classify, told
@@ -84,7 +85,7 @@ def main(argv: list[str], store: Store) -> int:
 
 def move_in(lease: Lease) -> None:
     """From here on this node knows who holds the attempt."""
-    processes.this_process().write(workspace.make(lease).supervisor)
+    processes.this_process().sign(workspace.make(lease).supervisor)
 
 
 def end_processes(space: Workspace) -> None:
@@ -244,7 +245,7 @@ class Supervisor:
     def ask_to_stop(self, word: str) -> None:
         partial = self.space.stop.with_suffix(".tmp")
         partial.write_text(word)
-        partial.rename(self.space.stop)
+        rename(partial, self.space.stop)
 
     def rank_ends(self, ranks: int) -> tuple[dict[int, int], list[int]]:
         """(exit codes that ranks wrote down, ranks that started and wrote none)."""

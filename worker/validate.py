@@ -12,7 +12,7 @@ from pathlib import Path
 from core import processes
 from core.contract.errors import PalateError
 from core.contract.exits import Exit
-from core.disk import is_full
+from core.disk import is_full, rename
 from preferences.check import check_file
 from preferences.formats.known import BY_NAME
 from preferences.report import Report
@@ -53,7 +53,7 @@ def validate(asked: argparse.Namespace) -> Report:
             canonical.flush()
             os.fsync(canonical.fileno())
         if report.usable:
-            unsealed.replace(asked.canonical)
+            rename(unsealed, asked.canonical)
             report.samples = samples(asked.canonical, report.checks)
     finally:
         unsealed.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    unsealed.replace(path)
+    rename(unsealed, path)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

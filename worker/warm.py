@@ -64,7 +64,7 @@ def launch(spec: Path, ranks: int, environment: Mapping[str, str], record: Path,
         with log_path.open("ab") as output:
             warm.send(link, asked, output.fileno())
             process = processes.parse(warm.hear(link)["launcher"])
-        process.write(record)
+        process.sign(record)
         warm.say(link, {"go": True})
     except (OSError, ValueError, KeyError, Refused) as error:
         link.close()

@@ -7,7 +7,9 @@ WRITES = (
     *("put_stream", "put_file", "put", "upload_folder", "delete", "delete_prefix"),
     *("begin_multipart", "upload_part", "complete_multipart", "abort_multipart"),
 )
-ROOMS = ("api/", "worker/", "core/")
+ROOMS = ("api/", "worker/", "core/", "trainer/")
+# Where a file that others rely on gets its name by core.disk.rename alone.
+RENAMING = ("worker/", "trainer/", "core/objects/")
 TRANSACTION = ("committing", "committed")
 
 # Its transactions only read: they pass no point, which the test of the listing holds against them.
@@ -15,54 +17,63 @@ READS = {
     *("api.routes.plans:plan", "api.routes.reports:report", "api.routes.reports:preview"),
     *("worker.claim:elsewhere", "worker.claim:clean", "worker.claim:start_doubtful"),
     "worker.sweeper:Sweeper.take_over",
+    *("worker.close:trained", "worker.orphans:nobodys"),
 }
 
 # What a user's life passes without any fault: an upload, a job to its end, one paused and resumed, one cancelled,
 # deletions.
 LIFE = {
-    *("api.intake:_commit", "api.transfer:Transfer.finish", "api.transfer:Transfer._send", "api.transfer:_begin"),
+    *("api.intake:_commit", "api.transfer:Transfer.finish", "api.transfer:Transfer._send"),
+    *("api.transfer:_begin", "api.transfer:_seen"),
     *("api.routes.files:delete", "api.routes.models:delete"),
     *(f"api.routes.jobs:{name}" for name in ("create", "cancel", "pause", "resume")),
     *("worker.claim:claim_all", "worker.claim:claim_attempt", "worker.claim:claim_task"),
     *(
         "worker.prepare:read",
         "worker.prepare:prepare",
+        "worker.resume:whole",
+        "worker.prepare:Wanted.look",
         "worker.recorder:Recorder.write",
         "worker.ranklogs:RankLogs.look",
     ),
     *("worker.publisher:Publisher._checkpoint", "worker.publisher:Publisher._resume_point"),
     *("worker.publisher:commit_resume_point", "worker.references:publish", "worker.ranklogs:RankLogs.upload"),
     *("worker.close:results", "worker.close:surely"),
-    *("worker.validate_task:validate", "worker.validate_task:record", "worker.inspect:inspect"),
-    "worker.task:delete_objects",
+    *("worker.supervisor:move_in", "worker.supervisor:Supervisor.ask_to_stop", "worker.launcher:torchrun"),
+    *("worker.cache:entry", "worker.cache:delete"),
+    *(f"worker.validate_task:{name}" for name in ("validate", "announce", "record")),
+    *("worker.validate:validate", "worker.validate:_write", "worker.inspect:inspect", "trainer.inspect:write"),
+    *("worker.task:delete_objects", "worker.orphans:collect"),
     *("core.objects.store:Store.put_stream", "core.objects.store:Store.put_file"),
     *("core.objects.store:Store.upload_folder.<locals>.send", "core.objects.store:Store.delete_prefix"),
+    "core.objects.store:Store.download",
 }
 
 # Passed only after a fault, or when time has gone by.
 AFTERMATH = {
-    *("api.transfer:_seen", "api.transfer:_remove"),
-    *(
-        "worker.claim:lost",
-        "worker.claim:lapsed",
-        "worker.references:lost",
-        "worker.prepare:Wanted.look",
-        "worker.resume:damaged",
-    ),
+    *("api.transfer:_remove", "worker.claim:lost", "worker.claim:lapsed", "worker.references:lost"),
+    "worker.resume:damaged",
     *("worker.sweeper:Sweeper.take_over_tasks", "worker.sweeper:Sweeper.abort_intakes"),
-    *(f"worker.sweeper:{name}" for name in ("admit", "tell_too_large", "retain", "expire")),
+    *("worker.orphans:StandingStill.abort", "worker.orphans:of_attempt", "worker.orphans:of_canonical"),
+    *(f"worker.sweeper:{name}" for name in ("admit", "tell_too_large", "expire")),
+    *(f"worker.sweeper:{name}" for name in ("fail_paused", "drop_logs", "drop_history")),
     *("worker.task:lose", "worker.task:renewer.<locals>.alive"),
-    "worker.node_facts:measured",  # of the real trainer only
 }
 # Of functions in LIFE, the calls that it does not make: their branch is another, for large objects or after a fault.
 NOT_IN_LIFE = {
-    *("worker.close:results:committing", "worker.close:results:committed"),
     *("worker.validate_task:validate:committing", "worker.validate_task:validate:committed"),
     "api.transfer:_begin:abort_multipart",
     *(
         f"core.objects.store:Store.put_stream:{name}"
         for name in ("begin_multipart", "upload_part", "complete_multipart", "abort_multipart")
     ),
+}
+
+# Of the real trainer, and of what starts it.
+TRAINED = {
+    *("trainer.rank:sign_in", "trainer.rank:sign_out", "trainer.checkpoint:prune"),
+    *("trainer.seal:write_part", "trainer.seal:close_folder"),
+    *("worker.warm:launch", "worker.node_facts:measured"),
 }
 
 
@@ -92,11 +103,32 @@ def calls(node: ast.AST, within: str) -> Iterator[tuple[str, ast.Call]]:
 def named(call: ast.Call) -> tuple[str, ...]:
     if isinstance(call.func, ast.Name) and call.func.id == "transaction":
         return TRANSACTION
-    if isinstance(call.func, ast.Attribute) and call.func.attr in WRITES:
-        holder = ast.unparse(call.func.value).rpartition(".")[2].strip("_")
-        if holder in ("store", "self"):
-            return (call.func.attr,)
+    if isinstance(call.func, ast.Name) and call.func.id == "rename":
+        return ("rename",)
+    if isinstance(call.func, ast.Attribute):
+        name, holder = call.func.attr, ast.unparse(call.func.value).rpartition(".")[2].strip("_")
+        signs = name == "sign" or (name == "write" and holder in ("manifest", "manifests"))
+        if signs or (name in WRITES and holder in ("store", "self")):
+            return (name,)
     return ()
+
+
+def bare_renames(files: dict[str, str]) -> list[str]:
+    """Calls that give a file its name and pass no point; str.replace has two arguments, Path.replace one."""
+    return [
+        f"{path}:{call.lineno}: use core.disk.rename"
+        for path, text in files.items()
+        if path.startswith(RENAMING)
+        for _, call in calls(ast.parse(text), "")
+        if isinstance(call.func, ast.Attribute) and is_rename(call.func, len(call.args))
+    ]
+
+
+def is_rename(called: ast.Attribute, arguments: int) -> bool:
+    holder = ast.unparse(called.value)
+    if holder in ("os", "shutil"):
+        return called.attr in ("rename", "renames", "replace", "move", "link")
+    return (called.attr == "rename" and holder != "processes") or (called.attr == "replace" and arguments == 1)
 
 
 def function_of(point: str) -> str:
@@ -106,7 +138,7 @@ def function_of(point: str) -> str:
 def uncatalogued(files: dict[str, str]) -> list[str]:
     """Durable calls in functions that the catalogue does not name, and entries whose function makes none any more."""
     here = {function_of(point) for point in points(files)}
-    known = READS | LIFE | AFTERMATH
+    known = READS | LIFE | AFTERMATH | TRAINED
     rooms = {path.removesuffix(".py").replace("/", ".") for path in files}
     return [
         *(f"{each}: makes a durable call; name it in tests/faults/failpoints.py" for each in sorted(here - known)),
@@ -116,6 +148,15 @@ def uncatalogued(files: dict[str, str]) -> list[str]:
             if each.partition(":")[0] in rooms
         ),
     ]
+
+
+def aftermath(files: dict[str, str]) -> set[str]:
+    """What a scenario must bring about."""
+    return {point for point in points(files) if function_of(point) in AFTERMATH} | NOT_IN_LIFE
+
+
+def trained(files: dict[str, str]) -> set[str]:
+    return {point for point in points(files) if function_of(point) in TRAINED}
 
 
 def life(files: dict[str, str]) -> set[str]:

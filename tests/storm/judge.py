@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
 
+from cli import orphans
 from cli.doctor import examine
 from core.contract.states import JobState
 from core.db import stored
@@ -24,11 +25,12 @@ class Verdict:
     doubled: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
     attempts: int = 0
 
     @property
     def good(self) -> bool:
-        return not (self.lost or self.doubled or self.different or self.broken)
+        return not (self.lost or self.doubled or self.different or self.broken or self.orphans)
 
 
 def weights(job_id: str) -> dict[str, str]:
@@ -49,6 +51,7 @@ def judge(store: Store, wanted: dict[str, dict[str, str]]) -> Verdict:
         verdict.attempts = session.scalar(select(func.count()).select_from(Attempt)) or 0
         verdict.broken = [f"{each.code}: {each.rows}" for each in breaches(session)]
         promised = list(stored.promised(session, keys.canonical))
+        verdict.orphans = orphans.find(session, store)
     verdict.broken += [f"{each.key}: {why}" for each, why in examine(store, promised, read=True).items()]
     for job_id, expected in wanted.items():
         job = found.pop(job_id, None)

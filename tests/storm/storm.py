@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cli import orphans
 from core.contract.errors import Unavailable
+from core.contract.states import TaskKind, TaskState
 from core.db.engine import transaction
 from core.db.tables import Job, Task
 from core.objects.store import Store
@@ -25,10 +27,13 @@ from tests.storm.victims import Victim, present
 LOOK_SECONDS = 0.1
 RECOVERY_SECONDS = 300.0
 END_SECONDS = 400.0
+SWEEP_SECONDS = 120.0
 # Of the three losses that a Task may have, the storm takes no more than this many: the third is the user's to hear of.
 TASK_LOSSES = 1
 # So many more than in a real life that five deaths in a row without a commit are no sign of anything.
 ENVIRONMENT = {"PALATE_INFRA_ATTEMPTS": "1000", "PALATE_BACKOFF_SECONDS": "1", "PALATE_RESUME_STEPS": "2"}
+# At the time scale of a storm, ten seconds after an attempt.
+ENVIRONMENT |= {"PALATE_ORPHAN_SECONDS": "100"}
 
 
 @dataclass
@@ -65,6 +70,7 @@ class Storm:
             time.sleep(LOOK_SECONDS)
         self.tell(f"{self.kills} kills made; now all {len(self.wanted)} jobs must end")
         self.until_all_ended()
+        self.until_swept()
         return judge.judge(Store.from_settings(), self.wanted)
 
     def undisturbed(self, kind: dict[str, Any]) -> dict[str, str]:
@@ -158,6 +164,20 @@ class Storm:
             assert time.monotonic() < deadline, f"these never ended: {self.open_jobs()}"
             time.sleep(LOOK_SECONDS)
 
+    def until_swept(self) -> None:
+        """Everything that is to be removed from the store has had its time; what is left then, the judge finds."""
+        deadline = time.monotonic() + SWEEP_SECONDS
+        store = Store.from_settings()
+        while time.monotonic() < deadline:
+            with suppress(Unavailable), transaction() as session:
+                waits = session.query(Task.id).where(
+                    Task.kind == TaskKind.COLLECT_ORPHANS, Task.state != TaskState.DONE
+                )
+                if not waits.first() and not orphans.find(session, store):
+                    break
+            time.sleep(LOOK_SECONDS * 10)
+        store.close()
+
     def report(self, verdict: Verdict) -> list[str]:
         lines = [
             f"seed {self.seed}, {time.monotonic() - self.began:.0f} s, {verdict.attempts} attempts, answers by status "
@@ -169,14 +189,14 @@ class Storm:
             times = sorted(self.recovered[component]) or [0.0]
             p99 = times[min(len(times) - 1, int(0.99 * len(times)))]
             lines.append(f"| {component} | {count} | {statistics.median(times):.1f} | {p99:.1f} | {times[-1]:.1f} |")
-        for name in ("lost", "doubled", "different", "broken"):
+        for name in ("lost", "doubled", "different", "broken", "orphans"):
             lines += [f"{name}: {each}" for each in getattr(verdict, name)]
         word = "GOOD" if verdict.good else "BAD"
         return [
             *lines,
             f"{word}: {self.killed.total()} kills, {verdict.jobs} jobs: {len(verdict.lost)} lost, "
             f"{len(verdict.doubled)} doubled effects, {len(verdict.different)} with other weights than undisturbed, "
-            f"{len(verdict.broken)} broken rows or objects.",
+            f"{len(verdict.broken)} broken rows or objects, {len(verdict.orphans)} objects without a row.",
         ]
 
 

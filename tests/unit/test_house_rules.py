@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.failpoints import uncatalogued
+from tests.faults.failpoints import bare_renames, uncatalogued
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("core", "planning", "preferences", "api", "worker", "trainer", "local", "demo", "cli")
@@ -73,7 +73,7 @@ def core_is_no_room_to_import_from(files: Sources) -> list[str]:
 
 def a_failpoint_in_each_gap(files: Sources) -> list[str]:
     """Durable calls pass a failpoint by themselves; that it is reached and killed is the catalogue's word."""
-    return uncatalogued(files)
+    return uncatalogued(files) + bare_renames(files)
 
 
 RULES: list[tuple[Rule, Sources]] = [
@@ -86,6 +86,10 @@ RULES: list[tuple[Rule, Sources]] = [
     (sources_stay_short, {"trainer/loop.py": "\n" * 400}),
     (a_failpoint_in_each_gap, {"worker/new.py": "def f():\n    with transaction() as session:\n        x(session)\n"}),
     (a_failpoint_in_each_gap, {"worker/new.py": "class A:\n    def f(self):\n        self._store.put(key, b'')\n"}),
+    (a_failpoint_in_each_gap, {"trainer/new.py": "def f():\n    partial.rename(path)\n"}),
+    (a_failpoint_in_each_gap, {"worker/new.py": "def f():\n    partial.with_suffix('.a').replace(path)\n"}),
+    (a_failpoint_in_each_gap, {"worker/new.py": "def f():\n    os.replace(partial, path)\n"}),
+    (a_failpoint_in_each_gap, {"trainer/new.py": "def f():\n    rename(partial, path)\n"}),
     (a_failpoint_in_each_gap, {"api/intake.py": "def _commit():\n    return None\n"}),
     (no_promises, {"cli/main.py": "# TODO later"}),
     (nothing_swallowed, {"worker/sweeper.py": "try:\n    x()\nexcept OSError:\n    pass\n"}),

@@ -26,7 +26,7 @@ def test_another_process_under_the_same_pid_is_not_hit(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_and_a_torn_record_is_none(tmp_path: Path) -> None:
     mine = processes.this_process()
-    mine.write(tmp_path / "p.json")
+    mine.sign(tmp_path / "p.json")
     assert processes.read(tmp_path / "p.json") == mine
     (tmp_path / "torn.json").write_text('{"pid": 1')
     assert processes.read(tmp_path / "torn.json") is None

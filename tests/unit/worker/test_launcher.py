@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from core.contract import failpoints
 from worker.launcher import environment
 from worker.ranklogs import masked
 
@@ -16,6 +17,13 @@ def test_the_trainer_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.Monke
     assert "secret" not in passed.values()
     assert passed["CUDA_VISIBLE_DEVICES"] == "0"
     assert passed["HOME"] == str(tmp_path)
+
+
+def test_it_is_told_of_failpoints_only_where_they_are_armed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALATE_FAILPOINTS", "/elsewhere")  # what counts is what this process started with
+    assert "PALATE_FAILPOINTS" not in environment(tmp_path)
+    monkeypatch.setattr(failpoints, "FOLDER", "/points")
+    assert environment(tmp_path)["PALATE_FAILPOINTS"] == "/points"
 
 
 def test_key_shaped_text_is_masked() -> None:
