@@ -104,13 +104,16 @@ def start_task(claim: TaskClaim) -> None:
 
 
 def clean() -> int:
-    """No rank of an ended attempt lives on this node, and no attempt of a dead supervisor holds its slots.
+    """No rank of an ended attempt lives on this node, and no attempt of a dead supervisor holds its slots; no folder of
+    a dead task takes space.
 
     Returns the slots of ended attempts whose ranks would not die.
     """
     taken = 0
     with transaction() as session:
         held = {(lease.job_id, lease.epoch): lease for lease in attempts.open_on(session, settings.worker().node)}
+        running = tasks.running_on(session, settings.worker().node)
+    workspace.remove_tasks_but({workspace.of_task(claim.id, claim.epoch) for claim in running})
     for job_id, epoch, space in workspace.all_here():
         lease = held.get((job_id, epoch))
         supervisor = processes.read(space.supervisor)

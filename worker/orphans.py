@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Collection
+from typing import Any
 
 from core.contract.errors import Unavailable
 from core.db import attempts, files, intakes, rank_logs, stored, tasks
@@ -17,14 +18,20 @@ log = logging.getLogger(__name__)
 
 def collect(claim: TaskClaim, store: Store) -> None:
     """Rows are read first, then objects go, then the task ends: whoever dies in between begins again."""
+    payload = asked(claim)
+    digest = payload.get("canonical_digest")
+    if payload and not digest:
+        of_attempt(store, payload["job_id"], payload["epoch"])
+    with transaction() as session:
+        if digest:
+            of_canonical(session, store, digest)
+        tasks.finish(session, claim)
+
+
+def asked(claim: TaskClaim) -> dict[str, Any]:
     with transaction() as session:
         task = tasks.get(session, claim.id)
-        payload = task.payload if task else {}
-        if digest := payload.get("canonical_digest"):
-            of_canonical(session, store, digest)
-        elif payload:
-            of_attempt(session, store, payload["job_id"], payload["epoch"])
-        tasks.finish(session, claim)
+        return task.payload if task else {}
 
 
 def of_canonical(session: Session, store: Store, digest: str) -> None:
@@ -34,18 +41,22 @@ def of_canonical(session: Session, store: Store, digest: str) -> None:
         store.delete(keys.canonical(digest))
 
 
-def of_attempt(session: Session, store: Store, job_id: str, epoch: int) -> None:
-    """Under the prefix of an ended attempt no row comes any more: only its holder could write one."""
-    if attempts.is_open(session, job_id, epoch):
-        raise Unavailable(f"Attempt {epoch} of {job_id} is still open.")
-    prefix = keys.attempt(job_id, epoch)
-    kept = stored.named(session, job_id, prefix)
-    logs = keys.logs(job_id, epoch) if rank_logs.kept(session, job_id, epoch) else None
-    found = [each.key for each in store.list(prefix) if each.key not in kept]
-    left = [key for key in found if logs is None or not key.startswith(logs)]
+def of_attempt(store: Store, job_id: str, epoch: int) -> None:
+    kept, logs = still_named(job_id, epoch)
+    found = [each.key for each in store.list(keys.attempt(job_id, epoch))]
+    left = [key for key in found if key not in kept and not (logs and key.startswith(keys.logs(job_id, epoch)))]
     if left:
         store.delete(*left)
         log.info("%d objects of attempt %d of %s had no row", len(left), epoch, job_id)
+
+
+def still_named(job_id: str, epoch: int) -> tuple[set[str], bool]:
+    """(objects that a row names, whether the logs are kept) of an ended attempt: no row comes any more, for only its
+    holder could write one."""
+    with transaction() as session:
+        if attempts.is_open(session, job_id, epoch):
+            raise Unavailable(f"Attempt {epoch} of {job_id} is still open.")
+        return stored.named(session, job_id, keys.attempt(job_id, epoch)), rank_logs.kept(session, job_id, epoch)
 
 
 class StandingStill:

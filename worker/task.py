@@ -18,7 +18,7 @@ from core.db.tasks import TaskClaim
 from core.disk import is_full
 from core.objects import keys
 from core.objects.store import Store
-from worker import child, inspect, lifeline, orphans
+from worker import child, inspect, lifeline, orphans, workspace
 from worker.validate_task import validate
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     logs.setup("task")
     lifeline.watch()
     claim = TaskClaim(argv[0], int(argv[1]), argv[2], TaskKind(argv[3]), argv[4])
-    folder = settings.worker().scratch / "tasks" / f"{claim.id}-{claim.epoch}"
+    folder = workspace.of_task(claim.id, claim.epoch)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         run(claim, folder)

@@ -80,6 +80,17 @@ def make(lease: Lease) -> Workspace:
     return space
 
 
+def of_task(task_id: str, epoch: int) -> Path:
+    return settings.worker().scratch / "tasks" / f"{task_id}-{epoch}"
+
+
+def remove_tasks_but(running: set[Path]) -> None:
+    """What tasks left whose process was killed."""
+    for folder in (settings.worker().scratch / "tasks").glob("*"):
+        if folder not in running:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def all_here() -> list[tuple[str, int, Workspace]]:
     """(job id, epoch, workspace) of everything on this node's disk."""
     return [

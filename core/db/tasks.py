@@ -29,6 +29,7 @@ __all__ = [
     "hold",
     "live",
     "lose",
+    "running_on",
 ]
 
 
@@ -141,6 +142,11 @@ def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[Tas
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    return [TaskClaim(t.id, t.epoch, t.owner or "", TaskKind(t.kind), t.subject) for t in rows]
+
+
+def running_on(session: Session, node: str) -> list[TaskClaim]:
+    rows = session.scalars(select(Task).where(Task.node == node, Task.state == TaskState.RUNNING))
     return [TaskClaim(t.id, t.epoch, t.owner or "", TaskKind(t.kind), t.subject) for t in rows]
 
 

@@ -18,6 +18,7 @@ READS = {
     *("worker.claim:elsewhere", "worker.claim:clean", "worker.claim:start_doubtful"),
     "worker.sweeper:Sweeper.take_over",
     *("worker.close:trained", "worker.orphans:nobodys"),
+    *("worker.orphans:asked", "worker.orphans:still_named"),
 }
 
 # What a user's life passes without any fault: an upload, a job to its end, one paused and resumed, one cancelled,

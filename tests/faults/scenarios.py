@@ -128,11 +128,13 @@ Store.from_settings().put_stream("canonical/broken", broken())
 
 
 def a_supervisor_that_dies(lives: Lives) -> None:
-    job = lives.create("dies", lives.upload(), steps=20)
+    """Again where the worker, killed as well, was away for longer than the lease: then another point is passed."""
+    job = lives.create("dies", lives.upload(), steps=100)
     lives.stepped(job)
-    victim(lives, "supervisor").kill()
-    lives.until_killed(*both("worker.claim:lost"))
-    lives.succeeded(job, 20)
+    while not lives.killed(*both("worker.claim:lost")):
+        victim(lives, "supervisor").kill()
+        lives.stepped(job, (lives.row(job).progress or {})["step"])
+    lives.succeeded(job, 100)
 
 
 def a_supervisor_that_sleeps_past_its_lease(lives: Lives) -> None:
@@ -154,7 +156,7 @@ def kept_log_probabilities_that_are_lost(lives: Lives) -> None:
     store = Store.from_settings()
     store.delete(key)
     store.close()
-    shutil.rmtree(lives.live.home / "cache" / "references")
+    shutil.rmtree(lives.live.home / "cache" / "references", ignore_errors=True)
     second = lives.create("second", file, steps=3)
     lives.until_killed(*both("worker.references:lost"))
     lives.succeeded(second, 3)

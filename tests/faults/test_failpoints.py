@@ -50,11 +50,13 @@ def test_an_undisturbed_life_passes_every_point_of_the_catalogue(lives: Lives) -
 # One of the API, one of a Task, one of the supervisor, one of the worker: in make test; all of them in make slow.
 FEW = ["api.intake:_commit:committed", "worker.validate_task:record:committing", "worker.claim:claim_attempt:committed"]
 FEW += ["worker.publisher:commit_resume_point:committing"]
+# For the guard that stands before it.
+ONE = pytest.param(["worker.publisher:commit_resume_point:committed"], marks=pytest.mark.slow, id="a resume point")
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    "names", [FEW, *(pytest.param(names, marks=pytest.mark.slow, id=names[0]) for names in GROUPS)]
+    "names", [FEW, ONE, *(pytest.param(names, marks=pytest.mark.slow, id=names[0]) for names in GROUPS)]
 )
 def test_a_kill_at_each_point_changes_nothing_in_the_end(lives: Lives, names: list[str]) -> None:
     lives.arm(names)

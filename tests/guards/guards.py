@@ -6,6 +6,7 @@ from tests.guards.guard import Guard
 ATTEMPTS, TURNS, CLAIM = "core/db/attempts.py", "core/db/turns.py", "worker/claim.py"
 DATABASE, QUEUE, FENCES = "test_database.py", "test_queue.py", "test_fences.py"
 HERE = "tests/integration/"
+KILLS = "tests/faults/test_failpoints.py"
 
 # Of leases, of claims, of jobs.
 OF_HOLDERS = [
@@ -183,6 +184,57 @@ OF_HOLDERS = [
         "- self._renewed > self._fence:",
         "- self._renewed > 1e9:",
         "tests/faults/test_database_away.py::test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over",
+    ),
+    Guard(
+        "a resume point's row comes after its bytes",
+        "worker/publisher.py",
+        "        self._store.upload_folder(folder, manifest, prefix)\n"
+        "        commit_resume_point(self._lease, self._lease_seconds, sealed.step, prefix, manifest)",
+        "        commit_resume_point(self._lease, self._lease_seconds, sealed.step, prefix, manifest)\n"
+        "        self._store.upload_folder(folder, manifest, prefix)",
+        f"{KILLS}::test_a_kill_at_each_point_changes_nothing_in_the_end[a resume point]",
+    ),
+    Guard(
+        "what an attempt left is collected",
+        ATTEMPTS,
+        '    tasks.collect(session, f"{lease.job_id}/a{lease.epoch}", job_id=lease.job_id, epoch=lease.epoch)\n',
+        "",
+        f"{KILLS}::test_a_kill_at_each_point_after_a_fault_changes_nothing_in_the_end[large_objects]",
+    ),
+    Guard(
+        "an intake's row goes with its object",
+        "worker/sweeper.py",
+        "                self._store.delete(intake.object_key)\n",
+        "",
+        f"{KILLS}::test_a_kill_at_each_point_after_a_fault_changes_nothing_in_the_end[clients_that_leave]",
+    ),
+    Guard(
+        "the collector keeps what a row names",
+        "worker/orphans.py",
+        "key not in kept and not",
+        "not",
+        f"{HERE}worker/test_orphans.py::test_what_no_row_names_goes_an_hour_after_the_attempt_and_nothing_else",
+    ),
+    Guard(
+        "nothing of an open attempt is collected",
+        "worker/orphans.py",
+        "if attempts.is_open(session, job_id, epoch):",
+        "if False:",
+        f"{HERE}worker/test_orphans.py::test_nothing_of_an_open_attempt_goes",
+    ),
+    Guard(
+        "an upload that is fed is not aborted",
+        "worker/orphans.py",
+        "each.upload_id not in fed and not of_open_attempt(session, each.key)",
+        "not of_open_attempt(session, each.key)",
+        f"{HERE}worker/test_orphans.py::test_uploads_that_stand_still_are_aborted",
+    ),
+    Guard(
+        "a checkpoint outlives its job's run",
+        "core/db/models.py",
+        "or_(Job.model_id == model.id, Job.id == model.job_id)",
+        "Job.model_id == model.id",
+        f"{HERE}api/test_models.py::test_a_checkpoint_stays_until_its_job_has_ended",
     ),
     Guard(
         "the ranks of a zombie die",

@@ -19,7 +19,8 @@ from core.objects import keys
 from core.objects.parts import PART_BYTES
 from core.objects.store import Store
 from tests.rows import make_job
-from worker import orphans, task
+from worker import orphans, task, workspace
+from worker.claim import clean
 from worker.orphans import StandingStill
 
 MANIFEST = Manifest(files=[FileEntry(path="model.safetensors", bytes=1, sha256="0" * 64)])
@@ -30,7 +31,8 @@ def lease(service: dict[str, str]) -> Lease:
     """Of a job that runs in its first attempt."""
     with transaction() as session:
         nodes.seen(session, "n1", 4, 4)
-        make_job(session, state=JobState.QUEUED, training_digest="1" * 64)
+        job = make_job(session, state=JobState.QUEUED, training_digest="1" * 64)
+        session.get_one(Model, job.model_id).manifest = {"files": []}
         found = attempts.claim(session, node="n1", owner="o", lease_seconds=60)
     assert found is not None
     return found
@@ -162,6 +164,18 @@ def test_a_collector_that_is_not_the_holder_ends_nothing(lease: Lease, store: St
     task.run(due()[0], settings.worker().scratch)
     with transaction() as session:
         assert session.query(Task.state).filter_by(kind=TaskKind.COLLECT_ORPHANS).scalar() == TaskState.DONE
+
+
+def test_the_folder_of_a_task_that_was_killed_goes(lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings.worker(), "node", "n1")
+    end(lease)
+    (claim,) = due()
+    alive, dead = workspace.of_task(claim.id, claim.epoch), workspace.of_task(claim.id, claim.epoch - 1)
+    for folder in (alive, dead):
+        folder.mkdir(parents=True)
+        (folder / "source").write_bytes(b"x")
+    clean()
+    assert (alive.exists(), dead.exists()) == (True, False)
 
 
 @pytest.mark.parametrize("used", [True, False])
