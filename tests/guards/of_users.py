@@ -37,8 +37,8 @@ GUARDS = [
     Guard(
         "a job is its project's",
         "core/db/jobs.py",
-        "select(Job).where(Job.id == job_id, Job.project_id == project_id))",
-        "select(Job).where(Job.id == job_id))",
+        'select(Job).where(Job.id == bindparam("job"), Job.project_id == bindparam("project"))',
+        'select(Job).where(Job.id == bindparam("job"))',
         f"{API}test_jobs.py::test_another_projects_job_is_an_unknown_one",
     ),
     Guard(
