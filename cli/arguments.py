@@ -51,6 +51,7 @@ def _serving(commands: Commands) -> None:
 def _training(commands: Commands) -> None:
     check = _command(commands, "check", "check_command:run", "check a file of preference data, offline", home=False)
     check.add_argument("file", type=Path)
+    check.add_argument("--validation", type=Path, metavar="HELD_OUT", help="do its prompts stand in the file?")
     check.add_argument("--json", action="store_true", help="the report as JSON")
     check.add_argument("--format", help="the layout of the rows, instead of finding it")
     check.add_argument(

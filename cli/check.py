@@ -29,6 +29,7 @@ def run(
     file: Path,
     as_json: bool,
     *,
+    validation: Path | None = None,
     html: Path | None = None,
     format: str | None = None,
     mapping: Sequence[str] | None = None,
@@ -46,6 +47,7 @@ def run(
             with canonical.open("wb") as target:
                 report = check_file(
                     file,
+                    validation=validation,
                     format=format,
                     mapping=from_words(mapping) if mapping else None,
                     on_error=on_error,
@@ -58,7 +60,8 @@ def run(
         code = USABLE if report.usable else NOT_USABLE
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        report = _unread(file, "file_unreadable", f"{printable(str(file))} cannot be read: {reason}.")
+        named = getattr(error, "filename", None) or file
+        report = _unread(file, "file_unreadable", f"{printable(str(named))} cannot be read: {reason}.")
         code = UNREADABLE
     except BadInput as error:
         report = _unread(file, error.code, error.message)

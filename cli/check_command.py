@@ -10,6 +10,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.file,
         arguments.json,
         html=arguments.html,
+        validation=arguments.validation,
         format=arguments.format,
         mapping=arguments.mapping,
         on_error=arguments.on_error,

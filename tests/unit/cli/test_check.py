@@ -174,3 +174,14 @@ def test_bad_lines_may_be_left_out(bad, capsys):
     assert main(["check", str(bad), "--on-error", "skip", "--max-bad-fraction", "0.1"]) == 0
     assert main(["check", str(bad), "--format", "plain_triple"]) == 1
     capsys.readouterr()
+
+
+def test_the_held_out_file_s_prompts_are_looked_for(tmp_path, capsys):
+    (tmp_path / "train.jsonl").write_bytes(jsonl([openai(number) for number in range(30)]))
+    (tmp_path / "held.jsonl").write_bytes(jsonl([openai(number) for number in range(25, 60)]))
+    assert run(tmp_path / "train.jsonl", True, validation=tmp_path / "held.jsonl") == 0
+    made = Report.model_validate_json(capsys.readouterr().out)
+    found = next(each for each in made.checks if each.code == "train_validation_leakage")
+    assert (found.severity, found.detail["exact"], found.examples[0].line) == ("block", 5, 1)
+    assert run(tmp_path / "train.jsonl", False, validation=tmp_path / "nowhere.jsonl") == 2
+    assert "nowhere.jsonl" in "".join(capsys.readouterr().out.split())
