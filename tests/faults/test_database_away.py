@@ -49,7 +49,7 @@ def test_training_goes_on_while_the_database_is_away(
     assert_whole(store)
 
 
-@pytest.mark.parametrize("fault", ["cut", "hang"])
+@pytest.mark.parametrize("fault", [pytest.param("cut", marks=pytest.mark.slow), "hang"])
 def test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over(
     fault: str,
     started: StartWorker,

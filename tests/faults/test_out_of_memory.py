@@ -36,6 +36,7 @@ def trained(live: Live, file: str) -> tuple[dict[str, Any], list[str]]:
     return job, [each for each in live.user.messages(job["id"]) if "halved" in each]
 
 
+@pytest.mark.slow
 def test_rows_are_halved_until_they_fit(live: Live, tmp_path: Path) -> None:
     file = live.user.upload(triples(40))
     live.user.judged(file)

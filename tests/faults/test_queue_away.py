@@ -83,6 +83,7 @@ def own_redis(service: dict[str, str], worker_id: str, monkeypatch: pytest.Monke
     queue._producer.cache_clear()
 
 
+@pytest.mark.slow
 def test_old_messages_in_another_order_change_nothing(
     own_redis: "redis.Redis", started: StartWorker, submit: Submit, store: Store
 ) -> None:
