@@ -45,7 +45,7 @@ def test_three_ranks(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
     same(launched(spec, tmp_path, world_size=3, row_tokens=90), straight)
 
 
-@pytest.mark.parametrize("lora", [None, Lora(r=4)])
+@pytest.mark.parametrize("lora", [None, pytest.param(Lora(r=4), marks=pytest.mark.slow)])
 def test_layers_computed_again_change_nothing(spec: RunSpec, tmp_path: Path, lora: Lora | None) -> None:
     settings = spec.settings.model_copy(update={"lora": lora, "n_epochs": 1, "learning_rate": 1e-3})
     told = []
@@ -145,6 +145,7 @@ def test_an_adapter(spec: RunSpec, tmp_path: Path) -> None:
     assert not torch.allclose(before, other, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_an_adapter_resumed_on_another_number_of_ranks(spec: RunSpec, tmp_path: Path) -> None:
     """The universal layout holds the adapter's states alone; the base model's weights come from its folder."""
     settings = spec.settings.model_copy(update={"lora": Lora(r=4, alpha=8.0), "learning_rate": 3e-3, "n_epochs": 2})
@@ -169,7 +170,14 @@ def test_an_adapter_resumed_on_another_number_of_ranks(spec: RunSpec, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "update", [{"loss": "sigmoid", "lora": Lora(r=4)}, {"loss": "kto"}, {"loss": "s_dpo", "beta": 0.1}, {"loss": "ipo"}]
+    "update",
+    [
+        {"loss": "sigmoid", "lora": Lora(r=4)},
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ({"loss": "kto"}, {"loss": "s_dpo", "beta": 0.1}, {"loss": "ipo"})
+        ),
+    ],
 )
 def test_drained_and_resumed_with_other_settings(spec: RunSpec, tmp_path: Path, update: dict[str, Any]) -> None:
     """Bit by bit, with an adapter and with losses of other data; and KTO's z0 does not depend on the ranks."""
