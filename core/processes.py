@@ -134,14 +134,16 @@ def die_with_parent(parent: int | None = None) -> None:
         os._exit(ORPHANED)
 
 
-def rename(title: str) -> None:
-    """What /proc shows as this process's command; its first environment is shown no more.
+def rename(title: str, *, keep_environment: bool = False) -> None:
+    """What /proc shows as this process's command; its first environment is shown no more, unless it is kept, and the
+    title cut where the first command ended.
 
     For a fork, which else goes by its parent's. Nothing may point into that memory any longer: os.environ is to be
     cleared afterwards, which drops the C library's pointers too.
     """
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[48])  # arg_start and env_end: both blocks lie side by side
+    # arg_start to arg_end or env_end: both blocks lie side by side
+    start, end = int(fields[45]), int(fields[46 if keep_environment else 48])
     # One string: the kernel shows no more than that of a title longer than the first command.
     words = title.encode()[: end - start - 1]
     ctypes.memmove(start, words.ljust(end - start, b"\0"), end - start)

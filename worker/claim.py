@@ -14,11 +14,10 @@ from core.db.attempts import Ending, Lease
 from core.db.engine import Session, transaction
 from core.db.tasks import TaskClaim
 from worker import close, node_facts, spawn, workspace
-from worker.standby import Standby
 
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
-_supervisor = Standby("worker.supervisor")
+_nursery = spawn.Nursery()
 T = TypeVar("T")
 POISON_NODES = 2
 # Owners of claims that the database did not answer: what they hold, if anything, is found by that name.
@@ -36,7 +35,7 @@ def claim_all() -> int:
         start_doubtful()
         claimed = _until_none(claim_task, start_task) + _until_none(lambda: claim_attempt(taken), start_attempt)
         if not claimed:
-            _supervisor.make(supervisors_log())
+            _nursery.make(log_of("nursery"))
         return claimed
 
 
@@ -90,17 +89,17 @@ def claim_task() -> TaskClaim | None:
 
 def start_attempt(lease: Lease) -> None:
     log.info("attempt %d of %s starts", lease.epoch, lease.job_id)
-    _supervisor.start(lease.job_id, str(lease.epoch), lease.owner, log=supervisors_log())
-
-
-def supervisors_log() -> Path:
-    return settings.worker().scratch / "logs" / "supervisors.log"
+    _nursery.start("worker.supervisor", lease.job_id, str(lease.epoch), lease.owner, log=log_of("supervisors"))
 
 
 def start_task(claim: TaskClaim) -> None:
     log.info("task %s %s starts", claim.kind, claim.subject)
-    path = settings.worker().scratch / "logs" / "tasks.log"
-    spawn.detached("worker.task", claim.id, str(claim.epoch), claim.owner, claim.kind, claim.subject, log=path)
+    words = (claim.id, str(claim.epoch), claim.owner, claim.kind, claim.subject)
+    _nursery.start("worker.task", *words, log=log_of("tasks"))
+
+
+def log_of(programs: str) -> Path:
+    return settings.worker().scratch / "logs" / f"{programs}.log"
 
 
 def clean() -> int:

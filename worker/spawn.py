@@ -1,5 +1,6 @@
 """Starting a process that belongs to nobody: its own session, no parent that must outlive or reap it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -24,3 +25,43 @@ def detached(
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-S", "-E", "-c", INTERMEDIATE, str(log), sys.executable, "-m", module, *arguments]
     subprocess.run(command, check=True, timeout=30, env=dict(environment), stdin=stdin)
+
+
+class Nursery:
+    """The worker's side of worker.nursery: who dies there is not missed, the process is started without it."""
+
+    NAME_ROOM = " " * 300  # its command line, in which a fork's name has to find room
+
+    def __init__(self) -> None:
+        self._pipe: int | None = None
+
+    def make(self, log: Path) -> None:
+        """Where none waits."""
+        if self._pipe is None:
+            theirs, self._pipe = os.pipe()
+            try:
+                detached("worker.nursery", self.NAME_ROOM, log=log, stdin=theirs)
+            finally:
+                os.close(theirs)
+
+    def start(self, module: str, *arguments: str, log: Path) -> None:
+        """As `detached`; what it is told before it has imported all waits for it."""
+        if not self._told({"module": module, "arguments": arguments, "log": str(log)}):
+            detached(module, *arguments, log=log)
+
+    def _told(self, asked: dict[str, object]) -> bool:
+        """False where nobody listens any more."""
+        if self._pipe is None:
+            return False
+        try:
+            os.write(self._pipe, json.dumps(asked).encode() + b"\n")  # less than a pipe holds: all of it, or an error
+            return True
+        except BrokenPipeError:
+            self.close()
+            return False
+
+    def close(self) -> None:
+        """Its end; its forks live on."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None

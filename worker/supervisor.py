@@ -35,7 +35,7 @@ from core.db.attempts import Ending, Lease
 from core.db.engine import Session
 from core.disk import rename
 from core.objects.store import Store
-from worker import close, launcher, lifeline, node_facts, prepare, standby, workspace
+from worker import close, launcher, lifeline, node_facts, prepare, workspace
 from worker.classify import classify, told
 from worker.deadline import Deadline
 from worker.follower import Follower
@@ -261,5 +261,4 @@ class Supervisor:
 
 
 if __name__ == "__main__":
-    store = Store.from_settings()
-    sys.exit(main(standby.arguments(sys.argv[1:]), store))
+    sys.exit(main(sys.argv[1:], Store.from_settings()))

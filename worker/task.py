@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], store: Store) -> int:
     logs.setup("task")
     lifeline.watch()
     claim = TaskClaim(argv[0], int(argv[1]), argv[2], TaskKind(argv[3]), argv[4])
     folder = workspace.of_task(claim.id, claim.epoch)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        run(claim, folder)
+        run(claim, folder, store)
     except Fenced as error:
         log.warning("%s", error)
     except Exception as error:
@@ -52,8 +52,7 @@ def of_the_node(error: Exception) -> bool:
     return isinstance(error, Unavailable) or is_full(error)
 
 
-def run(claim: TaskClaim, folder: Path) -> None:
-    store = Store.from_settings()
+def run(claim: TaskClaim, folder: Path, store: Store) -> None:
     alive = renewer(claim)
     match claim.kind:
         case TaskKind.VALIDATE_FILE:
@@ -144,4 +143,4 @@ def fail_inspection(session: Session, job: Job) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], Store.from_settings()))

@@ -20,7 +20,7 @@ from worker import workspace
 
 def test_a_zombie_writes_nothing_and_leaves(started: StartWorker, submit: Submit, store: Store) -> None:
     started()
-    job_id = submit(steps=40, step_seconds=0.2)
+    job_id = submit(steps=40, step_seconds=0.4)
     ring()
     with_resume_point(job_id)
     space = workspace.of(Lease(job_id, 1, ""))

@@ -153,7 +153,7 @@ def test_what_was_deleted_is_nobodys_any_more(lease: Lease, store: Store) -> Non
         session.execute(update(File).values(deleted_at=func.now()))
         references.drop(session, references.find(session, session.get_one(Job, lease.job_id).project_id, "k", ["d"]))
     for claim in due():
-        task.run(claim, settings.worker().scratch)
+        task.run(claim, settings.worker().scratch, Store.from_settings())
     assert stored(store) == {keys.log(lease.job_id, lease.epoch, 0)}
 
 
@@ -161,7 +161,7 @@ def test_a_collector_that_is_not_the_holder_ends_nothing(lease: Lease, store: St
     end(lease)
     (claim,) = due()
     task.lose(claim, "its worker was not heard of any more", its_own=False)
-    task.run(due()[0], settings.worker().scratch)
+    task.run(due()[0], settings.worker().scratch, Store.from_settings())
     with transaction() as session:
         assert session.query(Task.state).filter_by(kind=TaskKind.COLLECT_ORPHANS).scalar() == TaskState.DONE
 
