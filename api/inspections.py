@@ -1,12 +1,14 @@
 """A file as a model's trainer would see it: the inspection of both, asked for where it is not there yet."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from core.contract.errors import BadInput
+from core.contract.finding import Finding
 from core.contract.job_spec import DpoHyperparameters
 from core.contract.run_spec import Inspection
 from core.contract.states import FileStatus
-from core.db import admission, submit, verdicts
+from core.db import admission, events, jobs, submit, verdicts
 from core.db.engine import Session
 from core.db.tables import File
 from preferences.checks.advice import weigh, worst_first
@@ -31,21 +33,30 @@ def see(session: Session, project_id: str, file: File, model_name: str) -> Seen:
     return Seen(admission.inspect(session, file, model, asked, loss), loss)
 
 
-def merged(report: Report, inspection: Inspection, model: str) -> Report:
-    """The report with what only the tokenizer shows: its checks, and a verdict over all of them."""
-    checks = worst_first([*report.checks, *inspection.checks])
-    return report.model_copy(
-        update={
-            "checks": checks,
-            "verdict": weigh(checks, report.kind, report.columns) if report.kind else report.verdict,
-            "inspection": Inspected(
-                model=model,
-                max_length=inspection.max_length,
-                records=inspection.records,
-                usable=inspection.usable,
-                problems=inspection.problem_counts,
-                lengths={name: Spread(**each.model_dump()) for name, each in inspection.lengths.items()},
-                error=inspection.fatal and FileError(code=inspection.fatal.code, message=inspection.fatal.message),
-            ),
-        }
+def of_model(report: Report, inspection: Inspection, model: str) -> Report:
+    """The report with what only the tokenizer shows."""
+    seen = Inspected(
+        model=model,
+        max_length=inspection.max_length,
+        records=inspection.records,
+        usable=inspection.usable,
+        problems=inspection.problem_counts,
+        lengths={name: Spread(**each.model_dump()) for name, each in inspection.lengths.items()},
+        error=inspection.fatal and FileError(code=inspection.fatal.code, message=inspection.fatal.message),
     )
+    return merged(report, inspection.checks).model_copy(update={"inspection": seen})
+
+
+def of_job(session: Session, project_id: str, file: File, job_id: str) -> list[Finding]:
+    """What the job's reference pass has found; nothing before it. BadInput for a job on another file."""
+    job = jobs.get(session, project_id, job_id)
+    if job.training_file != file.id:
+        raise BadInput(f"Job {job_id} was trained on file {job.training_file}, not on this one.", param="job")
+    return events.findings(session, job_id)
+
+
+def merged(report: Report, more: Sequence[Finding]) -> Report:
+    """The report with further checks, and a verdict over all of them."""
+    checks = worst_first([*report.checks, *more])
+    verdict = weigh(checks, report.kind, report.columns) if report.kind else report.verdict
+    return report.model_copy(update={"checks": checks, "verdict": verdict})

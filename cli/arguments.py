@@ -54,12 +54,7 @@ def _training(commands: Commands) -> None:
     check.add_argument("--validation", type=Path, metavar="HELD_OUT", help="do its prompts stand in the file?")
     check.add_argument("--json", action="store_true", help="the report as JSON")
     check.add_argument("--format", help="the layout of the rows, instead of finding it")
-    check.add_argument(
-        "--mapping",
-        action="append",
-        metavar="FIELD=COLUMN",
-        help="where a field of a record stands, for a layout of your own; again for each field, or all as JSON",
-    )
+    add_mapping(check)
     check.add_argument("--on-error", choices=["fail", "skip"], default="fail", help="what malformed rows do")
     check.add_argument("--max-bad-fraction", type=float, default=0.0, help="how many of them skip may leave out")
     check.add_argument("--html", type=Path, metavar="OUT", help="the report as a page, into this file")
@@ -71,11 +66,19 @@ def _training(commands: Commands) -> None:
         home=False,
     )
     clean.add_argument("file", type=Path)
-    clean.add_argument("--drop", required=True, metavar="WHAT,…", help="duplicates, contradictions, identical, …")
+    clean.add_argument("--drop", default="", metavar="WHAT,…", help="duplicates, contradictions, identical, …")
+    clean.add_argument("--lines", default="", metavar="N,N-M,…", help="what stands on these lines")
+    clean.add_argument(
+        "--suspects",
+        type=Path,
+        metavar="REPORT",
+        help="the suspected flips of a report that a job has added to (GET /v1/files/FILE/report?job=JOB)",
+    )
     clean.add_argument(
         "--out", type=Path, required=True, metavar="NEW", help="written with NEW.removed.jsonl beside it"
     )
     clean.add_argument("--format", help="of the file, where it is not found by itself")
+    add_mapping(clean)
     train = _command(commands, "train", "train:run", "upload a file, check it, and train a model on it")
     train.add_argument("--watch", action="store_true", help="follow the job to its end")
     add_training(train)
@@ -149,3 +152,12 @@ def _port(text: str) -> int:
     if not 0 <= number < 1 << 16:
         raise argparse.ArgumentTypeError("a port is from 0 to 65535")
     return number
+
+
+def add_mapping(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mapping",
+        action="append",
+        metavar="FIELD=COLUMN",
+        help="where a field of a record stands, for a layout of your own; again for each field, or all as JSON",
+    )

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from hypothesis import Phase
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import create_engine, text
 
 from core import settings
@@ -21,6 +23,8 @@ from core.objects.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = "PALATE_TESTS_SHARED"
+UNSHRUNK = "unshrunk"
+hypothesis_settings.register_profile(UNSHRUNK, phases=[Phase.explicit, Phase.generate])
 KEEPER = """
 import json, signal, sys
 from pathlib import Path

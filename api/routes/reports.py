@@ -32,11 +32,12 @@ SAFE = {
 }
 COMPUTING = {"description": "Under way: ask again after `Retry-After` seconds."}
 Model = Annotated[str | None, Query(max_length=256, description="Adds what this model's tokenizer shows.")]
+OfJob = Annotated[str | None, Query(max_length=64, description="Adds what this job's reference model shows.")]
 
 
 @router.get("/{file_id}/report", response_model=None, responses={200: {"model": Report}, 202: COMPUTING})
 def report(
-    file_id: str, request: Request, services: ServicesDep, caller: CallerDep, model: Model = None
+    file_id: str, request: Request, services: ServicesDep, caller: CallerDep, model: Model = None, job: OfJob = None
 ) -> Response | dict[str, Any]:
     """What the checks found; `status` as the file's, and all else null until they end. `Accept: text/html`: a page."""
     html = preferred(request.headers.get("accept"), (JSON, HTML)) == HTML
@@ -46,6 +47,7 @@ def report(
         if seen and seen.inspection is None:
             after_commit(session, services.bell.ring)
             return computing("file.report", file, html=html)
+        judged = inspections.of_job(session, caller.project_id, file, job) if job is not None else []
         stored = file.report
         if html:
             if stored is None and file.error_code is None:
@@ -54,9 +56,11 @@ def report(
             if stored is None:
                 found.error = FileFault(code=file.error_code or "", message=file.status_details or "")
             found.file = found.file or file.filename
-    if seen and seen.inspection is not None and model is not None:
-        together = inspections.merged(Report.model_validate(stored or {}), seen.inspection, model)
-        found, stored = together, together.model_dump(mode="json")
+    if seen or judged:
+        found = inspections.merged(Report.model_validate(stored or {}), judged)
+        if seen and seen.inspection is not None and model is not None:
+            found = inspections.of_model(found, seen.inspection, model)
+        stored = found.model_dump(mode="json")
     if html:
         return HTMLResponse(page(found), headers=SAFE)
     told = stored or dict.fromkeys(Report.model_fields) | {"object": "file.report", "file": file.filename}

@@ -11,6 +11,7 @@ from core.contract.errors import BadInput
 from core.contract.job_spec import DpoHyperparameters
 from core.contract.losses import LOSSES, LossName
 from core.contract.preference import Kind
+from core.contract.run_spec import Annotators
 
 ADVISED = ("label_smoothing", "nll_weight", "beta")
 
@@ -22,6 +23,7 @@ class Recommended(BaseModel):
     label_smoothing: float | None = None
     nll_weight: float | None = None
     beta: float | None = None
+    annotators: Annotators | None = None
     why: list[str] = []
 
 
@@ -59,6 +61,9 @@ def take(asked: DpoHyperparameters, kind: Kind, columns: Collection[str], advise
             continue
         if usable(asked.model_copy(update={name: value}), loss):
             settings[name] = value
+    votes = advised.annotators
+    if votes and asked.annotators == "auto" and usable(asked.model_copy(update={"annotators": votes}), loss):
+        settings["annotators"] = votes
     if not settings:
         return Taken(asked, {}, [])
     return Taken(DpoHyperparameters.model_validate(asked.model_dump() | settings), settings, advised.why)

@@ -82,11 +82,18 @@ def _pairs(advice: Recommended, found: Mapping[str, Finding], columns: Collectio
         advice.why.append(f"Chosen is the longer answer in {share:.0%}: a loss by token does not learn the length.")
     if "confidence" in columns:
         advice.why.append("The data's own confidence serves as soft labels.")
+    elif rate >= FLIPS_FROM and source == "annotators":
+        advice.annotators = "confidence"
+        if not skewed:
+            advice.loss = "sigmoid"
+        advice.why.append(
+            f"Annotators name the other answer in {rate:.0%} of their judgements: the share of their votes is a "
+            "record's soft label."
+        )
     elif rate >= FLIPS_FROM:
         advice.label_smoothing = round(min(rate, FLIPS_MOST), 3)
-        measured = source == "annotators"
         if not skewed:
-            advice.loss = "robust" if measured and "weight" not in columns else "sigmoid"
+            advice.loss = "sigmoid"
         advice.why.append(f"About {rate:.0%} of the labels are in doubt ({source}): label_smoothing allows for that.")
     near = found.get("near_identical_pair")
     if near and near.severity != "info":

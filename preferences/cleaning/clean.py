@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel
 
@@ -37,20 +37,23 @@ def clean(
     drop: Collection[str],
     *,
     removed: Callable[[Removed], None],
+    lines: Collection[int] = (),
     format: str | None = None,
+    mapping: dict[str, Any] | str | None = None,
     limits: Limits = DEFAULT,
 ) -> Cleaned:
-    """Reads `source` once to find what goes, and again to copy the rest into `out`.
+    """Reads `source` once to find what goes, and again to copy the rest into `out`. `lines` go whatever they hold.
 
-    Raises BadInput for an unknown name in `drop`, and for a file of which no rows can be told.
+    Raises BadInput for an unknown name in `drop`, for a line that is not there, and for a file of which no rows can be
+    told, or none by their lines.
     """
     unknown = [name for name in drop if name not in DROPS]
-    if unknown or not drop:
+    if unknown or not (drop or lines):
         told = "; ".join(f"{name} ({words})" for name, words in DROPS.items())
         wrong = f"`{unknown[0]}` is none of what can be dropped" if unknown else "Nothing is named to be dropped"
         raise BadInput(f"{wrong}. There are: {told}.", param="drop")
-    reasons = Reasons(drop)
-    report = check_file(source, format=format, checks="none", limits=limits, observe=reasons.see)
+    reasons = Reasons(drop, lines)
+    report = check_file(source, format=format, mapping=mapping, checks="none", limits=limits, observe=reasons.see)
     if report.container is None or report.format is None:
         raise BadInput(
             report.error.message if report.error else "No rows were found.",
@@ -59,6 +62,11 @@ def clean(
     layout, _, packed = report.container.partition("+")
     if layout == "parquet" and packed:
         raise BadInput("A packed Parquet file is not cleaned: unpack it first.", code="container_unknown")
+    if lines and layout == "json_array":
+        raise BadInput("The elements of a JSON array have no lines of their own: make it JSON lines.", param="lines")
+    if reasons.not_there:
+        told = ", ".join(str(line) for line in sorted(reasons.not_there)[:5])
+        raise BadInput(f"No record begins on line {told}: is the list that of another file?", param="lines")
     counts = Counter[str]()
 
     def tell(raw: RawRow, reason: Reason) -> None:

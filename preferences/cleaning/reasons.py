@@ -26,6 +26,8 @@ DROPS = {
     "near_duplicates": "records that an earlier one nearly repeats; the first stays",
     "contradictions": "records that prefer b to a where another prefers a to b, for the same prompt",
 }
+# Of the lines that the caller lists, from a job's report or by hand.
+LISTED = "listed"
 _OF_FAULT = {"chosen_equals_rejected": "identical", "completion_empty": "empty", "ranks_all_equal": "ties"}
 
 
@@ -44,8 +46,10 @@ def key(raw: RawRow) -> int:
 class Reasons:
     """Fed with every row, those that are records in the order of the file; then `of` says why which goes, by key."""
 
-    def __init__(self, drop: Collection[str]) -> None:
+    def __init__(self, drop: Collection[str], lines: Collection[int] = ()) -> None:
         self._drop = frozenset(drop)
+        self._listed = frozenset(lines)
+        self.not_there = set(lines)
         self._faults: dict[int, Reason] = {}
         self._lines: dict[int, int] = {}
         self._seen: dict[int, int] = {}
@@ -63,6 +67,9 @@ class Reasons:
         self.rows += 1
         if raw.element is not None:
             self._lines[number] = raw.line
+        if number in self._listed:
+            self.not_there.discard(number)
+            self._faults.setdefault(number, Reason(LISTED, "among the lines that were named"))
         if isinstance(found, RowFault):
             name = _OF_FAULT[found.code] if found.code in USELESS else "malformed"
             self._fault(number, name, f"{found.code}: {found.message}")

@@ -89,11 +89,7 @@ def advised(report: Report) -> str:
     found = report.verdict.recommended if report.verdict else None
     if found is None:
         return ""
-    named = {"loss": found.loss, "label_smoothing": found.label_smoothing} | {
-        "nll_weight": found.nll_weight,
-        "beta": found.beta,
-    }
-    settings = [f"{name} {value}" for name, value in named.items() if value is not None]
+    settings = [f"{name} {value}" for name, value in found.model_dump(exclude={"why"}, exclude_none=True).items()]
     if not settings and not found.why:
         return ""
     why = "".join(f"<p>{text(each)}</p>" for each in found.why)

@@ -75,6 +75,15 @@ def test_what_is_accepted_is_trained_on_and_on_record(user: User, accepted: str)
     assert "contradictions (8 records" in told[0]
 
 
+def test_what_its_reference_model_shows_joins_the_report(user: User, faulty: str, accepted: str) -> None:
+    user.succeeded(accepted)
+    without = user.http.get(f"/files/{faulty}/report").json()
+    together = user.http.get(f"/files/{faulty}/report", params={"job": accepted, "model": MODEL}).json()
+    codes = [{each["code"] for each in report["checks"]} for report in (without, together)]
+    assert codes[1] - codes[0] >= {"reference_agreement", "suspected_flips", "off_policy_distance", "truncation"}
+    assert codes[0] <= codes[1]
+
+
 def test_a_prompt_in_both_files_blocks(user: User) -> None:
     training = user.upload(lines(*ROWS), "clean.jsonl")
     fresh = [json.loads(line) for line in triples(12, seed=9).splitlines()]

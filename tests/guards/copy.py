@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import ROOT, SHARED
+from tests.conftest import ROOT, SHARED, UNSHRUNK
 from tests.guards.guard import Guard
 
 TEST_SECONDS = 300
+# That it fails is enough: no smallest example is looked for.
+OPTIONS = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider", f"--hypothesis-profile={UNSHRUNK}")
 
 
 def copy_to(folder: Path) -> None:
@@ -46,7 +48,7 @@ def cries(guard: Guard, folder: Path, shared: Path) -> bool:
         environment[SHARED] = str(shared)
     with without(guard, folder):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", guard.test],
+            [sys.executable, "-m", "pytest", *OPTIONS, guard.test],
             cwd=folder,
             env=environment,
             capture_output=True,

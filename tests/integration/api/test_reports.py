@@ -8,7 +8,7 @@ from core import ids
 from core.contract.findings import finding
 from core.contract.job_spec import DpoHyperparameters
 from core.contract.run_spec import Fatal, Inspection, Lengths
-from core.db import admission, files, models, verdicts
+from core.db import admission, events, files, models, verdicts
 from core.db.engine import transaction
 from preferences.report import Report
 from tests.integration.api.conftest import Tenant, error_of
@@ -132,6 +132,29 @@ def test_a_model_adds_what_its_tokenizer_shows(tenant: Tenant, model: str) -> No
     assert "Truncation" in page
     assert "at most 512 tokens" in page
     assert "checks" not in tenant.http.get(path.format(tenant.upload())).json()
+
+
+def test_a_job_adds_what_its_reference_model_shows(tenant: Tenant, model: str) -> None:
+    file_id = judged(tenant, full())
+    body = {"model": model, "training_file": file_id, "palate": {"accept": ["contradictions"]}}
+    job_id = tenant.http.post("/v1/fine_tuning/jobs", json=body).json()["id"]
+    path = f"/v1/files/{file_id}/report"
+    before = tenant.http.get(path).json()
+    assert tenant.http.get(path, params={"job": job_id}).json() == before
+    for value in (0.4, 0.1):  # a later attempt's is what holds
+        said = finding("reference_agreement", value, count=3, share=value).model_dump(mode="json")
+        with transaction() as session:
+            events.append(session, job_id, events.NewEvent("The data", data={"findings": [said]}))
+    told = tenant.http.get(path, params={"job": job_id}).json()
+    (agreement,) = (each for each in told["checks"] if each["code"] == "reference_agreement")
+    assert (agreement["value"], agreement["severity"]) == (0.1, "warn")
+    assert told["verdict"]["score"] < before["verdict"]["score"]
+    assert "eference" in tenant.http.get(path, params={"job": job_id}, headers=HTML).text
+    other = tenant.http.get(f"/v1/files/{judged(tenant, full())}/report", params={"job": job_id})
+    assert (other.status_code, error_of(other)["param"]) == (400, "job")
+    assert file_id in error_of(other)["message"]
+    unknown = tenant.http.get(path, params={"job": "ftjob-none"})
+    assert (unknown.status_code, error_of(unknown)["code"]) == (404, "job_not_found")
 
 
 def test_a_preview_is_computed_and_then_shown(tenant: Tenant, model: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from core.contract.findings import finding
 from tests.unit.preferences.rows import jsonl, triple
 
 ROWS = [triple(n) for n in range(12)]
@@ -31,6 +32,41 @@ def test_a_new_file_and_what_went(source: Path, tmp_path: Path, capsys: pytest.C
     assert (told["line"], told["reason"], json.loads(told["row"])) == (13, "duplicates", ROWS[0])
     assert "12 of 13 rows; removed: 1 duplicates" in capsys.readouterr().out
     assert source.read_bytes() == before
+
+
+def report(path: Path, *lines: int) -> str:
+    """As GET /v1/files/FILE/report?job=JOB answers."""
+    found = finding("suspected_flips", 0.2, detail={"by": "cross-validation", "lines": list(lines)})
+    path.write_text(json.dumps({"object": "file.report", "checks": [found.model_dump(mode="json")]}))
+    return str(path)
+
+
+def test_suspects_and_lines_go_too(source: Path, tmp_path: Path) -> None:
+    listed = report(tmp_path / "report.json", 9, 4)
+    out = tmp_path / "new.jsonl"
+    assert main(["clean", str(source), "--suspects", listed, "--lines", "1, 6-7", "--out", str(out)]) == 0
+    assert out.read_bytes() == jsonl([row for n, row in enumerate([*ROWS, ROWS[0]], 1) if n not in (1, 4, 6, 7, 9)])
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["--lines", "7-x"], "`7-x` is neither"),
+        (["--lines", "0"], "`0` is neither"),
+        (["--lines", "14"], "No record begins on line 14"),
+        (["--suspects", "{plain}"], "report?job=JOB"),
+        (["--suspects", "{absent}"], "No such file"),
+        ([], "Nothing is named"),
+    ],
+)
+def test_a_list_that_says_nothing_is_refused(
+    source: Path, tmp_path: Path, more: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plain.json").write_text('{"checks": []}')
+    named = [each.format(plain=tmp_path / "plain.json", absent=tmp_path / "absent.json") for each in more]
+    assert main(["clean", str(source), *named, "--out", str(tmp_path / "new.jsonl")]) == 1
+    assert word in capsys.readouterr().err
+    assert not list(tmp_path.glob("new*"))
 
 
 @pytest.mark.parametrize("taken", ["new.jsonl", "new.jsonl.removed.jsonl", "pairs.jsonl"])

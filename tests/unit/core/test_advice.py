@@ -12,6 +12,8 @@ from core.contract.preference import Kind
 NOISY = Recommended(label_smoothing=0.08, nll_weight=0.1, why=["8% of the labels look turned round."])
 LONG = Recommended(loss="sigmoid_norm", beta=4.0, label_smoothing=0.05)
 
+VOTED = Recommended(loss="sigmoid", annotators="confidence")
+
 
 def taken(advised: Recommended, kind: Kind = "pair", columns: tuple[str, ...] = (), **asked: Any) -> dict[str, Any]:
     found = take(DpoHyperparameters.model_validate(asked), kind, columns, advised)
@@ -38,6 +40,9 @@ def taken(advised: Recommended, kind: Kind = "pair", columns: tuple[str, ...] = 
         (Recommended(loss="sigmoid", label_smoothing=0.0), {}, {}),
         (Recommended(label_smoothing=0.7), {}, {}),
         (Recommended(loss="no_such_loss"), {}, {}),
+        (VOTED, {}, {"annotators": "confidence"}),
+        (VOTED, {"annotators": "ignore"}, {}),
+        (VOTED, {"loss": "hinge"}, {}),
         (Recommended(), {}, {}),
     ],
 )

@@ -11,7 +11,7 @@ from core.contract.job_spec import DpoHyperparameters
 from preferences.checks.advice import KEPT, recommend, weigh
 from tests.unit.preferences.checks.planted import clean, dosed, report
 
-SETTINGS = ("loss", "label_smoothing", "nll_weight", "beta")
+SETTINGS = ("loss", "label_smoothing", "nll_weight", "beta", "annotators")
 COLUMNS = [[], ["weight"], ["confidence"], ["margin"], ["weight", "confidence", "margin"]]
 
 
@@ -48,12 +48,12 @@ def test_doubts_choose_the_loss():
 
     def loss(kind, *names, columns=()):
         advice = recommend({each.code: each for name in names for each in doubts[name]}, kind, columns)
-        return advice.loss, advice.label_smoothing
+        return advice.annotators or advice.loss, advice.label_smoothing
 
     assert loss("pair") == (None, None)
     assert loss("pair", "length") == ("sigmoid_norm", None)
-    assert loss("pair", "annotators") == ("robust", 0.45)
-    assert loss("pair", "annotators", columns=["weight"]) == ("sigmoid", 0.45)
+    assert loss("pair", "annotators") == ("confidence", None)
+    assert loss("pair", "annotators", "length", columns=["weight"]) == ("confidence", None)
     assert loss("pair", "annotators", columns=["confidence"]) == (None, None)
     assert loss("pair", "contradictions") == ("sigmoid", 0.1)
     assert loss("pair", "length", "contradictions") == ("sigmoid_norm", 0.1)

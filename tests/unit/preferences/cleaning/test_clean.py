@@ -57,6 +57,35 @@ def test_only_what_is_named_goes(tmp_path: Path, drop: str) -> None:
     assert [each.row.encode() for each in removed] == [LINES[n - 1] for n in WENT[drop]]
 
 
+def test_what_stands_on_the_lines_that_are_named_goes(tmp_path: Path) -> None:
+    data, removed, _ = cleaned(tmp_path, PLAIN, "duplicates", lines=[31, 2, 36])
+    assert [(each.line, each.reason) for each in removed] == [
+        (2, "listed"),
+        (31, "listed"),
+        (32, "duplicates"),
+        (36, "listed"),
+    ]
+    assert data == b"\n".join(line for n, line in enumerate(LINES, 1) if n not in (2, 31, 32, 36)) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "lines", "word"),
+    [(PLAIN, [3, 37, 99], "line 37, 99"), (json.dumps(ROWS).encode(), [1], "make it JSON lines")],
+)
+def test_lines_that_are_not_there_are_another_files(tmp_path: Path, data: bytes, lines: list[int], word: str) -> None:
+    with pytest.raises(BadInput, match=word) as refused:
+        cleaned(tmp_path, data, lines=lines)
+    assert refused.value.param == "lines"
+
+
+def test_a_layout_of_ones_own_takes_its_mapping(tmp_path: Path) -> None:
+    own = [{"q": row["prompt"], "good": row["chosen"], "bad": row["rejected"]} for row in ROWS]
+    mapping = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+    data, removed, _ = cleaned(tmp_path, jsonl([*own, own[3]]), "duplicates", mapping=mapping)
+    assert [each.line for each in removed] == [31]
+    assert data == jsonl(own)
+
+
 def test_all_at_once_leaves_a_file_with_nothing_to_clean(tmp_path: Path) -> None:
     data, removed, done = cleaned(tmp_path, PLAIN, *DROPS)
     assert sorted(each.line for each in removed) == sorted(line for lines in WENT.values() for line in lines)
