@@ -4,10 +4,11 @@ import argparse
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cli import watch
+from cli import early, watch
 from cli.bar import moving
 from cli.service import Service
 from core.contract.errors import BadData, BadInput
@@ -114,20 +115,34 @@ def upload(service: Service, path: Path, arguments: argparse.Namespace) -> dict[
     if arguments.skip_bad_rows:
         fields |= {"palate[on_error]": "skip", "palate[max_bad_fraction]": "1"}
     try:
-        with path.open("rb") as stream, moving(path.name, path.stat().st_size) as moved:
-            return service.post("/files", data=fields, files={"file": (path.name, Counted(stream, moved))})
+        size = path.stat().st_size
+        large = size >= early.FROM_BYTES
+        beside = early.reading(path, format=arguments.format, skip=arguments.skip_bad_rows) if large else nullcontext()
+        with path.open("rb") as stream, moving(path.name, size) as moved, beside as reader:
+            try:
+                files = {"file": (path.name, Counted(stream, moved, reader))}
+                return service.post("/files", data=fields, files=files)
+            except early.Doomed:
+                assert reader is not None
+                raise reader.verdict(path) from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 class Counted:
-    """A stream that tells how much of it was read; httpx reads it in pieces."""
+    """A stream that tells how much of it was read, and breaks off (early.Doomed) where it need not be sent.
 
-    def __init__(self, stream: BinaryIO, moved: Callable[[int], None]) -> None:
+    httpx reads it in pieces.
+    """
+
+    def __init__(self, stream: BinaryIO, moved: Callable[[int], None], reader: early.Reader | None) -> None:
         self._stream = stream
         self._moved = moved
+        self._reader = reader
 
     def read(self, size: int = -1) -> bytes:
+        if self._reader is not None and self._reader.doomed:
+            raise early.Doomed
         chunk = self._stream.read(size)
         self._moved(len(chunk))
         return chunk

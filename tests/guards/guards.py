@@ -127,7 +127,7 @@ OF_HOLDERS = [
         "worker/close.py",
         "                if state.terminal:\n",
         "                if False:\n",
-        "tests/model/test_machine.py::test_postgres_does_what_the_reference_does",
+        "tests/faults/test_hung_celery.py::test_a_run_does_not_notice",
     ),
     Guard(
         "an idempotency key belongs to one body",

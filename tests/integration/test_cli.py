@@ -27,7 +27,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Live]:
-    made = Live(tmp_path_factory.mktemp("cli") / "home", PALATE_TRAINER_COMMAND=TRAINER)
+    made = Live(
+        tmp_path_factory.mktemp("cli") / "home", PALATE_TRAINER_COMMAND=TRAINER, PALATE_MAX_FILE_BYTES=str(1 << 30)
+    )
     made.start()
     try:
         made.palate("models", "add", "tiny/llama", str(folder))
@@ -222,3 +224,16 @@ def test_the_doctor_finds_nothing_and_then_what_was_spoiled(live: Live, pairs: P
     assert told.returncode == 1
     (lost,) = json.loads(told.stdout)["objects"]
     assert lost == {"key": f"files/{file_id}", "by": f"file {file_id}", "problem": "it is not in the store"}
+
+
+def test_a_large_file_is_judged_while_it_is_still_sent(live: Live, tmp_path: Path) -> None:
+    """What is wrong on its second line is told, and most of the file never sent."""
+    path = tmp_path / "large.jsonl"
+    first, second, *rest = triples(20_000).splitlines(keepends=True)
+    path.write_bytes(b"".join([first, second.replace(b'"chosen"', b'"choosen"'), *rest * 20]))
+    before = len(list(live.user.sdk.files.list()))
+    refused = live.palate("train", str(path), "--model", "tiny/llama", good=False)
+    assert refused.returncode == 1
+    assert "line 2: field_missing: " in refused.stderr
+    assert "is not sent: too_many_bad_lines: 1 of 399,962 records cannot be read" in refused.stderr
+    assert len(list(live.user.sdk.files.list())) == before

@@ -1,0 +1,95 @@
+"""Bad lines of a large file, told while it is still being sent: the service's own checks by line, in a process beside.
+
+`python -m cli.early OPTIONS` (JSON) is that process: a JSON line for each bad row, at last one for the file.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.contract.errors import BadData
+from preferences.check import check_file
+from preferences.faults import USELESS
+from preferences.report import LineError
+from preferences.tally import printable
+
+# A smaller one is sent before the process has begun.
+FROM_BYTES = 8 << 20
+SHOWN = 10
+
+
+class Doomed(Exception):
+    """Nothing but a refusal can come of sending on."""
+
+
+class Reader(threading.Thread):
+    """Prints the first bad lines as they are found."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", *, skip: bool) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self._skip = skip
+        self._told = 0
+        self._whole: str | None = None
+        self.doomed = False
+
+    def run(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            said = json.loads(line)
+            if "refused" in said:
+                self._row(said["refused"])
+            elif said["error"]:
+                self._whole, self.doomed = said["error"], True
+
+    def _row(self, found: dict[str, Any]) -> None:
+        self._told += 1
+        if self._told <= SHOWN:
+            place = f"line {found['line']}"
+            print(f"  {place}: {found['code']}: {printable(found['message'])}", file=sys.stderr, flush=True)
+        self.doomed |= not self._skip and found["code"] not in USELESS
+
+    def verdict(self, path: Path) -> BadData:
+        """What is wrong with the whole, which is read to its end for it."""
+        self.join()
+        return BadData(f"{path} would be refused, and is not sent: {self._whole}\nEvery bad line: palate check {path}")
+
+
+@contextmanager
+def reading(path: Path, *, format: str | None, skip: bool) -> Iterator[Reader]:
+    options = {"path": str(path), "format": format, "skip": skip}
+    command = [sys.executable, "-m", "cli.early", json.dumps(options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        reader = Reader(process, skip=skip)
+        reader.start()
+        try:
+            yield reader
+        finally:
+            process.kill()
+
+
+def main(options: dict[str, Any]) -> None:
+    def say(**words: Any) -> None:
+        print(json.dumps(words), flush=True)
+
+    def refused(error: LineError) -> None:
+        say(refused=error.model_dump(mode="json"))
+
+    report = check_file(
+        Path(options["path"]),
+        format=options["format"],
+        on_error="skip" if options["skip"] else "fail",
+        max_bad_fraction=1.0 if options["skip"] else 0.0,
+        checks="none",
+        refused=refused,
+    )
+    say(error=f"{report.error.code}: {report.error.message}" if report.error else None)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
