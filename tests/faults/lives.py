@@ -21,7 +21,6 @@ from tests.conftest import ROOT, forget
 from tests.e2e.live import Live, triples
 from tests.faults.conftest import assert_whole
 from tests.integration.worker.test_attempts import chain
-from tests.launch import alone
 from tests.models import make_tiny_model
 from tests.storm import judge
 from tests.storm.storm import ENVIRONMENT, scripted
@@ -203,17 +202,16 @@ def living(folder: Path) -> Iterator[Lives]:
     """This process reads and writes the rows and objects of that service."""
     made = Lives(folder)
     before = dict(os.environ)
-    with alone():
-        made.start()
-        os.environ.update(made.live.parts)
-        forget()
+    made.start()
+    os.environ.update(made.live.parts)
+    forget()
+    configure(None)
+    try:
+        yield made
+    finally:
         configure(None)
-        try:
-            yield made
-        finally:
-            configure(None)
-            os.environ.clear()
-            os.environ.update(before)
-            forget()
-            made.user.http.close()
-            made.live.stop()
+        os.environ.clear()
+        os.environ.update(before)
+        forget()
+        made.user.http.close()
+        made.live.stop()

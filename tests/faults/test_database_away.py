@@ -85,6 +85,7 @@ def test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over(
     assert_whole(store)
 
 
+@pytest.mark.slow
 def test_a_slow_database_only_takes_time(
     started: StartWorker, between: Callable[[str], Proxy], submit: Submit, store: Store
 ) -> None:

@@ -11,7 +11,7 @@ from tests.faults.scenarios import CHEAP, SCENARIOS, Scenario
 from tests.unit.test_house_rules import sources
 from tests.waiting import until
 
-pytestmark = pytest.mark.xdist_group("ranks")
+pytestmark = pytest.mark.xdist_group("lives")
 POINTS = sorted(life(sources()))
 # At once armed: so few that no task is lost three times, which its user would hear of.
 AT_ONCE = 4

@@ -35,6 +35,7 @@ def test_what_is_sealed_is_published_when_the_store_is_back(
     assert_whole(store)
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_ends_the_attempt_and_not_the_job(
     started: StartWorker, between: Callable[[str], Proxy], submit: Submit, store: Store
 ) -> None:

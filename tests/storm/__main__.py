@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 def storm(folder: Path, kills: int, seed: int, *, plain: bool, launcher: str) -> int:
     more = scripted(ROOT) if plain else {"PALATE_LAUNCHER": launcher}
     live = Live(folder / "home", **ENVIRONMENT, **more, PALATE_SLOTS="4", PALATE_TIME_SCALE="0.1")
-    with alone():
+    with nullcontext() if plain else alone():
         live.start()
         try:
             live.palate("models", "add", "tiny", str(make_tiny_model(folder / "model")))

@@ -9,6 +9,7 @@ from tests.launch import Run, alone
 pytestmark = pytest.mark.xdist_group("ranks")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_to_finish_writes_its_model(spec: RunSpec, straight: Run) -> None:
     workspace = spec.workspace.with_name("finish")
     workspace.mkdir()

@@ -41,6 +41,7 @@ def test_packed_and_padded_are_the_shared_run(spec: RunSpec, straight: Run, tmp_
         same(run, straight)
 
 
+@pytest.mark.slow
 def test_three_ranks(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
     same(launched(spec, tmp_path, world_size=3, row_tokens=90), straight)
 
@@ -73,6 +74,7 @@ def test_a_second_run_takes_the_reference_of_the_first(spec: RunSpec, straight: 
     same(second, straight)
 
 
+@pytest.mark.slow
 def test_a_reference_that_lies_is_dropped_and_told(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
     """Gate B, made to fail: every stored sum is off by half a nat."""
     from safetensors import safe_open
