@@ -192,7 +192,7 @@ OF_HOLDERS = [
         "        commit_resume_point(self._lease, self._lease_seconds, sealed.step, prefix, manifest)",
         "        commit_resume_point(self._lease, self._lease_seconds, sealed.step, prefix, manifest)\n"
         "        self._store.upload_folder(folder, manifest, prefix)",
-        f"{KILLS}::test_a_kill_at_each_point_changes_nothing_in_the_end[a resume point]",
+        "tests/faults/test_store_away.py::test_what_is_sealed_is_published_when_the_store_is_back[cut]",
     ),
     Guard(
         "what an attempt left is collected",
