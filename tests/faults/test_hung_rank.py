@@ -72,7 +72,7 @@ def test_a_real_rank_that_stands_still_and_a_real_zombie(live: Live) -> None:
     file = live.user.upload(triples(80))
     live.user.judged(file)
     undisturbed = live.user.create("tiny", file, 2, **LONG)
-    live.user.succeeded(undisturbed)
+    live.user.succeeded(undisturbed, 240)
     job = live.user.create("tiny", file, 2, **LONG)
     for attempt, rank in ((1, 0), (2, 1)):
         found = after_resume_point(live, job, attempt)
@@ -85,7 +85,7 @@ def test_a_real_rank_that_stands_still_and_a_real_zombie(live: Live) -> None:
     assert supervisor.alive()
     os.kill(supervisor.pid, signal.SIGCONT)
     until(lambda: not supervisor.alive(), "the zombie to leave", 30)
-    done = live.user.succeeded(job)
+    done = live.user.succeeded(job, 240)
     messages = live.user.messages(job)
     assert done["palate"]["attempt"]["number"] == 4, messages
     assert sum(WORDS in message for message in messages) == 2, messages
