@@ -28,7 +28,7 @@ from core.db import nodes
 from core.db.engine import transaction
 
 FAILURE_SECONDS = 3 * 3_600
-TTL_SECONDS, RESUME_SECONDS = 60.0, 600.0
+TTL_SECONDS, RESUME_SECONDS = 60.0, 300.0
 RESUME_STEPS = 20
 # More than any run here gets to.
 ENDLESS = 6_000

@@ -97,6 +97,8 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def running(home: Path) -> Iterator[Service]:
+    """Stopped again also when `timeout` ends the benchmark."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     service = start(home)
     try:
         yield service

@@ -88,7 +88,7 @@ class WorkerSettings(BaseSettings):
     orphan_seconds: float = 3_600.0
     head_seconds: float = 600.0
     resume_steps: int = 50
-    resume_seconds: float = 600.0
+    resume_seconds: float = 300.0
     stop_grace_seconds: float = 5.0
     hang_seconds: float = 300.0
     hang_between_seconds: float = 1_800.0

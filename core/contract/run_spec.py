@@ -114,7 +114,7 @@ class RunSpec(Spec):
     checkpoint_steps: int | None = Field(default=None, description="None: at each epoch's end")
     eval_steps: int | None = Field(default=None, description="None: with each checkpoint")
     resume_steps: int = 50
-    resume_seconds: float = 600.0
+    resume_seconds: float = 300.0
     probe_prompts: list[str] = []
     shard_bytes: int = 2 << 30
     resume_from: ResumeFrom | None = None
