@@ -199,7 +199,8 @@ OF_HOLDERS = [
         ATTEMPTS,
         '    tasks.collect(session, f"{lease.job_id}/a{lease.epoch}", job_id=lease.job_id, epoch=lease.epoch)\n',
         "",
-        f"{KILLS}::test_a_kill_at_each_point_after_a_fault_changes_nothing_in_the_end[large_objects]",
+        "tests/integration/worker/test_orphans.py::"
+        "test_what_no_row_names_goes_an_hour_after_the_attempt_and_nothing_else",
     ),
     Guard(
         "an intake's row goes with its object",
