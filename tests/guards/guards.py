@@ -337,13 +337,6 @@ OF_HOLDERS = [
         f"{HERE}{DATABASE}::test_a_lease_that_was_renewed_is_not_taken_over",
     ),
     Guard(
-        "a project at its limit runs no more",
-        TURNS,
-        "WHERE (p.max_running IS NULL OR running.jobs < p.max_running)\n        AND p.id",
-        "WHERE p.id",
-        f"{HERE}{QUEUE}::test_a_project_runs_no_more_than_it_may",
-    ),
-    Guard(
         "the project that runs least goes first",
         TURNS,
         "first.priority DESC, running.jobs, first.created_at",
