@@ -8,6 +8,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from preferences.faults import FileFault, RowFault
@@ -35,18 +36,19 @@ def delimiter_of(head: bytes, whole: bool) -> str | None:
     lines = text.splitlines(keepends=True)
     if not whole and len(lines) > 1:
         lines.pop()  # cut off, perhaps
-    for mark in DELIMITERS:
-        try:
-            records = [record for record in csv.reader(lines, delimiter=mark) if record]
-        except csv.Error:
-            continue
-        if records and _is_table(records):
-            return mark
-    return None
+    return next((mark for mark in DELIMITERS if _is_table(_records(lines, mark))), None)
+
+
+def _records(lines: list[str], delimiter: str) -> list[list[str]]:
+    """Up to the first that cannot be read, which is told as a record's fault later."""
+    found: list[list[str]] = []
+    with suppress(csv.Error):
+        found.extend(record for record in csv.reader(lines, delimiter=delimiter) if record)
+    return found
 
 
 def _is_table(records: list[list[str]]) -> bool:
-    names = [name.strip() for name in records[0]]
+    names = [name.strip() for name in records[0]] if records else []
     if len(names) < 2 or len(set(names)) < len(names) or not all(0 < len(name) <= NAME for name in names):
         return False
     if sum(_TELLING.search(name) is not None for name in names) >= 2:

@@ -100,6 +100,14 @@ def test_a_bad_record_of_parquet_is_named_by_its_number():
     assert [(each.line, each.code) for each in report.errors] == [(21, "weight_invalid")]
 
 
+def test_a_record_that_no_csv_may_hold_leaves_the_file_a_table():
+    lines = table(ROWS).splitlines(keepends=True)
+    lines[3] = lines[3].replace(b",", b"\r,", 1)
+    report = check(b"".join(lines))
+    assert report.container == "csv"
+    assert [(error.line, error.code) for error in report.errors] == [(4, "csv_invalid")]
+
+
 def test_prose_with_commas_is_no_table():
     prose = b"Once, there was a king.\nHe had, as kings have, a crown, and a horse.\nNobody knew why.\n"
     report = check(prose)
