@@ -1,4 +1,4 @@
-"""One `palate up` for the whole folder; everything here runs in one process of the tests."""
+"""One `palate up` for the whole folder; everything here runs in the one group of tests with ranks."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+            item.add_marker(pytest.mark.xdist_group("ranks"))
 
 
 @pytest.fixture(scope="package")

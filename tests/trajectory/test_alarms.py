@@ -12,7 +12,7 @@ from demo.pretrain import Recipe, ensure
 from tests.launch import Run, alone
 from tests.pairs import write_records
 
-pytestmark = pytest.mark.xdist_group("ranks")
+pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow]
 
 # A smaller storyteller than the demo's, taught for seconds: it knows the sentences, not yet its opening's names.
 RECIPE = Recipe(layers=2, steps=160)
