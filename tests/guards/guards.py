@@ -1,14 +1,12 @@
 """What stands between a fault and what it would spoil: each guard, how it is taken away, and the test that cries."""
 
-from tests.guards import of_bytes, of_ends, of_users
+from tests.guards import of_bytes, of_claims, of_ends, of_users
 from tests.guards.guard import Guard
 
-ATTEMPTS, TURNS, CLAIM = "core/db/attempts.py", "core/db/turns.py", "worker/claim.py"
-DATABASE, QUEUE, FENCES = "test_database.py", "test_queue.py", "test_fences.py"
-HERE = "tests/integration/"
-KILLS = "tests/faults/test_failpoints.py"
+ATTEMPTS, CLAIM, DATABASE = "core/db/attempts.py", "worker/claim.py", "test_database.py"
+FENCES, HERE, KILLS = "test_fences.py", "tests/integration/", "tests/faults/test_failpoints.py"
 
-# Of leases, of claims, of jobs.
+# Of leases and of jobs.
 OF_HOLDERS = [
     Guard(
         "a write needs an open attempt",
@@ -37,76 +35,6 @@ OF_HOLDERS = [
         "    if lapsed is None:",
         "    if False:",
         f"{HERE}{DATABASE}::test_a_lease_that_was_renewed_is_not_taken_over",
-    ),
-    Guard(
-        "claims skip what another claims (SKIP LOCKED)",
-        TURNS,
-        "FOR UPDATE SKIP LOCKED",
-        "FOR UPDATE",
-        f"{HERE}{DATABASE}::test_two_nodes_claim_at_once_without_waiting",
-    ),
-    Guard(
-        "a node's slots are counted under its lock",
-        ATTEMPTS,
-        "AND NOT draining FOR UPDATE",
-        "AND NOT draining",
-        f"{HERE}{DATABASE}::test_one_node_does_not_claim_twice_at_once",
-    ),
-    Guard(
-        "used slots count",
-        TURNS,
-        ":slots - :taken - coalesce(sum(slots), 0) AS free",
-        ":slots - :taken - coalesce(sum(0), 0) AS free",
-        f"{HERE}{DATABASE}::test_a_claim_takes_the_job_and_its_slots",
-    ),
-    Guard(
-        "slots of ranks that would not die count",
-        TURNS,
-        ":slots - :taken - coalesce",
-        ":slots - 0 * :taken - coalesce",
-        f"{HERE}{DATABASE}::test_slots_of_what_would_not_die_are_not_given_away",
-    ),
-    Guard(
-        "a postponed job waits",
-        TURNS,
-        "AND j.run_after <= now() AND",
-        "AND",
-        f"{HERE}{QUEUE}::test_a_postponed_job_says_that_it_backs_off",
-    ),
-    Guard(
-        "a drained node claims nothing",
-        ATTEMPTS,
-        "WHERE name = :node AND NOT draining",
-        "WHERE name = :node",
-        f"{HERE}{QUEUE}::test_a_drained_node_claims_nothing",
-    ),
-    Guard(
-        "a long waiting job lets none pass",
-        TURNS,
-        "OR j.run_after < now() - make_interval(secs => :head_seconds))",
-        "AND :head_seconds >= 0)",
-        f"{HERE}{QUEUE}::test_a_large_job_that_waited_long_lets_none_pass",
-    ),
-    Guard(
-        "max_running is counted under the project's lock",
-        ATTEMPTS,
-        "session.scalar(limited.with_for_update())",
-        "session.scalar(limited)",
-        f"{HERE}{QUEUE}::test_two_nodes_that_claim_at_once_do_not_pass_the_limit_together",
-    ),
-    Guard(
-        "max_queued refuses",
-        "core/db/submit.py",
-        "    has_room(session, project_id)\n",
-        "",
-        f"{HERE}{QUEUE}::test_creating_one_job_too_many_is_refused",
-    ),
-    Guard(
-        "a job that killed two nodes gets no third",
-        CLAIM,
-        ">= POISON_NODES",
-        "> 99",
-        f"{HERE}{QUEUE}::test_a_job_under_which_two_nodes_fell_silent_is_quarantined",
     ),
     Guard(
         "terminal is for ever",
@@ -337,20 +265,6 @@ OF_HOLDERS = [
         f"{HERE}{DATABASE}::test_a_lease_that_was_renewed_is_not_taken_over",
     ),
     Guard(
-        "the project that runs least goes first",
-        TURNS,
-        "first.priority DESC, running.jobs, first.created_at",
-        "first.priority DESC, first.created_at",
-        f"{HERE}{QUEUE}::test_the_project_that_runs_least_goes_first",
-    ),
-    Guard(
-        "a job that could not start anywhere holds nobody back",
-        TURNS,
-        "AND j.ranks <= :slots\n",
-        "\n",
-        f"{HERE}{QUEUE}::test_a_large_job_holds_back_no_node_that_it_could_never_use",
-    ),
-    Guard(
         "a Task is its holder's: the epoch",
         "core/db/tasks.py",
         "            Task.epoch == claim.epoch,\n",
@@ -364,23 +278,9 @@ OF_HOLDERS = [
         "",
         f"{HERE}{FENCES}::test_a_task_is_its_holders",
     ),
-    Guard(
-        "a drained node takes no Task",
-        "core/db/tasks.py",
-        "Node.name == node, ~Node.draining)",
-        "Node.name == node)",
-        f"{HERE}{FENCES}::test_a_node_that_is_drained_takes_no_task",
-    ),
-    Guard(
-        "while the database is away no node is blamed",
-        CLAIM,
-        "silent = reachable and attempts",
-        "silent = attempts",
-        f"{HERE}{QUEUE}::test_a_job_under_which_two_nodes_fell_silent_is_quarantined",
-    ),
 ]
 
-GUARDS = [*OF_HOLDERS, *of_ends.GUARDS, *of_bytes.GUARDS, *of_users.GUARDS]
+GUARDS = [*OF_HOLDERS, *of_claims.GUARDS, *of_ends.GUARDS, *of_bytes.GUARDS, *of_users.GUARDS]
 
 # Quick ones, of three kinds: fence, claim, bytes.
 IN_EVERY_RUN = ("a write needs an open attempt", "used slots count", "what is downloaded has its sha256")
