@@ -41,6 +41,8 @@ class Reader(threading.Thread):
     def run(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.endswith(b"\n"):
+                return  # it was ended in the middle of a word
             said = json.loads(line)
             if "refused" in said:
                 self._row(said["refused"])
@@ -71,6 +73,7 @@ def reading(path: Path, *, format: str | None, skip: bool) -> Iterator[Reader]:
             yield reader
         finally:
             process.kill()
+            reader.join()  # before the pipe is closed under it
 
 
 def main(options: dict[str, Any]) -> None:
