@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -26,9 +27,18 @@ class Follower:
         except FileNotFoundError:
             return []
         whole = chunk[: chunk.rfind(b"\n") + 1]
+        if not whole and len(chunk) == READ_BYTES:
+            whole = chunk  # no event is so long: what is unreadable here must not hide what comes behind it
         self._offset += len(whole)
         events = [self._parse(line) for line in whole.splitlines() if line.strip()]
         return [event for event in events if event is not None]
+
+    def rest(self) -> Iterator[AnyEvent]:
+        """All that is left, once nobody writes any more."""
+        before = -1
+        while before < self._offset:
+            before = self._offset
+            yield from self.read()
 
     def _parse(self, line: bytes) -> AnyEvent | None:
         try:

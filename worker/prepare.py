@@ -1,6 +1,7 @@
 """Everything an attempt needs, on this node's disk: data, base model, resume point, a spec with nothing `auto`."""
 
 import json
+import logging
 import math
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core import settings
+from core.contract.errors import Unavailable
 from core.contract.job_spec import JobSpec
 from core.contract.losses import LOSSES
 from core.contract.manifest import Manifest
@@ -29,6 +31,7 @@ from worker import cache, node_facts, resume
 from worker.references import fetch as fetch_entry
 from worker.workspace import Workspace
 
+log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 THREADS = 8
 T = TypeVar("T")
@@ -39,7 +42,8 @@ class Unwanted(Exception):
 
 
 class Wanted:
-    """Looks once a second, while bytes arrive, whether the job is still wanted; raises Unwanted, or Fenced.
+    """Looks once a second, while bytes arrive, whether the job is still wanted; raises Unwanted, or Fenced. While
+    Postgres is away, the bytes go on coming for as long as the heartbeat lets the lease live.
 
     Shared by the threads that download: `give_up` ends the others where one of them failed.
     """
@@ -61,9 +65,14 @@ class Wanted:
             if time.monotonic() - self._looked <= LOOK_SECONDS:
                 return
             self._looked = time.monotonic()
-        with transaction() as session:
-            if attempts.hold(session, self._lease, self._lease_seconds) != Wish.RUN:
-                raise Unwanted
+        try:
+            with transaction() as session:
+                wish = attempts.hold(session, self._lease, self._lease_seconds)
+        except Unavailable as error:
+            log.warning("not looked whether it is still wanted: %s", error)
+            return
+        if wish != Wish.RUN:
+            raise Unwanted
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ import logging
 import queue
 import shutil
 import threading
-import time
+from functools import partial
 from pathlib import Path
 
 from core.contract import manifest as manifests
-from core.contract.errors import Fenced, PalateError, Unavailable
+from core.contract.errors import PalateError
 from core.contract.trainer_events import CheckpointSealed, ReferenceSealed, ResumePointSealed
 from core.db import attempts, checkpoints, jobs
 from core.db.attempts import Lease
@@ -18,10 +18,9 @@ from core.db.events import append as append_event
 from core.objects import keys
 from core.objects.store import Store
 from worker import references
+from worker.patience import patiently
 
 log = logging.getLogger(__name__)
-TRIES = 6
-PAUSE_SECONDS = 1.0
 
 Sealed = CheckpointSealed | ResumePointSealed | ReferenceSealed
 
@@ -63,7 +62,7 @@ class Publisher:
         while (sealed := self._queue.get()) is not None:
             try:
                 if self.failure is None:
-                    self._publish_surely(sealed)
+                    patiently(partial(self._publish, sealed), f"publishing {sealed.path}")
             except PalateError as error:
                 self.failure = error
             except Exception as error:  # the thread must not die unheard: the supervisor raises it
@@ -71,19 +70,6 @@ class Publisher:
                 self.failure = PalateError(f"Publishing {sealed.path} failed: {error!r}.")
             finally:
                 self._queue.task_done()
-
-    def _publish_surely(self, sealed: Sealed) -> None:
-        for attempt in range(1, TRIES + 1):
-            try:
-                self._publish(sealed)
-                return
-            except Fenced:
-                raise
-            except Unavailable as error:
-                if attempt == TRIES:
-                    raise
-                log.warning("publishing %s, try %d: %s", sealed.path, attempt, error)
-                time.sleep(PAUSE_SECONDS * attempt)
 
     def _publish(self, sealed: Sealed) -> None:
         folder = self._workspace / sealed.path

@@ -45,7 +45,7 @@ class RankLogs:
             return masked(stream.read(TAIL_BYTES).decode(errors="replace").replace("\0", ""))
 
     def upload(self, store: Store) -> None:
-        """Best effort: a job does not fail for its logs, but the log says so."""
+        """Raises Unavailable."""
         for rank in range(self._ranks):
             path = self._space.log(rank)
             if path.is_file():

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 
 from core.contract import manifest as manifests
-from core.contract.errors import NotFound
+from core.contract.errors import NotFound, Unavailable
 from core.contract.manifest import Manifest, ManifestMismatch
 from core.contract.run_spec import ResumeFrom
 from core.db import attempts, events, jobs
@@ -17,8 +17,6 @@ from core.objects.store import Progress, Store
 from worker.workspace import Workspace
 
 log = logging.getLogger(__name__)
-# What was spoilt on the way is right the second time; what is spoilt in the store is not.
-TRIES = 2
 
 
 def fetch(
@@ -26,16 +24,35 @@ def fetch(
 ) -> ResumeFrom | None:
     """`points`: the newest first; an earlier one where a later one is damaged, and None where all are: from the start.
 
-    A damaged one stays listed: it may be this node that reads wrongly.
+    A damaged one stays listed: it may be this node that reads wrongly. Raises Unavailable where the store gave none of
+    them whole, and one perhaps only because it was away.
     """
+    passed: list[ResumePoint] = []
+    found: ResumeFrom | None = None
+    away: Unavailable | None = None
     for point in points:
-        for _ in range(TRIES):
-            try:
-                return whole(point, space, store, progress)
-            except (ManifestMismatch, NotFound) as error:
-                log.warning("resume point of step %d: %s", point.step, error)
+        try:
+            found = tried(point, space, store, progress)
+            break
+        except (ManifestMismatch, NotFound):
+            passed.append(point)
+        except Unavailable as error:
+            passed.append(point)
+            away = error
+    if found is None and away is not None:
+        raise away
+    for point in passed:
         damaged(point, lease)
-    return None
+    return found
+
+
+def tried(point: ResumePoint, space: Workspace, store: Store, progress: Progress) -> ResumeFrom:
+    """Twice: what was spoilt on the way is right the second time; what is spoilt in the store is not."""
+    try:
+        return whole(point, space, store, progress)
+    except (ManifestMismatch, NotFound, Unavailable) as error:
+        log.warning("resume point of step %d: %s", point.step, error)
+        return whole(point, space, store, progress)
 
 
 def whole(point: ResumePoint, space: Workspace, store: Store, progress: Progress) -> ResumeFrom:

@@ -41,6 +41,7 @@ from worker.deadline import Deadline
 from worker.follower import Follower
 from worker.heartbeat import Heartbeat
 from worker.pace import Pace
+from worker.patience import patiently
 from worker.publisher import Publisher
 from worker.ranklogs import RankLogs
 from worker.recorder import Recorder
@@ -163,8 +164,7 @@ class Supervisor:
         publisher.finish()
         if not isinstance(last, Finished | Stopped):
             log.warning("the trainer left: %r; the launcher's last words: %s", last, launcher.last_words(self.space))
-        printed.look(now=True)
-        printed.upload(self.store)
+        self.keep(printed)
         rank_codes, killed = self.rank_ends(spec.world_size)
         limit, halvings = settings.worker().infra_attempts, plan.job.halvings
         ending = classify(last, process.wait(), rank_codes, killed, self.retries, limit, halvings)
@@ -173,11 +173,20 @@ class Supervisor:
         if self.deadline.vain and ending.outcome != Outcome.FINISHED:
             return self.deadline.refusal()
         if ending.outcome == Outcome.FINISHED:
-            self.results = close.results(self.lease, self.store, publisher.final_step)
+            step = publisher.final_step
+            self.results = patiently(lambda: close.results(self.lease, self.store, step), "storing the results")
             node_facts.measured(spec, plan.model.facts, plan.inspection, self.pace.seconds)
         if ending.failure == FailureClass.OOM_GPU and ending.retry:
             return replace(ending, halved=close.halved(plan.row_tokens(halvings + 1), spec.settings.batch_size))
         return ending
+
+    def keep(self, printed: RankLogs) -> None:
+        """What a run came to does not hang on its logs."""
+        try:
+            printed.look(now=True)
+            printed.upload(self.store)
+        except (Unavailable, OSError) as error:
+            log.warning("the ranks' logs are not kept whole: %s", error)
 
     def follow(self, process: launcher.Launched, publisher: Publisher, printed: RankLogs) -> AnyEvent | None:
         """Until the trainer is gone and all it said is recorded; returns its last terminal event."""
@@ -188,7 +197,7 @@ class Supervisor:
         word = ""
         while True:
             over = process.poll() is not None
-            for event in follower.read():
+            for event in follower.rest() if over else follower.read():
                 recorder.take(event)
                 self.pace.take(event)
                 if isinstance(event, CheckpointSealed | ResumePointSealed | ReferenceSealed):

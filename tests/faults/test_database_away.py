@@ -1,6 +1,8 @@
 """Postgres cut off, silent or slow: the training goes on within its lease, and everything afterwards by itself."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,29 @@ SCALE = "0.333"
 
 def at_step(job_id: str, step: int) -> None:
     until(lambda: (job_row(job_id).progress or {}).get("step", 0) >= step, f"step {step}")
+
+
+def test_an_outage_nearly_as_long_as_the_lease_costs_no_attempt(
+    started: StartWorker,
+    between: Callable[[str], Proxy],
+    submit: Submit,
+    store: Store,
+    service: dict[str, str],
+) -> None:
+    """At its true length: fenced after 40 s, away for 25 s, in which all that was sealed waits."""
+    database = between("DATABASE_URL")
+    started(DATABASE_URL=database.url, PALATE_TIME_SCALE="1")
+    job_id = submit(steps=12, step_seconds=0.3)
+    ring()
+    at_step(job_id, 1)
+    log = Path(service["PALATE_SCRATCH"]) / "logs" / "supervisors.log"
+    database.cut()
+    until(lambda: re.search(r"publishing .*, try 7: ", log.read_text()), "the seventh try", 40)
+    database.heal()
+    assert finished(job_id) == JobState.SUCCEEDED
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 12)
+    assert job_row(job_id).epoch == 1
+    assert_whole(store)
 
 
 @pytest.mark.parametrize("fault", ["cut", "hang", "reset"])

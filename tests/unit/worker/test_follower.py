@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.contract.trainer_events import Stopped, Warned
-from worker.follower import Follower
+from worker.follower import READ_BYTES, Follower
 
 STOPPED = '{"v": 1, "event": "stopped", "time": 1.0, "step": 3, "reason": "cancel", "from_the_future": true}\n'
 
@@ -31,7 +31,19 @@ def test_a_bad_line_is_one_warning_and_an_unknown_kind_is_nothing(tmp_path: Path
 def test_long_output_comes_in_pieces(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(STOPPED * 20_000)
-    follower, count = Follower(path), 0
-    while events := follower.read():
-        count += len(events)
-    assert count == 20_000
+    follower = Follower(path)
+    first = len(follower.read())
+    assert 0 < first < 20_000
+    assert first + len(list(follower.rest())) == 20_000
+    assert list(follower.rest()) == []
+
+
+def test_the_rest_is_all_of_it_whatever_stands_before_it(tmp_path: Path) -> None:
+    """A megabyte of kinds that nobody knows, and a line that is longer than any event."""
+    path = tmp_path / "events.jsonl"
+    unknown = '{"event": "of_tomorrow"}\n'
+    path.write_text(unknown * (2 * READ_BYTES // len(unknown)) + "x" * (3 * READ_BYTES) + "\n" + STOPPED)
+    *bad, last = Follower(path).rest()
+    assert bad
+    assert all(isinstance(each, Warned) for each in bad)
+    assert isinstance(last, Stopped)
