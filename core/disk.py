@@ -14,6 +14,14 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
+def free(path: Path) -> int:
+    """Bytes that a process without special rights may still write where `path` is, or will be."""
+    while not path.exists():
+        path = path.parent
+    there = os.statvfs(path)
+    return there.f_bavail * there.f_frsize
+
+
 @durable
 def rename(partial: Path, path: Path) -> None:
     """From one moment to the next `path` is what was written as `partial`, whole."""

@@ -56,6 +56,7 @@ class WorkerSettings(BaseSettings):
     """Times in seconds. `time_scale` shrinks lease, heartbeat and sweep together, for tests.
 
     cache_bytes: of base models, data and reference entries kept on a node; what is in use may go beyond it.
+    free_bytes: a node with less on the disk of its scratch claims nothing, so that another takes it.
     orphan_seconds: after an attempt's end, its objects that no row names go.
     """
 
@@ -67,6 +68,7 @@ class WorkerSettings(BaseSettings):
     scratch: Path = HOME / "scratch"
     cache: Path = HOME / "cache"
     cache_bytes: int = 50 << 30
+    free_bytes: int = 256 << 20
     trainer_command: str = ""
     launcher: Literal["warm", "torchrun"] = "torchrun"
     lifeline: str = ""

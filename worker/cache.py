@@ -1,7 +1,7 @@
 """This node's copies of what many attempts read: base models, canonical data, reference entries, by digest.
 
 Each is checked when it comes. What a process has asked for it uses until it ends: a shared lock says so, and dies with
-it. Beyond `cache_bytes` the least recently used go, but none that is in use.
+it. Beyond `cache_bytes`, or where the disk is nearly full, the least recently used go, but none that is in use.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from zstandard import ZstdError
 
 from core import settings
 from core.contract.manifest import Manifest, ManifestMismatch
-from core.disk import flush, flush_all, rename
+from core.disk import flush, flush_all, free, rename
 from core.objects import keys
 from core.objects.store import Progress, Store
 from preferences.canonical import digest_of
@@ -95,12 +95,13 @@ def use(path: Path) -> None:
 
 
 def make_room(coming: int) -> None:
-    """Deletes the least recently used that no process uses, until `coming` bytes fit under the limit."""
+    """Deletes the least recently used that no process uses, until `coming` bytes fit: the limit, and the disk."""
+    own = settings.worker()
     found = sorted(entries(), key=last_used)
     sizes = {path: size_of(path) for path in found}
     total = sum(sizes.values()) + coming
     for path in found:
-        if total <= settings.worker().cache_bytes:
+        if total <= own.cache_bytes and free(own.cache) >= coming + own.free_bytes:
             return
         if delete(path):
             log.info("cache: %s removed, %d bytes", path.name, sizes[path])

@@ -1,19 +1,20 @@
 """Taking work for this node until nothing more fits. Whoever calls it, and how often, changes nothing but latency."""
 
 import logging
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from core import ids, processes, settings
+from core import disk, ids, processes, settings
 from core.contract.errors import Unavailable
 from core.contract.states import FailureClass, JobState, Outcome
 from core.db import attempts, checkpoints, nodes, tasks
 from core.db.attempts import Ending, Lease
 from core.db.engine import Session, transaction
 from core.db.tasks import TaskClaim
-from worker import close, node_facts, spawn, workspace
+from worker import cache, close, node_facts, spawn, workspace
 
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
@@ -33,10 +34,26 @@ def claim_all() -> int:
             nodes.seen(session, own.node, own.slots, own.task_slots, told)
         taken = clean()
         start_doubtful()
+        if not has_room():
+            return 0
         claimed = _until_none(claim_task, start_task) + _until_none(lambda: claim_attempt(taken), start_attempt)
         if not claimed:
             _nursery.make(log_of("nursery"))
         return claimed
+
+
+def has_room() -> bool:
+    """On the disk; what nobody uses goes first."""
+    own = settings.worker()
+    if min(disk.free(own.scratch), disk.free(own.cache)) >= own.free_bytes:
+        return True
+    cache.make_room(0)
+    left = min(disk.free(own.scratch), disk.free(own.cache))
+    if left < own.free_bytes:
+        log.error(
+            "%s claims nothing: %d bytes left on its disk, PALATE_FREE_BYTES is %d", own.node, left, own.free_bytes
+        )
+    return left >= own.free_bytes
 
 
 def elsewhere() -> bool:
@@ -88,8 +105,13 @@ def claim_task() -> TaskClaim | None:
 
 
 def start_attempt(lease: Lease) -> None:
+    """What cannot be started is closed at once: its lease would have to run out first."""
     log.info("attempt %d of %s starts", lease.epoch, lease.job_id)
-    _nursery.start("worker.supervisor", lease.job_id, str(lease.epoch), lease.owner, log=log_of("supervisors"))
+    try:
+        _nursery.start("worker.supervisor", lease.job_id, str(lease.epoch), lease.owner, log=log_of("supervisors"))
+    except (OSError, subprocess.SubprocessError) as error:
+        log.exception("attempt %d of %s", lease.epoch, lease.job_id)
+        lost(lease, f"node {settings.worker().node} could not start it: {error}")
 
 
 def start_task(claim: TaskClaim) -> None:

@@ -28,7 +28,9 @@ def scratch(tmp_path: Path) -> Iterator[Disk]:
 
 
 def start(started: StartWorker, disk: Disk, **more: str) -> None:
-    started(PALATE_SCRATCH=str(disk.path / "scratch"), PALATE_CACHE=str(disk.path / "cache"), **more)
+    """It finds no room when it is at work, since it asks for none before."""
+    folders = {"PALATE_SCRATCH": str(disk.path / "scratch"), "PALATE_CACHE": str(disk.path / "cache")}
+    started(**folders, **{"PALATE_FREE_BYTES": "0", **more})
     until(lambda: (disk.path / "scratch" / "logs").exists(), "the worker's first look")
 
 
@@ -44,6 +46,23 @@ def test_no_room_to_begin(scratch: Disk, started: StartWorker, submit: Submit, s
     scratch.free()
     assert finished(job_id) == JobState.SUCCEEDED
     assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 4)
+    assert_whole(store)
+
+
+def test_a_node_with_a_full_disk_leaves_the_job_to_another(
+    scratch: Disk, started: StartWorker, submit: Submit, store: Store
+) -> None:
+    start(started, scratch, PALATE_FREE_BYTES=str(1 << 20))
+    scratch.fill()
+    job_id = submit(steps=4)
+    ring()
+    log = scratch.path.parent / "n1.log"
+    until(lambda: "claims nothing" in log.read_text(), "its word")
+    assert job_row(job_id).epoch == 0
+    started(PALATE_NODE="n2")
+    assert finished(job_id) == JobState.SUCCEEDED
+    with transaction() as session:
+        assert session.get_one(Attempt, (job_id, 1)).node == "n2"
     assert_whole(store)
 
 
