@@ -62,6 +62,8 @@ class Transfer:
         self.bytes += len(chunk)
         if self.bytes > self._limit:
             raise too_large(self._limit)
+        if self._upload is not None:
+            await self._still_ours()
         self._digest.update(chunk)
         self._part += chunk
         while len(self._part) >= self._part_bytes:
@@ -80,19 +82,17 @@ class Transfer:
         await self._in_store(lambda: self._store.complete_multipart(self.key, upload, self._tags))
 
     async def abandon(self) -> None:
-        """Removes what was sent, unless the file has been committed; what cannot be reached is the sweeper's."""
+        """Has what was sent removed, unless the file has been committed; without Postgres the sweeper does."""
         if self._upload is None:
             return
-        upload = self._upload
         await asyncio.gather(*self._sending, return_exceptions=True)
         try:
-            await self._in_store(partial(_remove, self._store, self.file_id, self.key, upload))
+            await to_thread.run_sync(_remove, self.file_id)
         except Unavailable as error:
             log.warning("intake %s is left to the sweeper: %s", self.file_id, error)
 
     async def _send(self) -> None:
         upload = await self._begun()
-        await self._still_ours()
         body = bytes(self._part)
         self._part = bytearray()
         number = len(self._tags) + len(self._sending) + 1
@@ -146,10 +146,6 @@ def _seen(file_id: str) -> bool:
         return intakes.seen(session, file_id)
 
 
-def _remove(store: Store, file_id: str, key: str, upload: str) -> None:
-    """The upload, the object, then the row that names them. No row: nothing of it is ours to remove."""
+def _remove(file_id: str) -> None:
     with transaction() as session:
-        if intakes.locked(session, file_id):
-            store.abort_multipart(key, upload)
-            store.delete(key)
-            intakes.end(session, file_id)
+        intakes.remove(session, file_id)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from core.contract.errors import Unavailable
-from core.db import attempts, files, intakes, rank_logs, stored, tasks
+from core.db import attempts, files, intakes, rank_logs, references, stored, tasks
 from core.db.engine import Session, transaction
 from core.db.tasks import TaskClaim
 from core.objects import keys
@@ -22,9 +22,9 @@ def collect(claim: TaskClaim, store: Store) -> None:
     digest = payload.get("canonical_digest")
     if payload and not digest:
         of_attempt(store, payload["job_id"], payload["epoch"])
+    if digest:
+        of_canonical(claim, store, digest)
     with transaction() as session:
-        if digest:
-            of_canonical(session, store, digest)
         tasks.finish(session, claim)
 
 
@@ -34,11 +34,17 @@ def asked(claim: TaskClaim) -> dict[str, Any]:
         return task.payload if task else {}
 
 
-def of_canonical(session: Session, store: Store, digest: str) -> None:
-    """Who would name these records from now on looks for them under the same lock, and makes them anew."""
-    files.lock_canonical(session, digest)
-    if not files.canonical_in_use(session, digest):
-        store.delete(keys.canonical(digest))
+def of_canonical(claim: TaskClaim, store: Store, digest: str) -> None:
+    """With what was computed of them, if nobody uses them. Who would name them from now on looks under the same lock,
+    waits for this task's end, and makes them anew.
+    """
+    with transaction() as session:
+        files.lock_canonical(session, digest)
+        references.forget(session, digest)
+        if files.canonical_in_use(session, digest):
+            return
+        tasks.deletes(session, claim, digest)
+    store.delete(keys.canonical(digest))
 
 
 def of_attempt(store: Store, job_id: str, epoch: int) -> None:

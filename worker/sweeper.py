@@ -47,7 +47,7 @@ class Sweeper:
             self.take_over,
             self.take_over_tasks,
             admit,
-            self.abort_intakes,
+            end_intakes,
             self.abort_uploads,
             expire,
             self.retain,
@@ -99,14 +99,6 @@ class Sweeper:
         if time.monotonic() - self._retained >= RETENTION_SECONDS and not retain():
             self._retained = time.monotonic()
 
-    def abort_intakes(self) -> None:
-        """Uploads that nobody feeds: the store's parts go, then the row."""
-        with transaction() as session:
-            for intake in intakes.stale(session, settings.worker().scaled(INTAKE_SECONDS)):
-                self._store.abort_multipart(intake.object_key, intake.store_upload_id)
-                self._store.delete(intake.object_key)
-                intakes.end(session, intake.file_id)
-
     def abort_uploads(self) -> None:
         """Those of dead processes, looked for four times in the time that they have."""
         own = settings.worker()
@@ -124,6 +116,12 @@ def admit() -> None:
     for job_id in waiting:
         with transaction() as session:
             admission.advance(session, job_id)
+
+
+def end_intakes() -> None:
+    """Uploads that nobody feeds."""
+    with transaction() as session:
+        intakes.remove(session, *intakes.stale(session, settings.worker().scaled(INTAKE_SECONDS)))
 
 
 def tell_too_large() -> None:

@@ -11,12 +11,11 @@ from core import log as logs
 from core import queue, settings
 from core.contract.errors import Fenced, PalateError, Unavailable
 from core.contract.states import TaskKind
-from core.db import admission, files, jobs, references, tasks
+from core.db import admission, files, jobs, tasks
 from core.db.engine import Session, transaction
 from core.db.tables import Job
 from core.db.tasks import TaskClaim
 from core.disk import is_full
-from core.objects import keys
 from core.objects.store import Store
 from worker import child, inspect, lifeline, orphans, workspace
 from worker.validate_task import validate
@@ -82,20 +81,19 @@ def renewer(claim: TaskClaim) -> Callable[[], None]:
 
 
 def delete_objects(claim: TaskClaim, store: Store) -> None:
-    """A folder when the subject ends with a slash, else one object; canonical records and what was computed of them
-    go with their last user."""
+    """A folder when the subject ends with a slash, else one object, with the upload that was to become it; canonical
+    records and what was computed of them go with their last user."""
+    payload = orphans.asked(claim)
     if claim.subject.endswith("/"):
         store.delete_prefix(claim.subject)
     else:
+        if "store_upload_id" in payload:
+            store.abort_multipart(claim.subject, payload["store_upload_id"])
         store.delete(claim.subject)
+    digest = payload.get("canonical_digest")
+    if digest:
+        orphans.of_canonical(claim, store, digest)
     with transaction() as session:
-        task = tasks.get(session, claim.id)
-        digest = task.payload.get("canonical_digest") if task else None
-        if digest:
-            files.lock_canonical(session, digest)
-            references.forget(session, digest)
-            if not files.canonical_in_use(session, digest):
-                store.delete(keys.canonical(digest))
         tasks.finish(session, claim)
 
 

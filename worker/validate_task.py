@@ -65,7 +65,7 @@ def record(claim: TaskClaim, report: Report, digest: str | None, store: Store) -
     with transaction() as session:
         if digest is not None and report.kind is not None:
             files.lock_canonical(session, digest)
-            if store.head(keys.canonical(digest)) is None:
+            if tasks.deleting(session, digest) or not store.has(keys.canonical(digest)):
                 raise Unavailable("The canonical records were deleted meanwhile; validating again.")
             files.processed(
                 session,

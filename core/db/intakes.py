@@ -6,6 +6,8 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from core.contract.states import TaskKind
+from core.db import tasks
 from core.db.tables import Intake
 
 
@@ -25,10 +27,11 @@ def end(session: Session, file_id: str) -> bool:
     return session.scalar(ended) is not None
 
 
-def locked(session: Session, file_id: str) -> bool:
-    """Held to the end of the transaction, so that one process alone cleans up; False when the row is gone."""
-    row = session.scalar(select(Intake.file_id).where(Intake.file_id == file_id).with_for_update())
-    return row is not None
+def remove(session: Session, *file_ids: str) -> None:
+    """The rows go, and what they name is deleted by a task; of one whose row is gone nothing is ours to remove."""
+    ended = delete(Intake).where(Intake.file_id.in_(file_ids)).returning(Intake.object_key, Intake.store_upload_id)
+    for key, upload in session.execute(ended).all():
+        tasks.add(session, kind=TaskKind.DELETE_OBJECTS, subject=key, payload={"store_upload_id": upload})
 
 
 def fed(session: Session, store_upload_ids: Collection[str]) -> set[str]:
@@ -36,10 +39,10 @@ def fed(session: Session, store_upload_ids: Collection[str]) -> set[str]:
     return set(session.scalars(select(Intake.store_upload_id).where(Intake.store_upload_id.in_(store_upload_ids))))
 
 
-def stale(session: Session, seconds: float, limit: int = 20) -> Sequence[Intake]:
-    """Unseen for so long, locked for this transaction: abort the upload and remove the object, then `end` each."""
+def stale(session: Session, seconds: float, limit: int = 20) -> Sequence[str]:
+    """Files whose intake nobody has fed for so long, the intakes locked for this transaction."""
     return session.scalars(
-        select(Intake)
+        select(Intake.file_id)
         .where(Intake.seen_at < func.now() - timedelta(seconds=seconds))
         .order_by(Intake.seen_at)
         .limit(limit)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,9 @@ from core.db.tables import Node, Task
 
 MAX_LOSSES = 3
 MAX_TRIES = 100
+# What a later release adds is left to its own workers, also when one of them died with it.
+KNOWN = Task.kind.in_(list(TaskKind))
+RUNNING = (Task.state == TaskState.RUNNING) & KNOWN
 
 __all__ = [
     "MAX_LOSSES",
@@ -23,6 +26,8 @@ __all__ = [
     "add",
     "claim",
     "collect",
+    "deletes",
+    "deleting",
     "expired",
     "finish",
     "get",
@@ -80,17 +85,14 @@ def live(session: Session) -> int:
 
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> TaskClaim | None:
-    """The oldest task that may run, if this node has a free place for tasks; None when there is nothing to do.
-
-    Of a kind that we know: what a later release adds is left to its own workers.
-    """
+    """The oldest task that may run, if this node has a free place for tasks; None when there is nothing to do."""
     slots = session.scalar(select(Node.task_slots).where(Node.name == node, ~Node.draining).with_for_update())
-    used = session.scalar(select(func.count()).where(Task.node == node, Task.state == TaskState.RUNNING)) or 0
+    used = session.scalar(select(func.count()).where(Task.node == node, RUNNING)) or 0
     if slots is None or used >= slots:
         return None
     task = session.scalar(
         select(Task)
-        .where(Task.state == TaskState.QUEUED, Task.run_after <= func.now(), Task.kind.in_(list(TaskKind)))
+        .where(Task.state == TaskState.QUEUED, Task.run_after <= func.now(), KNOWN)
         .order_by(Task.number)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -124,6 +126,20 @@ def hold(session: Session, claim: TaskClaim, lease_seconds: float) -> None:
         raise Fenced(f"Task {claim.id} is no longer held by {claim.owner}.")
 
 
+def deletes(session: Session, claim: TaskClaim, digest: str) -> None:
+    """Written before the store is asked: until this task is over nobody may count on these canonical records."""
+    own = settings.worker()
+    hold(session, claim, own.scaled(own.task_lease_seconds))
+    marked = Task.payload.op("||")(func.jsonb_build_object("deletes", digest))
+    session.execute(update(Task).where(Task.id == claim.id).values(payload=marked))
+
+
+def deleting(session: Session, digest: str) -> bool:
+    """Whether a task, alive or to be tried again, is at deleting these canonical records."""
+    alive = Task.state.in_([TaskState.QUEUED, TaskState.RUNNING])
+    return bool(session.scalar(select(exists().where(alive, Task.payload["deletes"].astext == digest))))
+
+
 def finish(session: Session, claim: TaskClaim) -> None:
     """In the transaction that writes the task's result."""
     hold(session, claim, 0)
@@ -134,10 +150,7 @@ def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[Tas
     """Running tasks whose lease ran out, locked for this transaction."""
     rows = session.scalars(
         select(Task)
-        .where(
-            Task.state == TaskState.RUNNING,
-            Task.lease_until + timedelta(seconds=grace_seconds) < func.now(),
-        )
+        .where(RUNNING, Task.lease_until + timedelta(seconds=grace_seconds) < func.now())
         .order_by(Task.number)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -146,7 +159,7 @@ def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[Tas
 
 
 def running_on(session: Session, node: str) -> list[TaskClaim]:
-    rows = session.scalars(select(Task).where(Task.node == node, Task.state == TaskState.RUNNING))
+    rows = session.scalars(select(Task).where(Task.node == node, RUNNING))
     return [TaskClaim(t.id, t.epoch, t.owner or "", TaskKind(t.kind), t.subject) for t in rows]
 
 

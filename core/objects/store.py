@@ -220,6 +220,15 @@ class Store:
         except NotFound:
             return None
 
+    def has(self, key: str) -> bool:
+        """Asked once, and not for long: within a transaction."""
+        try:
+            with translated(key):
+                self._probe.head_object(Bucket=self.bucket, Key=key)
+        except NotFound:
+            return False
+        return True
+
     def get(self, key: str, *, first: int | None = None, last: int | None = None) -> Iterator[bytes]:
         """The object's bytes, in chunks of at most 1 MiB; `first` and `last` are inclusive offsets.
 

@@ -44,7 +44,7 @@ LIFE = {
     *("worker.cache:entry", "worker.cache:delete"),
     *(f"worker.validate_task:{name}" for name in ("validate", "announce", "record")),
     *("worker.validate:validate", "worker.validate:_write", "worker.inspect:inspect", "trainer.inspect:write"),
-    *("worker.task:delete_objects", "worker.orphans:collect"),
+    *("worker.task:delete_objects", "worker.orphans:of_canonical", "worker.orphans:collect"),
     *("core.objects.store:Store.put_stream", "core.objects.store:Store.put_file"),
     *("core.objects.store:Store.upload_folder.<locals>.send", "core.objects.store:Store.delete_prefix"),
     "core.objects.store:Store.download",
@@ -54,8 +54,8 @@ LIFE = {
 AFTERMATH = {
     *("api.transfer:_remove", "worker.claim:lost", "worker.claim:lapsed", "worker.references:lost"),
     "worker.resume:damaged",
-    *("worker.sweeper:Sweeper.take_over_tasks", "worker.sweeper:Sweeper.abort_intakes"),
-    *("worker.orphans:StandingStill.abort", "worker.orphans:of_attempt", "worker.orphans:of_canonical"),
+    *("worker.sweeper:Sweeper.take_over_tasks", "worker.sweeper:end_intakes"),
+    *("worker.orphans:StandingStill.abort", "worker.orphans:of_attempt"),
     *(f"worker.sweeper:{name}" for name in ("admit", "tell_too_large", "expire")),
     *(f"worker.sweeper:{name}" for name in ("fail_paused", "drop_logs", "drop_history")),
     *("worker.task:lose", "worker.task:renewer.<locals>.alive"),
@@ -63,7 +63,7 @@ AFTERMATH = {
 # Of functions in LIFE, the calls that it does not make: their branch is another, for large objects or after a fault.
 NOT_IN_LIFE = {
     *("worker.validate_task:validate:committing", "worker.validate_task:validate:committed"),
-    "api.transfer:_begin:abort_multipart",
+    *("api.transfer:_begin:abort_multipart", "worker.task:delete_objects:abort_multipart"),
     *(
         f"core.objects.store:Store.put_stream:{name}"
         for name in ("begin_multipart", "upload_part", "complete_multipart", "abort_multipart")

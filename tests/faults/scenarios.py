@@ -210,16 +210,6 @@ def a_file_deleted_before_it_is_checked(lives: Lives) -> None:
     gone(keys.file(file))
 
 
-def records_that_find_no_user(lives: Lives) -> None:
-    """The validator dies behind its upload, and the file is deleted meanwhile."""
-    uploaded = "worker.validate_task:validate:put_file"
-    (lives.points / f"{uploaded}#killed").unlink(missing_ok=True)
-    lives.arm([uploaded])
-    file = lives.upload()
-    lives.until_killed(uploaded)
-    lives.delete(f"/files/{file}")
-
-
 def large_objects(lives: Lives) -> None:
     """Every upload that dies leaves parts or an object without a row."""
     run(lives, lives.upload(), 6, ballast=9 * MIB)
@@ -337,10 +327,10 @@ def a_resume_point_that_is_damaged(lives: Lives) -> None:
     lives.succeeded(job, 60)
 
 
-CLIENTS = tuple(
-    f"{where}:{what}"
-    for where in ("api.transfer:_remove", "worker.sweeper:Sweeper.abort_intakes")
-    for what in ("abort_multipart", "delete", "committing", "committed")
+CLIENTS = (
+    *both("api.transfer:_remove"),
+    *both("worker.sweeper:end_intakes"),
+    "worker.task:delete_objects:abort_multipart",
 )
 TIME = tuple(point for name in ("fail_paused", "drop_logs", "drop_history") for point in both(f"worker.sweeper:{name}"))
 SENDING = tuple(
@@ -359,7 +349,6 @@ SCENARIOS = [
     Scenario((*both("worker.task:lose"), *both("worker.sweeper:Sweeper.take_over_tasks")), a_task_that_loses),
     Scenario(both("worker.task:renewer.<locals>.alive"), a_task_that_takes_long),
     Scenario(both("worker.validate_task:validate"), a_file_deleted_before_it_is_checked),
-    Scenario(("worker.orphans:of_canonical:delete",), records_that_find_no_user),
     Scenario(
         (*SENDING, "worker.orphans:StandingStill.abort:abort_multipart", "worker.orphans:of_attempt:delete"),
         large_objects,

@@ -9,10 +9,11 @@ from core.db.engine import transaction
 from core.db.tables import File, Intake
 from core.objects.store import Store
 from tests.conftest import forget
+from tests.deletions import work_off
 from tests.faults.conftest import StartApi, assert_whole, client
 from tests.proxy import Proxy
 from tests.waiting import until
-from worker.sweeper import Sweeper
+from worker.sweeper import end_intakes
 
 MIB = 1 << 20
 FORM = {"content-type": "multipart/form-data; boundary=b"}
@@ -68,7 +69,8 @@ def test_whatever_postgres_does_the_upload_is_answered(
         assert len(http.get("/files").json()["data"]) == 2
     monkeypatch.setenv("PALATE_TIME_SCALE", "0.0001")
     forget()
-    until(lambda: Sweeper().abort_intakes() or not intakes(), "what was left to the sweeper to be removed")
+    until(lambda: end_intakes() or not intakes(), "what was left to the sweeper to be removed")
+    work_off(store)
     with transaction() as session:
         kept = {file.object_key for file in session.query(File).all()}
     assert {each.key for each in store.list("files/")} == kept

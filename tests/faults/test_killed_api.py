@@ -10,10 +10,11 @@ from core.db.engine import transaction
 from core.db.tables import Event, File, IdempotencyKey, Intake, Job
 from core.objects.store import Store
 from tests.conftest import forget
+from tests.deletions import work_off
 from tests.e2e.live import triples
 from tests.faults.conftest import BASE, StartApi, assert_whole, client
 from tests.waiting import until
-from worker.sweeper import Sweeper
+from worker.sweeper import end_intakes
 
 UPLOAD = {"data": {"purpose": "fine-tune"}, "files": {"file": ("pairs.jsonl", triples(20))}}
 NAMED = {"idempotency-key": "one"}
@@ -62,7 +63,8 @@ def test_a_file_is_wholly_there_or_swept_away(
     forget()
 
     def swept() -> bool:
-        Sweeper().abort_intakes()
+        end_intakes()
+        work_off(store)
         return not list(store.list("files/"))
 
     until(swept, "what nobody feeds to be removed")

@@ -4,14 +4,17 @@ The newer schema is a migration of the test's own behind the newest real one: al
 """
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from alembic import command
 from sqlalchemy import create_engine
 
-from core.contract.states import JobState
+from core.contract.states import JobState, TaskState
 from core.db import migrate
+from core.db.engine import transaction
+from core.db.tables import Task
 from core.objects.store import Store
 from core.queue import ring
 from tests.faults.conftest import StartWorker, assert_whole
@@ -62,11 +65,19 @@ def newer(database_url: str, tmp_path: Path) -> str:
 
 
 def test_a_worker_serves_a_newer_schema(newer: str, started: StartWorker, submit: Submit, store: Store) -> None:
-    """A resume point, a kill, a second attempt, a checkpoint, results: each table is written."""
+    """A resume point, a kill, a second attempt, a checkpoint, results: each table is written. A newer worker that died
+    here has left a task of a kind that this one does not know.
+    """
+    with transaction() as session:
+        session.add(unknown := Task(id="later", kind="webhook", subject="x", state=TaskState.RUNNING, epoch=1))
+        unknown.node, unknown.owner = "n1", "o"
+        unknown.lease_until = datetime.now(UTC) - timedelta(hours=1)
     started()
     job_id = submit(steps=6, at={"5": "kill"})
     ring()
     assert finished(job_id) == JobState.SUCCEEDED
     assert job_row(job_id).epoch == 2
     assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 6)
+    with transaction() as session:
+        assert session.get_one(Task, "later").state == TaskState.RUNNING, "it is left to the newer workers"
     assert_whole(store)

@@ -11,31 +11,18 @@ from core import ids
 from core.contract.errors import BadInput, Conflict, NotFound
 from core.contract.manifest import FileEntry, Manifest
 from core.contract.states import JobState
-from core.db import files, intakes, jobs, models, nodes, retention, tasks
+from core.db import files, intakes, jobs, models, retention, tasks
 from core.db.engine import Session, transaction
 from core.db.submit import known_file
 from core.db.tables import Event, File, Intake, Job, Model
 from core.objects import keys
 from core.objects.store import PART_BYTES, Store
+from tests.deletions import work_off
 from tests.rows import make_job
-from worker.sweeper import Sweeper, expire
-from worker.task import delete_objects
+from worker.sweeper import Sweeper, end_intakes, expire
 
 pytestmark = pytest.mark.usefixtures("service")
 LATER = func.now() - timedelta(seconds=1)
-
-
-def work_off(store: Store) -> int:
-    """Does every deletion that waits; how many there were."""
-    done = 0
-    while True:
-        with transaction() as session:
-            nodes.seen(session, "n1", 1, 1)
-            claim = tasks.claim(session, node="n1", owner="o", lease_seconds=60)
-        if claim is None:
-            return done
-        delete_objects(claim, store)
-        done += 1
 
 
 def file_of(session: Session, store: Store, job: Job) -> File:
@@ -150,7 +137,8 @@ def test_an_upload_that_nobody_feeds_is_aborted_after_ten_minutes(store: Store, 
             session.flush()
             seen = func.now() - timedelta(minutes=minutes)
             session.execute(update(Intake).where(Intake.file_id == file_id).values(seen_at=seen))
-    Sweeper().abort_intakes()
+    end_intakes()
+    assert work_off(store) == 1
     s3 = boto3.session.Session().client("s3", endpoint_url=service["S3_ENDPOINT_URL"])
     uploads = s3.list_multipart_uploads(Bucket=store.bucket).get("Uploads", [])
     s3.close()

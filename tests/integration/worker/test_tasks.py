@@ -4,16 +4,18 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from core.contract import manifest as manifests
-from core.contract.states import FileStatus, JobState, TaskKind
+from core.contract.states import FileStatus, JobState, TaskKind, TaskState
 from core.db import files, nodes, tasks
 from core.db.engine import transaction
-from core.db.tables import File, Job, Model
+from core.db.tables import File, Job, Model, Task
+from core.db.tasks import TaskClaim
 from core.objects import keys
 from core.objects.store import Store
 from core.queue import ring
@@ -75,6 +77,35 @@ def test_a_good_file_is_validated_inspected_and_its_job_goes_on(
     assert file.status == FileStatus.PROCESSED
     assert file.canonical_digest == job.training_digest
     assert store.head(keys.canonical(file.canonical_digest or "")) is not None
+
+
+def test_records_that_are_being_deleted_are_not_counted_on(
+    worker: "subprocess.Popen[bytes]", upload: Upload, store: Store
+) -> None:
+    """By a task of another node, which stands before a store that does not answer."""
+    digest = left_validation(upload(GOOD)).training_digest or ""
+    claim = TaskClaim("deletes", 1, "o", TaskKind.DELETE_OBJECTS, "x")
+    with transaction() as session:
+        held = Task(id=claim.id, kind=claim.kind, subject=claim.subject, state=TaskState.RUNNING, epoch=1)
+        held.owner, held.node = claim.owner, "another"
+        session.add(held)
+        session.flush()
+        tasks.deletes(session, claim, digest)
+        held.lease_until = datetime.now(UTC) + timedelta(hours=1)
+    again = upload(GOOD)
+
+    def tried() -> bool:
+        with transaction() as session:
+            of_it = session.query(Task).filter_by(kind=TaskKind.VALIDATE_FILE, subject=again.training_file).one()
+            return of_it.epoch >= 2
+
+    until(tried, "a second try", 60)
+    assert file_of(again).status == FileStatus.UPLOADED
+    store.delete(keys.canonical(digest))
+    with transaction() as session:
+        tasks.finish(session, claim)
+    assert left_validation(again).training_digest == digest
+    assert store.head(keys.canonical(digest)) is not None, "made anew"
 
 
 def test_a_bad_file_refuses_its_job_and_says_where(worker: "subprocess.Popen[bytes]", upload: Upload) -> None:
