@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from preferences.faults import RowFault
 from preferences.strict_json import parse
 
 DEPTH = 32
+LEAST_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,12 @@ class JsonBody:
 
 
 async def pieces(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
-    """The body as it comes; TooSlow when nothing comes for so long, ClientDisconnect when the client leaves."""
+    """The body as it comes; TooSlow when hardly anything comes for so long, ClientDisconnect when the client leaves.
+
+    Hardly anything: fewer than LEAST_BYTES. Who sends a byte now and then would hold a place for ever.
+    """
     stream = aiter(request.stream())
+    since, came = time.monotonic(), 0
     while True:
         try:
             async with asyncio.timeout(idle_seconds):
@@ -35,6 +41,11 @@ async def pieces(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
             raise TooSlow(f"No byte of the body came for {idle_seconds:g} seconds; send it again.") from None
         if piece is None:
             return
+        came += len(piece)
+        if time.monotonic() - since > idle_seconds:
+            if came < LEAST_BYTES:
+                raise TooSlow(f"Only {came} bytes of the body came in {idle_seconds:g} seconds; send it again.")
+            since, came = time.monotonic(), 0
         if piece:
             yield piece
 

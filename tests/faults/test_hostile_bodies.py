@@ -1,6 +1,7 @@
 """Bodies that are huge, bombs, or slow: answered in time, and the API's memory stays what it was."""
 
 import re
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -119,3 +120,20 @@ def test_who_sends_slowly_is_told_and_others_are_served(server: Server, token: s
         assert b" 408 " in each.recv(4_096).split(b"\r\n")[0]
         each.close()
     assert resident(server, "VmHWM") - before < MOST
+
+
+def test_who_sends_a_byte_now_and_then_is_told_too(server: Server, token: str) -> None:
+    head = [
+        "POST /v1/files HTTP/1.1",
+        "Host: x",
+        f"Authorization: Bearer {token}",
+        *(f"{name}: {value}" for name, value in FORM.items()),
+        "Content-Length: 1000",
+        "",
+        FILE.decode(),
+    ]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as slow:
+        slow.sendall("\r\n".join(head).encode())
+        while not select.select([slow], [], [], 0.1)[0]:
+            slow.sendall(b"x")
+        assert b" 408 " in slow.recv(4_096).split(b"\r\n")[0]
