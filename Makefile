@@ -6,7 +6,7 @@ INDEX ?=
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet $(if $(INDEX),--index-url $(INDEX))
 STAMP = .venv/.installed
 BIN = .venv/bin
-LIGHT = -n 2 --dist loadgroup
+LIGHT = -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test slow storm check lint types imports up bench openapi clean

@@ -15,11 +15,13 @@ import pytest
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import create_engine, text
+from xdist.remote import Producer
 
 from core import settings
 from core.db import engine as db
 from core.db.migrate import upgrade
 from core.objects.store import Store
+from tests.scheduling import ByGroup
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = "PALATE_TESTS_SHARED"
@@ -36,6 +38,10 @@ with Stack(home) as stack:
     partial.rename(home / "environment.json")
     sys.stdin.read()
 """
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroup:
+    return ByGroup(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,4 +1,4 @@
-"""One `palate up` for the whole folder; everything here runs in the one group of tests with ranks."""
+"""One `palate up` for the whole folder; all here is in the one group of tests with ranks (tests/scheduling.py)."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +17,6 @@ from tests.models import make_tiny_model
 from tests.waiting import until
 
 MODEL = "tiny/llama"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("ranks"))
 
 
 @pytest.fixture(scope="package")
