@@ -64,7 +64,7 @@ def read_csv(chunks: Iterable[bytes], delimiter: str, limit: int, mapped: Mappin
     """
     csv.field_size_limit(limit)
     lines = _Lines(chunks, limit)
-    records = csv.reader(lines, delimiter=delimiter)
+    records = csv.reader(lines, delimiter=delimiter, strict=True)
     names: list[str] | None = None
     while True:
         line = lines.begin()
@@ -73,7 +73,8 @@ def read_csv(chunks: Iterable[bytes], delimiter: str, limit: int, mapped: Mappin
         except StopIteration:
             return
         except csv.Error as error:
-            yield _faulty(line, [], RowFault("csv_invalid", "", f"The record cannot be read: {error}."))
+            why = "a quote is opened in it and never closed" if "end of data" in str(error) else str(error)
+            yield _faulty(line, [], RowFault("csv_invalid", "", f"The record cannot be read: {why}."))
             continue
         if not cells:
             continue

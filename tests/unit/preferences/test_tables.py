@@ -123,6 +123,23 @@ def test_a_quote_that_is_never_closed_ends_in_bounded_memory():
     assert "quote" in report.error.message
 
 
+def test_a_quote_that_is_never_closed_is_told_where_it_begins():
+    lines = table([triple(n) for n in range(60)], lineterminator="\n").splitlines(keepends=True)
+    lines[20] = lines[20].replace(b",No", b',"No')
+    report = check(b"".join(lines))
+    assert [(each.line, each.code) for each in report.errors] == [(21, "csv_invalid")]
+    assert "never closed" in report.errors[0].message
+    assert report.error.code == "too_many_bad_lines"
+
+
+def test_a_quote_that_a_later_one_closes_is_told_too():
+    lines = table([triple(n) for n in range(60)], lineterminator="\n").splitlines(keepends=True)
+    lines[20] = lines[20].replace(b",No", b',"No')
+    lines[40] = lines[40].replace(b"No idea.", b'"No idea."')
+    report = check(b"".join(lines))
+    assert [(each.line, each.code) for each in report.errors] == [(21, "csv_invalid")]
+
+
 @pytest.mark.parametrize("cut", [0.2, 0.5, 0.9, 0.999])
 def test_a_parquet_file_that_is_cut_off(cut):
     data = parquet(ROWS)
