@@ -24,7 +24,8 @@ DROPS = {
     "personal_data": "records with an e-mail address, a telephone, card or bank account number",
     "duplicates": "records that an earlier one repeats exactly; the first stays",
     "near_duplicates": "records that an earlier one nearly repeats; the first stays",
-    "contradictions": "records that prefer b to a where another prefers a to b, for the same prompt",
+    "contradictions": "records that prefer b to a where another prefers a to b, for the same prompt, or that label an "
+    "answer otherwise than another does",
 }
 # Of the lines that the caller lists, from a job's report or by hand.
 LISTED = "listed"
@@ -58,8 +59,10 @@ class Reasons:
         self._several: dict[int, int] = {}
         self._near = NearDuplicates()
         self._of_near = array("Q")
-        # For each comparison: which two answers of which prompt, in which direction, and the row.
+        # For each comparison: which two answers of which prompt, in which direction, and the row. A single answer is
+        # compared with none, its label is the direction.
         self._sides = array("Q"), array("B"), array("Q")
+        self._labelled = False
         self.rows = 0
 
     def see(self, raw: RawRow, found: RowFault | list[Judged]) -> None:
@@ -113,12 +116,18 @@ class Reasons:
 
     def _compare(self, number: int, seen: Seen) -> None:
         answers = [digest(each) for each in seen.answers]
+        if seen.label is not None:
+            self._labelled = True
+            self._side(f"{digest(seen.prompt)} {answers[0]}", 1 if seen.label else 2, number)
         for better, worse in seen.comparisons():
             low, high = sorted((answers[better], answers[worse]))
-            pairs, directions, rows = self._sides
-            pairs.append(digest(f"{digest(seen.prompt)} {low} {high}"))
-            directions.append(1 if answers[better] == low else 2)
-            rows.append(number)
+            self._side(f"{digest(seen.prompt)} {low} {high}", 1 if answers[better] == low else 2, number)
+
+    def _side(self, compared: str, direction: int, number: int) -> None:
+        pairs, directions, rows = self._sides
+        pairs.append(digest(compared))
+        directions.append(direction)
+        rows.append(number)
 
     def of(self) -> dict[int, Reason]:
         """By the row's key; a row goes for one reason, repeats before contradictions."""
@@ -132,7 +141,8 @@ class Reasons:
         for number, other in self._whole(near):
             going.setdefault(number, Reason("near_duplicates", f"nearly line {self._line(other)}"))
         for number, other in self._contradictions(going):
-            note = f"line {self._line(other)} prefers the other answer"
+            says = "gives it the other label" if self._labelled else "prefers the other answer"
+            note = f"line {self._line(other)} {says}"
             going.setdefault(number, Reason("contradictions", note))
         return going
 

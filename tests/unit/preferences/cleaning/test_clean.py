@@ -208,6 +208,17 @@ def test_other_kinds(tmp_path: Path, build) -> None:
     assert [each.line for each in removed] == [21]
 
 
+def test_an_answer_that_has_both_labels_goes_with_both(tmp_path: Path) -> None:
+    rows = [kto(n) for n in range(20)]
+    opposite = rows[4] | {"completion": f" {rows[4]['completion']}\n", "label": not rows[4]["label"]}
+    data, removed, _ = cleaned(tmp_path, jsonl([*rows, opposite, rows[7]]), "contradictions")
+    assert data == jsonl([*rows[:4], *rows[5:], rows[7]])
+    assert [(each.line, each.note) for each in removed] == [
+        (5, "line 21 gives it the other label"),
+        (21, "line 5 gives it the other label"),
+    ]
+
+
 def test_a_row_that_is_too_long_to_be_held_goes_whatever_was_named(tmp_path: Path) -> None:
     data = PLAIN + json.dumps({"prompt": "x" * 5000}).encode() + b"\n"
     _, removed, _ = cleaned(tmp_path, data, "duplicates", limits=Limits(line=4096))
