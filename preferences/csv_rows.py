@@ -1,7 +1,7 @@
 """CSV and its relatives (`;`, tab): each record becomes the JSON object that a line of JSON lines would hold.
 
-The first record names the columns. Cells are texts, but for columns whose names speak of a number, and for cells that
-hold messages or lists where the formats have such.
+The first record names the columns; one without a name, as the index that pandas writes, is left out. Cells are texts,
+but for columns whose names speak of a number, and for cells that hold messages or lists where the formats have such.
 """
 
 import csv
@@ -13,6 +13,7 @@ from typing import Any
 
 from preferences.faults import FileFault, RowFault
 from preferences.rows import EXCERPT_BYTES, RawRow
+from preferences.tally import printable
 
 DELIMITERS = ",;\t"
 NAME = 80
@@ -48,12 +49,19 @@ def _records(lines: list[str], delimiter: str) -> list[list[str]]:
 
 
 def _is_table(records: list[list[str]]) -> bool:
-    names = [name.strip() for name in records[0]] if records else []
-    if len(names) < 2 or len(set(names)) < len(names) or not all(0 < len(name) <= NAME for name in names):
+    columns = [name.strip() for name in records[0]] if records else []
+    names = list(filter(None, columns))
+    if len(names) < 2 or not all(len(name) <= NAME for name in names):
         return False
-    if sum(_TELLING.search(name) is not None for name in names) >= 2:
+    telling = sum(_TELLING.search(name) is not None for name in names) >= 2
+    if doubled := next((name for name in names if names.count(name) > 1), None):
+        if telling:
+            told = f"The table has two columns named `{printable(doubled)}`; give each a name of its own."
+            raise FileFault("container_unknown", told)
+        return False
+    if telling:
         return True
-    even = sum(len(record) == len(names) for record in records[1:])
+    even = sum(len(record) == len(columns) for record in records[1:])
     return even >= 2 and even >= 0.9 * (len(records) - 1)
 
 
@@ -88,7 +96,11 @@ def _row(line: int, names: list[str], cells: list[str], mapped: Mapping[str, str
     if len(cells) != len(names):
         told = f"The record has {len(cells)} cells, the table {len(names)} columns."
         return _faulty(line, cells, RowFault("csv_invalid", "", told))
-    row = {name: _cell(mapped.get(name, name), cell) for name, cell in zip(names, cells, strict=True) if cell != ""}
+    row = {
+        name: _cell(mapped.get(name, name), cell)
+        for name, cell in zip(names, cells, strict=True)
+        if name and cell != ""
+    }
     try:
         return RawRow(line, 1, None, json.dumps(row, ensure_ascii=False).encode(), False)
     except UnicodeEncodeError:

@@ -123,6 +123,19 @@ def test_a_quote_that_is_never_closed_ends_in_bounded_memory():
     assert "quote" in report.error.message
 
 
+def test_the_index_that_pandas_writes_is_no_column():
+    numbered = [{"": n, **row} for n, row in enumerate(ROWS)]
+    assert canonical(table(numbered))[1] == canonical(jsonl(ROWS))[1]
+
+
+def test_a_column_that_is_there_twice_is_named():
+    data = table([{**row, "note": "a", "Note": "b"} for row in ROWS])
+    assert check(data).error is None
+    report = check(data.replace(b"Note", b"note", 1))
+    assert report.error.code == "container_unknown"
+    assert "two columns named `note`" in report.error.message
+
+
 def test_a_quote_that_is_never_closed_is_told_where_it_begins():
     lines = table([triple(n) for n in range(60)], lineterminator="\n").splitlines(keepends=True)
     lines[20] = lines[20].replace(b",No", b',"No')
