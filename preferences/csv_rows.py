@@ -28,6 +28,10 @@ _STRUCTURED = re.compile(
     r"|history|output|tools|pairs|ranks|annotators|annotations|meta|.*_messages|.*_output|individual_preference)$"
 )
 _MESSAGES = re.compile(r"^(?:prompt|chosen|rejected|completion)$")
+# Where no text is an empty text, as in JSON; elsewhere an empty cell holds nothing.
+_TEXTS = re.compile(
+    r"^(?:prompt|question|instruction|completion|answers|response_?[12]|(?:chosen|rejected)(?:_response)?)$"
+)
 _FLAGS = {"true": True, "false": False}
 
 
@@ -96,11 +100,11 @@ def _row(line: int, names: list[str], cells: list[str], mapped: Mapping[str, str
     if len(cells) != len(names):
         told = f"The record has {len(cells)} cells, the table {len(names)} columns."
         return _faulty(line, cells, RowFault("csv_invalid", "", told))
-    row = {
-        name: _cell(mapped.get(name, name), cell)
-        for name, cell in zip(names, cells, strict=True)
-        if name and cell != ""
-    }
+    row: dict[str, Any] = {}
+    for name, cell in zip(names, cells, strict=True):
+        field = mapped.get(name, name)
+        if name and (cell or _TEXTS.match(field)):
+            row[name] = _cell(field, cell)
     try:
         return RawRow(line, 1, None, json.dumps(row, ensure_ascii=False).encode(), False)
     except UnicodeEncodeError:

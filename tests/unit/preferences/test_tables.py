@@ -128,6 +128,21 @@ def test_the_index_that_pandas_writes_is_no_column():
     assert canonical(table(numbered))[1] == canonical(jsonl(ROWS))[1]
 
 
+@pytest.mark.parametrize("mapping", [None, {"prompt": "asked", "answers": ["a", "b"], "ranks": ["c", "d"]}])
+def test_an_empty_answer_of_a_table_is_that_of_json(mapping):
+    rows = [triple(n) | {"note": "", "source": ""} for n in range(40)]
+    if mapping:
+        rows = [{"asked": row["prompt"], "a": row["chosen"], "b": row["rejected"], "c": 1, "d": 2} for row in rows]
+    rows[5]["b" if mapping else "rejected"] = ""
+    report, found = canonical(table(rows), mapping=mapping)
+    assert [(each.line, each.code) for each in report.errors] == [(7, "completion_empty")]
+    assert [(each.code, each.path) for each in check(jsonl(rows), mapping=mapping).errors] == [
+        (each.code, each.path) for each in report.errors
+    ]
+    assert len(found) == 39
+    assert not any(record["meta"] or "source" in record for record in found)
+
+
 def test_a_column_that_is_there_twice_is_named():
     data = table([{**row, "note": "a", "Note": "b"} for row in ROWS])
     assert check(data).error is None
