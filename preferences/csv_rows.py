@@ -28,6 +28,10 @@ _STRUCTURED = re.compile(
     r"|history|output|tools|pairs|ranks|annotators|annotations|meta|.*_messages|.*_output|individual_preference)$"
 )
 _MESSAGES = re.compile(r"^(?:prompt|chosen|rejected|completion)$")
+# How Python shows a list of messages, or an object; where a text may stand, only the former is none.
+_REPR_OF_MESSAGES = re.compile(r"\[\{'(?:role|content|from|value|answer)'|\{'(?:role|messages)'")
+_REPR = re.compile(r"\[?\{'")
+_MAYBE_TEXT = re.compile(r"^(?:prompt|chosen|rejected|completion|answers|input|output|context|meta)$")
 # Where no text is an empty text, as in JSON; elsewhere an empty cell holds nothing.
 _TEXTS = re.compile(
     r"^(?:prompt|question|instruction|completion|answers|response_?[12]|(?:chosen|rejected)(?:_response)?)$"
@@ -101,12 +105,14 @@ def _row(line: int, names: list[str], cells: list[str], mapped: Mapping[str, str
         told = f"The record has {len(cells)} cells, the table {len(names)} columns."
         return _faulty(line, cells, RowFault("csv_invalid", "", told))
     row: dict[str, Any] = {}
-    for name, cell in zip(names, cells, strict=True):
-        field = mapped.get(name, name)
-        if name and (cell or _TEXTS.match(field)):
-            row[name] = _cell(field, cell)
     try:
+        for column, cell in zip(names, cells, strict=True):
+            field = mapped.get(column, column)
+            if column and (cell or _TEXTS.match(field)):
+                row[column] = _cell(column, field, cell)
         return RawRow(line, 1, None, json.dumps(row, ensure_ascii=False).encode(), False)
+    except RowFault as fault:
+        return _faulty(line, cells, fault)
     except UnicodeEncodeError:
         return _faulty(line, cells, RowFault("utf8_invalid", "", "The record holds bytes that are not UTF-8."))
 
@@ -116,8 +122,9 @@ def _faulty(line: int, cells: list[str], fault: RowFault) -> RawRow:
     return RawRow(line, 1, None, shown, False, fault)
 
 
-def _cell(name: str, text: str) -> Any:
-    """A text unless the column is another; an answer that happens to look like JSON stays the text that it is."""
+def _cell(column: str, name: str, text: str) -> Any:
+    """A text unless the column is another; an answer that happens to look like JSON stays the text that it is. `name`:
+    of the field that the column is read for."""
     if _NUMBER.search(name) or name in ("label", "kto_tag"):
         if (flag := _FLAGS.get(text.strip().lower())) is not None:
             return flag
@@ -129,6 +136,9 @@ def _cell(name: str, text: str) -> Any:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
+            if (_REPR_OF_MESSAGES if _MAYBE_TEXT.match(name) else _REPR).match(text):
+                told = f"`{column}` holds Python's repr, not JSON: write the column with json.dumps."
+                raise RowFault("json_invalid", column, told) from None
             return text
         return value if structured or _are_messages(value) else text
     return text

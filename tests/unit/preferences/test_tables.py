@@ -15,7 +15,7 @@ import zstandard
 
 from preferences import parquet_rows
 from preferences.check import check_file
-from tests.unit.preferences.rows import BUILDERS, SMALL, Row, check, jsonl, triple, turn
+from tests.unit.preferences.rows import BUILDERS, SMALL, Row, check, conversational, jsonl, triple, turn
 
 ROWS = [triple(number) for number in range(30)]
 PACK = {"": bytes, "+gzip": gzip.compress, "+zstd": zstandard.compress}
@@ -220,6 +220,29 @@ def test_parquet_on_disk_is_read_in_place(tmp_path):
     report, found = canonical(path)
     assert report.container == "parquet"
     assert found == canonical(jsonl(ROWS))[1]
+
+
+@pytest.mark.parametrize("mapping", [None, {"prompt": "asked", "chosen": "good", "rejected": "bad"}])
+def test_messages_as_python_shows_them_are_no_json(mapping):
+    rows = [{name: str(value) for name, value in conversational(n).items()} for n in range(12)]
+    if mapping:
+        rows = [dict(zip(mapping.values(), row.values(), strict=True)) for row in rows]
+    report = check(table(rows), mapping=mapping)
+    assert [(each.line, each.code, each.path) for each in report.errors] == [
+        (n, "json_invalid", next(iter(rows[0]))) for n in range(2, 14)
+    ]
+    assert "json.dumps" in report.errors[0].message
+
+
+def test_other_columns_of_structures_are_no_json_either():
+    rows = [{**triple(n), "tools": str([{"type": "function"}])} for n in range(12)]
+    report = check(table(rows))
+    assert {(each.code, each.path) for each in report.errors} == {("json_invalid", "tools")}
+
+
+def test_an_answer_in_python_stays_the_text_that_it_is():
+    rows = [{**triple(n), "chosen": f"{{'a': {n}}}", "meta": "{'by': 1}"} for n in range(12)]
+    assert canonical(table(rows))[1] == canonical(jsonl(rows))[1]
 
 
 def test_a_messages_column_of_csv_with_tool_calls():
