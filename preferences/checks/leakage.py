@@ -6,10 +6,9 @@ from typing import Any
 from core.contract.finding import Finding
 from core.contract.findings import EXAMPLES, finding
 from core.contract.preference import AnyRecord
-from preferences.checks.minhash import BANDS, LEAST, likeness, signatures, words
+from preferences.checks.minhash import BANDS, LEAST, Waiting, likeness, words
 from preferences.checks.seen import digest, told
 
-BATCH = 512
 # Of a band that more validation prompts share, this many are compared with a training prompt.
 MOST_ALIKE = 1_000
 
@@ -44,7 +43,7 @@ class HeldOut:
     def __init__(self) -> None:
         self._lines: list[int] = []
         self._by_prompt: dict[int, list[int]] = {}
-        self._waiting: list[list[Any]] = []
+        self._waiting = Waiting()
         self._kept: list[Any] = []
         self._training: list[int] = []
         self._exact: dict[int, int] = {}
@@ -55,13 +54,12 @@ class HeldOut:
         prompt = told(record.prompt)
         self._by_prompt.setdefault(digest(prompt), []).append(len(self._lines))
         self._lines.append(record.origin.line)
-        self._waiting.append([words(prompt)])
-        if len(self._waiting) == BATCH:
+        self._waiting.add([words(prompt)])
+        if self._waiting.full:
             self._pack()
 
     def _pack(self) -> None:
-        self._kept.append(signatures(self._waiting)[0])
-        self._waiting.clear()
+        self._kept.append(self._waiting.take()[0])
 
     def compare(self, record: AnyRecord) -> None:
         if self._sorted is None:
@@ -71,9 +69,9 @@ class HeldOut:
             for place in same:
                 self._exact.setdefault(place, line)
             return
-        self._waiting.append([words(prompt)])
+        self._waiting.add([words(prompt)])
         self._training.append(line)
-        if len(self._waiting) == BATCH:
+        if self._waiting.full:
             self._match()
 
     def _sort(self) -> None:
@@ -89,7 +87,7 @@ class HeldOut:
     def _match(self) -> None:
         import numpy as np
 
-        ours, lines = signatures(self._waiting)[0], self._training
+        ours, lines = self._waiting.take()[0], self._training
         bands = self._kept[0]
         for band, (keys, order) in enumerate(self._sorted or []):
             starts = np.searchsorted(keys, ours[:, band], "left")
@@ -98,7 +96,6 @@ class HeldOut:
                 places = order[starts[row] : min(ends[row], starts[row] + MOST_ALIKE)]
                 for place in places[likeness(bands[places], ours[row]) >= LEAST].tolist():
                     self._near.setdefault(place, lines[row])
-        self._waiting.clear()
         self._training = []
 
     def finding(self) -> Finding:

@@ -11,6 +11,8 @@ VALUES = 64
 # Eight values each: two records of Jaccard 0.85 share at least one of the eight in 93 of 100 cases, of 0.95 always.
 BANDS = 8
 LEAST = 0.85
+# Signatures are made of so many records together, or of fewer that have so many words: some 100 bytes a word.
+BATCH, BATCH_WORDS = 512, 2_000_000
 _MULTIPLIERS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5, 0xD6E8FEB86659FD93)
 
 Matrix = Any
@@ -59,6 +61,30 @@ def signatures(records: Sequence[Sequence["array[int]"]]) -> tuple[Matrix, Matri
     packed = np.array(rows, np.uint32).astype(np.uint8).view(np.uint64)
     sums = np.array([grams[start:end].sum() for start, end in pairwise(counts.astype(int).tolist())], np.uint64)
     return packed, sums
+
+
+class Waiting:
+    """Records whose signatures are still to be made; in bounded memory where `full` is heeded."""
+
+    def __init__(self) -> None:
+        self._records: list[Sequence[array[int]]] = []
+        self._words = 0
+
+    def add(self, parts: Sequence["array[int]"]) -> None:
+        self._records.append(parts)
+        self._words += sum(map(len, parts))
+
+    @property
+    def full(self) -> bool:
+        return len(self._records) >= BATCH or self._words >= BATCH_WORDS
+
+    def __bool__(self) -> bool:
+        return bool(self._records)
+
+    def take(self) -> tuple[Matrix, Matrix]:
+        """The signatures of all of them; none waits any longer."""
+        records, self._records, self._words = self._records, [], 0
+        return signatures(records)
 
 
 def likeness(one: Matrix, other: Matrix) -> Matrix:

@@ -5,11 +5,10 @@ from typing import Any
 
 from core.contract.finding import Finding
 from core.contract.findings import EXAMPLES, finding
-from preferences.checks.minhash import BANDS, LEAST, likeness, signatures, words
+from preferences.checks.minhash import BANDS, LEAST, Waiting, likeness, words
 from preferences.checks.seen import Seen
 
 MOST = 1_000_000
-BATCH = 512
 # Of a long prompt as many words count as the answers have, or two records would be alike for asking the same.
 PROMPT_WORDS = 32
 
@@ -17,7 +16,7 @@ PROMPT_WORDS = 32
 class NearDuplicates:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._waiting: list[list[array[int]]] = []
+        self._waiting = Waiting()
         self._lines = array("I")
         self._bands, self._sums = array("Q"), array("Q")
         self._beyond = 0
@@ -32,16 +31,15 @@ class NearDuplicates:
         asked = words(seen.prompt[-16 * kept :])
         # A wanted answer and an unwanted one are different things.
         label = [] if seen.label is None else [array("I", [seen.label])]
-        self._waiting.append([asked[-kept:], *answers, *label])
+        self._waiting.add([asked[-kept:], *answers, *label])
         self._lines.append(seen.line)
-        if len(self._waiting) == BATCH:
+        if self._waiting.full:
             self._flush()
 
     def _flush(self) -> None:
-        bands, sums = signatures(self._waiting)
+        bands, sums = self._waiting.take()
         self._bands.frombytes(bands.tobytes())
         self._sums.frombytes(sums.tobytes())
-        self._waiting.clear()
 
     def earlier(self) -> Any:
         """For each record, in the order in which they were seen, the place of one that it nearly repeats, or -1."""

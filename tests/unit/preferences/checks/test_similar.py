@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preferences.checks import minhash
 from preferences.checks.edits import distance, nearly
+from preferences.checks.leakage import HeldOut
 from preferences.checks.minhash import likeness, signatures, words
 from preferences.checks.seen import Seen
 from preferences.checks.similar import NearDuplicates
-from tests.unit.preferences.checks.planted import answer, clean, dosed, found, lines
+from tests.unit.preferences.checks.planted import answer, clean, dosed, found, lines, pair
 
 
 def jaccard(one, other):
@@ -80,6 +82,23 @@ def test_what_is_not_compared_is_said():
         check.see(Seen(None, number + 1, f"Question {number}?", ["One answer.", "Another answer."], [1, 2]))
     (near,) = check.findings()
     assert (near.detail["of"], near.detail["not_compared"]) == (100, 50)
+
+
+def test_long_records_do_not_wait_for_many(monkeypatch):
+    batches, made = [], minhash.signatures
+    monkeypatch.setattr(minhash, "signatures", lambda records: batches.append(len(records)) or made(records))
+    monkeypatch.setattr(minhash, "BATCH_WORDS", 2_000)
+    check, held = NearDuplicates(), HeldOut()
+    for number in range(9):
+        check.see(Seen(None, number + 1, "Who?", [f"{number} " * 500, "Another answer."], [1, 2]))
+    assert batches == [4, 4]
+    for number in range(9):
+        held.keep(pair({"prompt": f"{number} " * 500, "chosen": "a", "rejected": "b"}, number + 1))
+    assert batches == [4, 4, 4, 4]
+    held.compare(pair({"prompt": "Another.", "chosen": "a", "rejected": "b"}, 1))
+    for number in range(9):
+        held.compare(pair({"prompt": f"{number}, " * 500, "chosen": "a", "rejected": "b"}, number + 1))
+    assert batches == [4, 4, 4, 4, 1, 5, 4]
 
 
 def plain(one, other):
