@@ -14,7 +14,7 @@ MOST_ALIKE = 1_000
 
 
 def leakage(training: Iterable[AnyRecord], validation: Iterable[AnyRecord]) -> Finding:
-    """The validation file is read first; of it 76 bytes a record are kept, of the training file nothing."""
+    """The validation file is read first; of it 140 bytes a record are kept, of the training file nothing."""
     held_out = HeldOut()
     for record in validation:
         held_out.keep(record)
@@ -44,6 +44,7 @@ class HeldOut:
         self._lines: list[int] = []
         self._by_prompt: dict[int, list[int]] = {}
         self._waiting = Waiting()
+        # Two rows a prompt, as `_wait` has them.
         self._kept: list[Any] = []
         self._training: list[int] = []
         self._exact: dict[int, int] = {}
@@ -54,9 +55,17 @@ class HeldOut:
         prompt = told(record.prompt)
         self._by_prompt.setdefault(digest(prompt), []).append(len(self._lines))
         self._lines.append(record.origin.line)
-        self._waiting.add([words(prompt)])
+        self._wait(prompt, record)
         if self._waiting.full:
             self._pack()
+
+    def _wait(self, prompt: str, record: AnyRecord) -> None:
+        """The turns behind system and developer ones, then the whole: prompts that share long instructions are not
+        alike for that, nor are those that ask the same under other instructions."""
+        asked = [turn for turn in record.prompt if turn.role not in ("system", "developer")]
+        whole = words(prompt)
+        self._waiting.add([words(told(asked)) if 0 < len(asked) < len(record.prompt) else whole])
+        self._waiting.add([whole])
 
     def _pack(self) -> None:
         self._kept.append(self._waiting.take()[0])
@@ -69,7 +78,7 @@ class HeldOut:
             for place in same:
                 self._exact.setdefault(place, line)
             return
-        self._waiting.add([words(prompt)])
+        self._wait(prompt, record)
         self._training.append(line)
         if self._waiting.full:
             self._match()
@@ -81,20 +90,21 @@ class HeldOut:
             self._pack()
         bands = np.concatenate(self._kept) if self._kept else np.zeros((0, BANDS), np.uint64)
         self._kept = [bands]
-        orders = [np.argsort(bands[:, band], kind="stable") for band in range(BANDS)]
-        self._sorted = [(bands[order, band], order) for band, order in enumerate(orders)]
+        asked = bands[::2]
+        orders = [np.argsort(asked[:, band], kind="stable") for band in range(BANDS)]
+        self._sorted = [(asked[order, band], order) for band, order in enumerate(orders)]
 
     def _match(self) -> None:
         import numpy as np
 
-        ours, lines = self._waiting.take()[0], self._training
-        bands = self._kept[0]
+        ours, lines = self._waiting.take()[0].reshape(-1, 2, BANDS), self._training
+        bands = self._kept[0].reshape(-1, 2, BANDS)
         for band, (keys, order) in enumerate(self._sorted or []):
-            starts = np.searchsorted(keys, ours[:, band], "left")
-            ends = np.searchsorted(keys, ours[:, band], "right")
+            starts = np.searchsorted(keys, ours[:, 0, band], "left")
+            ends = np.searchsorted(keys, ours[:, 0, band], "right")
             for row in np.flatnonzero(ends > starts).tolist():
                 places = order[starts[row] : min(ends[row], starts[row] + MOST_ALIKE)]
-                for place in places[likeness(bands[places], ours[row]) >= LEAST].tolist():
+                for place in places[(likeness(bands[places], ours[row]) >= LEAST).all(axis=1)].tolist():
                     self._near.setdefault(place, lines[row])
         self._training = []
 
@@ -113,10 +123,10 @@ class HeldOut:
             (self._lines[place], f"its prompt is nearly that on line {line} of the training file")
             for place, line in sorted(near.items())
         ]
-        share = len(self._exact) / of
+        value = len(self._exact or near) / of
         return finding(
             "train_validation_leakage",
-            share,
+            value,
             count=len(self._exact) + len(near),
             share=(len(self._exact) + len(near)) / of,
             severity="warn" if near and not self._exact else None,

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from core.contract.errors import BadInput
+from core.contract.preference import Message
 from preferences.checks.leakage import leakage
 from tests.unit.preferences.checks.planted import answer, clean, pair
 from tests.unit.preferences.rows import check, jsonl
@@ -38,9 +39,10 @@ def test_a_prompt_that_is_nearly_the_same_warns():
     for at in range(20):
         validation[at]["prompt"] = f"{training[at]['prompt']} Please."
     finding = leakage(records(training), records(validation))
-    assert (finding.severity, finding.value) == ("warn", 0.0)
+    assert finding.severity == "warn"
     assert finding.detail["exact"] == 0
     assert 18 <= finding.detail["near"] <= 20
+    assert finding.value == round(finding.detail["near"] / 600, 4) > finding.threshold
     assert "nearly" in finding.examples[0].note
 
 
@@ -55,6 +57,31 @@ def test_a_prompt_that_is_there_twice_over_counts_once_and_blocks():
     finding = leakage(records(training + nearly), records(validation))
     assert (finding.severity, finding.count) == ("block", 5)
     assert finding.detail == {"exact": 4, "near": 1, "of": 20}
+
+
+def instructed(rows, instructions):
+    for record, told in zip(records(rows), instructions, strict=True):
+        record.prompt.insert(0, Message(role="system", content=told))
+        yield record
+
+
+def test_instructions_that_all_prompts_share_are_no_leak():
+    draw = random.Random(0)
+    shared = " ".join(answer(draw) for _ in range(40))
+    training, validation = clean(600, seed=1), clean(200, seed=2)
+    finding = leakage(instructed(training, [shared] * 600), instructed(validation, [shared] * 200))
+    assert (finding.severity, finding.count) == ("info", 0)
+    training[5]["prompt"] = " ".join(answer(draw) for _ in range(3))
+    validation[7]["prompt"] = f"{training[5]['prompt']} Please."
+    finding = leakage(instructed(training, [shared] * 600), instructed(validation, [shared] * 200))
+    assert (finding.severity, [each.line for each in finding.examples]) == ("warn", [8])
+
+
+def test_the_same_request_under_other_instructions_is_no_leak():
+    draw = random.Random(0)
+    rows = [{**row, "prompt": "Sum up the text above in one sentence."} for row in clean(60)]
+    texts = [" ".join(answer(draw) for _ in range(4)) for _ in range(60)]
+    assert leakage(instructed(rows[:40], texts[:40]), instructed(rows[40:], texts[40:])).count == 0
 
 
 def test_a_prompt_with_many_records_counts_each_of_them():

@@ -94,11 +94,11 @@ def test_long_records_do_not_wait_for_many(monkeypatch):
     assert batches == [4, 4]
     for number in range(9):
         held.keep(pair({"prompt": f"{number} " * 500, "chosen": "a", "rejected": "b"}, number + 1))
-    assert batches == [4, 4, 4, 4]
+    assert batches == [4, 4, 4, 4, 4, 4]
     held.compare(pair({"prompt": "Another.", "chosen": "a", "rejected": "b"}, 1))
     for number in range(9):
         held.compare(pair({"prompt": f"{number}, " * 500, "chosen": "a", "rejected": "b"}, number + 1))
-    assert batches == [4, 4, 4, 4, 1, 5, 4]
+    assert batches[6:] == [2, 6, 4, 4, 4]
 
 
 def plain(one, other):
