@@ -106,6 +106,7 @@ class _Check:
         self._looks = checks.wanted
         self._tally = Tally(limits, refused)
         self._container: str | None = None
+        self._written = 0
 
     def run(self, on_error: OnError, max_bad_fraction: float) -> Report:
         fault: FileError | None = None
@@ -206,6 +207,8 @@ class _Check:
             return
         if self._observe:
             self._observe(raw, all_judged)
+        # Stands for the row in the checks; its line does not, where an array stands on one line.
+        number = self._written
         for draft, judged in zip(drafts, all_judged, strict=True):
             if learn:
                 self._tally.learn(draft, format.kind, self._asked.mapping)
@@ -214,8 +217,9 @@ class _Check:
             self._tally.take(raw, judged, draft)
             if judged.line:
                 self._writer.add(judged.line)
+                self._written += 1
                 if self._looks:
-                    self._checks.see(parse_record.validate_json(judged.line))
+                    self._checks.see(parse_record.validate_json(judged.line), number)
 
     def _told(self, fault: RowFault) -> RowFault:
         return self._asked.mapping.fault(fault) if self._asked.mapping else fault

@@ -2,10 +2,8 @@
 
 import heapq
 import json
-import re
 import zlib
 from collections.abc import Iterable, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ PROMPT, ANSWER, ANSWERS = 700, 900, 4
 FAR = 4_000
 # Longer lines would fill memory for a few hundred characters of them.
 LONGEST_LINE = 1 << 20
-_ORIGIN = re.compile(rb'"origin":\{"line":(\d+)')
 
 
 def samples(canonical: Path, findings: Sequence[Finding]) -> list[Sample]:
@@ -29,34 +26,32 @@ def samples(canonical: Path, findings: Sequence[Finding]) -> list[Sample]:
     named = named_by(findings)
     found: dict[int, AnyRecord] = {}
     chance: list[tuple[int, int, bytes]] = []
-    numbers = count()
-    for row in lines_of(canonical):
+    for number, row in enumerate(lines_of(canonical)):
         if len(row) > LONGEST_LINE:
             continue
-        if named and any(int(each) in named for each in _ORIGIN.findall(row)):
-            record = parse_record.validate_json(row)
-            if record.origin.line in named and record.origin.line not in found:
-                found[record.origin.line] = record
-                continue
-        place = (-zlib.crc32(row), next(numbers), row)
+        if number in named:
+            found[number] = parse_record.validate_json(row)
+            continue
+        place = (-zlib.crc32(row), number, row)
         if len(chance) < MOST:
             heapq.heappush(chance, place)
         elif place > chance[0]:
             heapq.heapreplace(chance, place)
-    picked = [sample(found[line], codes) for line, codes in named.items() if line in found]
+    picked = [sample(found[number], codes) for number, codes in named.items() if number in found]
     others = [sample(parse_record.validate_json(row), []) for _, _, row in sorted(chance, reverse=True)]
     return picked + others[: MOST - len(picked)]
 
 
 def named_by(findings: Iterable[Finding]) -> dict[int, list[str]]:
-    """Line and the codes that name it; a few of each finding that warns or blocks."""
+    """The place in the canonical file of a row's first record, and the codes that name the row; a few of each finding
+    that warns or blocks. What is known by its line alone, as in another file, names none."""
     named: dict[int, list[str]] = {}
     for finding in findings:
         if finding.severity == "info":
             continue
         for example in finding.examples[:OF_A_FINDING]:
-            if example.line in named or len(named) < NAMED:
-                codes = named.setdefault(example.line, [])
+            if example.row is not None and (example.row in named or len(named) < NAMED):
+                codes = named.setdefault(example.row, [])
                 codes += [finding.code] if finding.code not in codes else []
     return named
 

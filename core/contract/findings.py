@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.contract.finding import Example, Finding, Severity
+from core.contract.finding import Example, Finding, Place, Severity
 
 Stage = Literal["upload", "inspection", "reference"]
 EXAMPLES = 20
@@ -217,7 +217,7 @@ def finding(
     *,
     count: int = 0,
     share: float = 0.0,
-    examples: Sequence[tuple[int, str]] = (),
+    examples: Sequence[tuple[int | Place, str]] = (),
     severity: Severity | None = None,
     action: str | None = None,
     detail: dict[str, Any] | None = None,
@@ -233,7 +233,7 @@ def finding(
         threshold=facts.threshold(value),
         count=count,
         share=round(share, 4),
-        examples=[Example(line=line, note=note) for line, note in examples[:EXAMPLES]],
+        examples=[Example.at(place, note) for place, note in examples[:EXAMPLES]],
         action=facts.action if action is None else action,
         detail=detail or {},
     )

@@ -1,6 +1,6 @@
 """Pairs whose two answers hardly differ."""
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding
 from preferences.checks.edits import nearly
 from preferences.checks.seen import Seen
@@ -16,7 +16,7 @@ def is_near(seen: Seen) -> bool:
 class NearIdentical:
     def __init__(self) -> None:
         self._records = self._count = 0
-        self._examples: list[tuple[int, str]] = []
+        self._examples: list[tuple[Place, str]] = []
 
     def see(self, seen: Seen) -> None:
         if not seen.comparisons():
@@ -25,7 +25,7 @@ class NearIdentical:
         if is_near(seen):
             self._count += 1
             if len(self._examples) < EXAMPLES:
-                self._examples.append((seen.line, f"at least {LEAST:.0%} of the characters are the same"))
+                self._examples.append((seen.place, f"at least {LEAST:.0%} of the characters are the same"))
 
     def findings(self) -> list[Finding]:
         if not self._records:

@@ -4,7 +4,7 @@ from array import array
 from collections import Counter
 from typing import Any
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding, unseen
 from preferences.checks.chance import interval
 from preferences.checks.seen import Seen, digest
@@ -25,7 +25,7 @@ class Annotators:
         self._units = array("I")
         self._judged = self._against = 0
         self._people: dict[str, list[int]] = {}
-        self._examples: list[tuple[int, str]] = []
+        self._examples: list[tuple[Place, str]] = []
 
     def see(self, seen: Seen) -> None:
         people = seen.record.annotators
@@ -45,7 +45,7 @@ class Annotators:
             if top and (len(top) == 1 or top[0][1] > top[1][1]):
                 self._compare(each.id, vote == top[0][0])
         if len(votes) > 1 and len(count) == len(votes) and len(self._examples) < EXAMPLES:
-            self._examples.append((seen.line, "no two of those who judged agree"))
+            self._examples.append((seen.place, "no two of those who judged agree"))
 
     def _compare(self, person: str, agrees: bool) -> None:
         if person in self._people or len(self._people) < MOST_PEOPLE:

@@ -4,7 +4,7 @@ from collections import Counter
 from math import ceil, log, sqrt
 from typing import Any
 
-from core.contract.finding import Finding, Severity
+from core.contract.finding import Finding, Place, Severity
 from core.contract.findings import CHECKS, EXAMPLES, finding, unseen
 from preferences.checks.chance import Z, differ, interval
 from preferences.checks.seen import Seen
@@ -24,13 +24,13 @@ class Bias:
         self.compared = self.longer = self.same = 0
         self.ratios: Counter[int] = Counter()
         self.sides = (_Side(), _Side())
-        self.long: tuple[list[tuple[int, str]], list[tuple[int, str]]] = ([], [])
+        self.long: tuple[list[tuple[Place, str]], list[tuple[Place, str]]] = ([], [])
 
     def see(self, seen: Seen) -> None:
         if (looks := seen.looks) is None:
             looks = seen.looks = [(len(each), marks(each), refuses(each)) for each in seen.answers]
         if seen.label is not None:
-            self.sides[not seen.label].add(seen.line, *looks[0])
+            self.sides[not seen.label].add(seen.place, *looks[0])
             return
         for better, worse in seen.comparisons():
             ours, theirs = looks[better][0], looks[worse][0]
@@ -41,9 +41,9 @@ class Bias:
             self.ratios[step] += 1
             found = self.long[ours < theirs]
             if abs(step) > 35 and len(found) < EXAMPLES:
-                found.append((seen.line, f"chosen {ours:,} characters, rejected {theirs:,}"))
-            self.sides[0].add(seen.line, *looks[better])
-            self.sides[1].add(seen.line, *looks[worse])
+                found.append((seen.place, f"chosen {ours:,} characters, rejected {theirs:,}"))
+            self.sides[0].add(seen.place, *looks[better])
+            self.sides[1].add(seen.place, *looks[worse])
 
     @property
     def p_longer(self) -> tuple[float, float, float]:
@@ -122,7 +122,7 @@ class Bias:
             count=side.counts[mark],
             share=side.rate(mark),
             severity=severity,
-            examples=[(line, f"{told} in {name}") for line in side.lines[mark]] if severity != "info" else [],
+            examples=[(place, f"{told} in {name}") for place in side.places[mark]] if severity != "info" else [],
             detail={"more_in": name, **detail},
         )
 
@@ -132,22 +132,22 @@ class _Side:
         self.answers = 0
         self.lengths: Counter[int] = Counter()
         self.counts: Counter[str] = Counter()
-        self.lines: dict[str, list[int]] = {name: [] for name in (*Marks._fields, "refusal")}
+        self.places: dict[str, list[Place]] = {name: [] for name in (*Marks._fields, "refusal")}
 
-    def add(self, line: int, length: int, look: Marks, refused: bool) -> None:
+    def add(self, place: Place, length: int, look: Marks, refused: bool) -> None:
         self.answers += 1
         self.lengths[round(log(length + 1) / STEP)] += 1
         if refused:
-            self._mark("refusal", line)
+            self._mark("refusal", place)
         if True in look:
             for name, here in zip(Marks._fields, look, strict=True):
                 if here:
-                    self._mark(name, line)
+                    self._mark(name, place)
 
-    def _mark(self, name: str, line: int) -> None:
+    def _mark(self, name: str, place: Place) -> None:
         self.counts[name] += 1
-        if len(lines := self.lines[name]) < EXAMPLES and line not in lines:
-            lines.append(line)
+        if len(places := self.places[name]) < EXAMPLES and place not in places:
+            places.append(place)
 
     def rate(self, mark: str) -> float:
         return self.counts[mark] / self.answers if self.answers else 0.0
@@ -158,7 +158,7 @@ class Position:
 
     def __init__(self) -> None:
         self._wins: Counter[int] = Counter()
-        self._lines: dict[int, list[int]] = {}
+        self._places: dict[int, list[Place]] = {}
 
     def see(self, seen: Seen) -> None:
         meta = seen.record.meta
@@ -169,8 +169,8 @@ class Position:
                 place = value if type(value) is int else FIRST.get(str(value).lower())
                 if place in (0, 1, 2):
                     self._wins[place] += 1
-                    if len(lines := self._lines.setdefault(place, [])) < EXAMPLES:
-                        lines.append(seen.line)
+                    if len(places := self._places.setdefault(place, [])) < EXAMPLES:
+                        places.append(seen.place)
                 return
 
     def findings(self) -> list[Finding]:
@@ -190,7 +190,7 @@ class Position:
                 count=self._wins[first],
                 share=share,
                 severity=None if sure else "info",
-                examples=[(line, "won from this place") for line in self._lines.get(place, [])] if warned else [],
+                examples=[(each, "won from this place") for each in self._places.get(place, [])] if warned else [],
                 detail={"of": total, "low": round(low, 4), "high": round(high, 4)},
             )
         ]

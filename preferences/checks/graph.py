@@ -1,13 +1,14 @@
 """Who is better than whom: repeats, contradictions, cycles, and how the prompts are spread, from digests alone.
 
-28 bytes a comparison. Above `MOST` of them only every second prompt is kept, then every fourth, ...: whole prompts, so
+32 bytes a comparison. Above `MOST` of them only every second prompt is kept, then every fourth, ...: whole prompts, so
 that all shares stay true.
 """
 
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding
 from preferences.checks.seen import Seen, digest
 
@@ -24,7 +25,7 @@ class Graph:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._mask = 0
-        self._lines, self._prompts = array("I"), array("Q")
+        self._rows, self._lines, self._prompts = array("I"), array("I"), array("Q")
         self._better, self._worse = array("Q"), array("Q")
 
     def see(self, seen: Seen) -> None:
@@ -33,13 +34,14 @@ class Graph:
             return
         answers = [digest(each) or 1 for each in seen.answers]
         if seen.label is not None:
-            self._add(seen.line, prompt, *((answers[0], NOBODY) if seen.label else (NOBODY, answers[0])))
+            self._add(seen.place, prompt, *((answers[0], NOBODY) if seen.label else (NOBODY, answers[0])))
             return
         for better, worse in seen.comparisons():
-            self._add(seen.line, prompt, answers[better], answers[worse])
+            self._add(seen.place, prompt, answers[better], answers[worse])
 
-    def _add(self, line: int, prompt: int, better: int, worse: int) -> None:
-        self._lines.append(line)
+    def _add(self, place: Place, prompt: int, better: int, worse: int) -> None:
+        self._rows.append(place.row)
+        self._lines.append(place.line)
         self._prompts.append(prompt)
         self._better.append(better)
         self._worse.append(worse)
@@ -51,29 +53,36 @@ class Graph:
 
         self._mask = self._mask << 1 | 1
         kept = (np.frombuffer(self._prompts, np.uint64) & np.uint64(self._mask)) == 0
-        for name, kind in (("_lines", "I"), ("_prompts", "Q"), ("_better", "Q"), ("_worse", "Q")):
+        for name, kind in (("_rows", "I"), ("_lines", "I"), ("_prompts", "Q"), ("_better", "Q"), ("_worse", "Q")):
             values = np.frombuffer(getattr(self, name), np.uint32 if kind == "I" else np.uint64)[kept]
             setattr(self, name, array(kind, values.tobytes()))
 
     def findings(self) -> list[Finding]:
         if not self._lines:
             return []
-        return _Sorted(self._lines, self._prompts, self._better, self._worse, self._mask + 1).findings()
+        return _Sorted(self._rows, self._lines, self._prompts, self._better, self._worse, self._mask + 1).findings()
 
 
 class _Sorted:
-    """The comparisons by prompt, then by the two answers whichever is better, then by line."""
+    """The comparisons by prompt, then by the two answers whichever is better, then by row."""
 
     def __init__(
-        self, lines: "array[int]", prompts: "array[int]", better: "array[int]", worse: "array[int]", every: int
+        self,
+        rows: "array[int]",
+        lines: "array[int]",
+        prompts: "array[int]",
+        better: "array[int]",
+        worse: "array[int]",
+        every: int,
     ) -> None:
         import numpy as np
 
         ours, theirs = np.frombuffer(better, np.uint64), np.frombuffer(worse, np.uint64)
-        asked, at = np.frombuffer(prompts, np.uint64), np.frombuffer(lines, np.uint32)
+        asked, at = np.frombuffer(prompts, np.uint64), np.frombuffer(rows, np.uint32)
         low, high, forward = np.minimum(ours, theirs), np.maximum(ours, theirs), ours < theirs
         order = np.lexsort((at, forward, high, low, asked))
-        self.lines, self.prompts = at[order], asked[order]
+        self.rows, self.prompts = at[order], asked[order]
+        self.lines = np.frombuffer(lines, np.uint32)[order]
         self.better, self.worse, forward = ours[order], theirs[order], forward[order]
         low, high = low[order], high[order]
         new = np.ones(len(order), bool)
@@ -87,7 +96,7 @@ class _Sorted:
         self.opposed = ((ways > 0) & (ways < sizes))[group]
         self.group = group
         self.every = every
-        self.records = len(np.unique(self.lines))
+        self.records = len(np.unique(self.rows))
 
     def findings(self) -> list[Finding]:
         repeated = self.repeats()
@@ -97,60 +106,67 @@ class _Sorted:
         """A record is a repeat when every comparison of it was made before."""
         import numpy as np
 
-        places, record = np.unique(self.lines, return_inverse=True)
+        numbers, record = np.unique(self.rows, return_inverse=True)
         again = np.bincount(record, weights=~self.first) == np.bincount(record)
-        lines = places[again]
-        shown = np.flatnonzero(np.isin(self.lines, lines[:EXAMPLES]))
-        # The line of the first of the run of equal comparisons that each is in.
+        rows = numbers[again]
+        shown = np.flatnonzero(np.isin(self.rows, rows[:EXAMPLES]))
+        # The first of the run of equal comparisons that each is in.
         starts = np.maximum.accumulate(np.where(self.first, np.arange(len(self.first)), 0))[shown]
-        before = dict(zip(self.lines[shown].tolist(), self.lines[starts].tolist(), strict=True))
-        examples = [(line, f"as line {before[line]}") for line in lines[:EXAMPLES].tolist()]
-        return self._told("exact_duplicates", len(lines), examples)
+        before = dict(zip(self.rows[shown].tolist(), self.lines[starts].tolist(), strict=True))
+        examples = [(place, f"as line {before[place.row]}") for place in self.places(shown, EXAMPLES)]
+        return self._told("exact_duplicates", len(rows), examples)
+
+    def places(self, of: Vector, most: int) -> list[Place]:
+        """The first rows of these comparisons."""
+        import numpy as np
+
+        rows, first = np.unique(self.rows[of], return_index=True)
+        lines = self.lines[of][first[:most]]
+        return [Place(row, line) for row, line in zip(rows[:most].tolist(), lines.tolist(), strict=True)]
 
     def contradictions(self) -> Finding:
         import numpy as np
 
-        lines = np.unique(self.lines[self.opposed])
         examples = []
         for number in np.unique(self.group[self.opposed])[: EXAMPLES // 2].tolist():
-            here = np.unique(self.lines[self.group == number]).tolist()
-            told = ", ".join(map(str, here[:6]))
-            examples += [(line, f"lines {told} compare the same two answers, with both results") for line in here[:2]]
-        return self._told("contradictions", len(lines), sorted(examples))
+            here = self.places(self.group == number, 6)
+            told = _lines(here)
+            examples += [(place, f"{told} compare the same two answers, with both results") for place in here[:2]]
+        return self._told("contradictions", len(np.unique(self.rows[self.opposed])), sorted(examples))
 
     def cycles(self) -> Finding:
         """Circles of three answers or more; one of two is a contradiction."""
         import numpy as np
 
         edge = self.first & ~self.opposed & (self.better != NOBODY) & (self.worse != NOBODY)
-        prompts, lines, better, worse = (each[edge] for each in (self.prompts, self.lines, self.better, self.worse))
+        at = np.flatnonzero(edge)
+        prompts, better, worse = (each[edge] for each in (self.prompts, self.better, self.worse))
         _, prompt, sizes = np.unique(prompts, return_inverse=True, return_counts=True)
         enough = (sizes >= 3)[prompt]
-        prompts, lines = prompts[enough], lines[enough]
-        circles, examples, hit = 0, [], lines[:0]
+        prompts, at = prompts[enough], at[enough]
+        circles, examples, hit = 0, [], at[:0]
         if enough.any():
             inside, circle = _circles(prompts, better[enough], worse[enough])
             circles = len(np.unique(prompts[inside]))
-            lines, circle = lines[inside], circle[inside]
-            hit, first = np.unique(lines, return_index=True)
-            for line, number in zip(hit[:EXAMPLES].tolist(), circle[first[:EXAMPLES]].tolist(), strict=True):
-                together = ", ".join(map(str, np.unique(lines[circle == number])[:8].tolist()))
-                examples.append((line, f"a circle over lines {together}"))
+            at, circle = at[inside], circle[inside]
+            hit, first = np.unique(self.rows[at], return_index=True)
+            for place, number in zip(self.places(at, EXAMPLES), circle[first[:EXAMPLES]].tolist(), strict=True):
+                examples.append((place, f"a circle over {_lines(self.places(at[circle == number], 8))}"))
         return finding("cycles", circles, count=len(hit), share=len(hit) / self.records, examples=examples)
 
     def coverage(self) -> Finding:
         import numpy as np
 
-        order = np.lexsort((self.lines, self.prompts))
-        prompts, lines = self.prompts[order], self.lines[order]
+        order = np.lexsort((self.rows, self.prompts))
+        prompts, rows = self.prompts[order], self.rows[order]
         record = np.ones(len(order), bool)
-        record[1:] = (prompts[1:] != prompts[:-1]) | (lines[1:] != lines[:-1])
-        prompts, lines = prompts[record], lines[record]
+        record[1:] = (prompts[1:] != prompts[:-1]) | (rows[1:] != rows[:-1])
+        prompts, order = prompts[record], order[record]
         names, counts = np.unique(prompts, return_counts=True)
         shares = counts / counts.sum()
         top = int(counts.argmax())
         share, count = float(shares[top]), int(counts[top])
-        examples = [(line, "the top prompt") for line in lines[prompts == names[top]][:EXAMPLES].tolist()]
+        examples = [(place, "the top prompt") for place in self.places(order[prompts == names[top]], EXAMPLES)]
         return finding(
             "prompt_coverage",
             share,
@@ -161,13 +177,17 @@ class _Sorted:
             detail={"distinct": len(names), "effective": round(float(1 / (shares**2).sum()), 1), **self._sampled()},
         )
 
-    def _told(self, code: str, count: int, examples: list[tuple[int, str]]) -> Finding:
+    def _told(self, code: str, count: int, examples: list[tuple[Place, str]]) -> Finding:
         share = count / self.records
         detail = {"of": self.records, **self._sampled()}
         return finding(code, share, count=count, share=share, examples=examples, detail=detail)
 
     def _sampled(self) -> dict[str, Any]:
         return {"one_prompt_of": self.every} if self.every > 1 else {}
+
+
+def _lines(places: Sequence[Place]) -> str:
+    return f"lines {', '.join(str(place.line) for place in places)}"
 
 
 def _circles(prompts: Vector, better: Vector, worse: Vector) -> tuple[Vector, Vector]:

@@ -5,7 +5,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding
 from preferences.checks.chance import interval
 from preferences.checks.sample import Sample
@@ -26,27 +26,27 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|https?://\S+|[^\W\d_]*[_\d\\{}$<>=#/@]\S*"
 
 class Languages:
     def __init__(self) -> None:
-        self._sample: Sample[tuple[int, str, list[str]]] = Sample(SAMPLE)
+        self._sample: Sample[tuple[Place, str, list[str]]] = Sample(SAMPLE)
 
     def see(self, seen: Seen) -> None:
         if (place := self._sample.place()) is None:
             return
         asked = next((turn.content or "" for turn in reversed(seen.record.prompt) if turn.role == "user"), "")
-        self._sample.put(place, (seen.line, asked[-4 * LOOKED_AT :], [each[: 4 * LOOKED_AT] for each in seen.answers]))
+        self._sample.put(place, (seen.place, asked[-4 * LOOKED_AT :], [each[: 4 * LOOKED_AT] for each in seen.answers]))
 
     def findings(self) -> list[Finding]:
         if not self._sample.offered:
             return []
         spread: Counter[str] = Counter()
         judged, differ = 0, []
-        for line, asked, answers in sorted(self._sample.held, key=lambda each: each[0]):
+        for place, asked, answers in sorted(self._sample.held, key=lambda each: each[0]):
             told = [tongue for tongue in map(language, answers) if tongue]
             spread.update(told)
             prompt = language(asked)
             if prompt and told and not _ASKED.search(asked):
                 judged += 1
                 if other := next((tongue for tongue in told if tongue != prompt), None):
-                    differ.append((line, f"asked in {prompt}, answered in {other}"))
+                    differ.append((place, f"asked in {prompt}, answered in {other}"))
         share = len(differ) / judged if judged else 0.0
         sure = judged > 0 and interval(len(differ), judged)[0] > 0.01
         total = max(1, spread.total())

@@ -30,7 +30,7 @@ class Prompts:
         self.held_out = HeldOut()
         self.wanted = True
 
-    def see(self, record: AnyRecord) -> None:
+    def see(self, record: AnyRecord, row: int) -> None:
         self.held_out.keep(record)
 
     def findings(self) -> list[Finding]:

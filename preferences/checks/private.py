@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding
 from preferences.checks.seen import Seen
 
@@ -49,9 +49,9 @@ class Private:
         self._records += 1
         text = "\n\n".join((seen.prompt, *seen.answers))
         for kind, shown in personal(text):
-            self._found["personal_data"].add(seen.line, kind, shown)
+            self._found["personal_data"].add(seen.place, kind, shown)
         for kind, shown in secrets(text):
-            self._found["secrets"].add(seen.line, kind, shown)
+            self._found["secrets"].add(seen.place, kind, shown)
 
     def findings(self) -> list[Finding]:
         made = []
@@ -68,19 +68,19 @@ class _Lines:
     def __init__(self) -> None:
         self.count = 0
         self.kinds: Counter[str] = Counter()
-        self.examples: list[tuple[int, str]] = []
-        self._last: tuple[int, set[str]] = (0, set())
+        self.examples: list[tuple[Place, str]] = []
+        self._last: tuple[Place | None, set[str]] = (None, set())
 
-    def add(self, line: int, kind: str, shown: str) -> None:
-        if self._last[0] != line:
-            self._last = (line, set())
+    def add(self, place: Place, kind: str, shown: str) -> None:
+        if self._last[0] != place:
+            self._last = (place, set())
             self.count += 1
         if kind in self._last[1]:
             return
         self._last[1].add(kind)
         self.kinds[kind] += 1
         if len(self.examples) < EXAMPLES:
-            self.examples.append((line, f"{kind}: {shown}"))
+            self.examples.append((place, f"{kind}: {shown}"))
 
 
 def personal(text: str) -> Iterator[tuple[str, str]]:

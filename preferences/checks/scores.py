@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding, unseen
 from preferences.checks.sample import Sample
 from preferences.checks.seen import Seen
@@ -17,7 +17,7 @@ class Scores:
     def __init__(self) -> None:
         self._records = self._tied = self._ties = self._comparisons = self._rankings = self._full = 0
         self._scored = self._against = self._margins = self._no_margin = 0
-        self._examples: list[tuple[int, str]] = []
+        self._examples: list[tuple[Place, str]] = []
         self._sample: Sample[float] = Sample(SAMPLE)
 
     def see(self, seen: Seen) -> None:
@@ -44,7 +44,7 @@ class Scores:
             if ours < theirs:
                 self._against += 1
                 if len(self._examples) < EXAMPLES:
-                    self._examples.append((seen.line, f"chosen has {ours:g}, rejected {theirs:g}"))
+                    self._examples.append((seen.place, f"chosen has {ours:g}, rejected {theirs:g}"))
 
     def findings(self) -> list[Finding]:
         if not self._records:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.contract.finding import Place
 from core.contract.preference import AnyRecord, Message, RankingRecord, UnpairedRecord
 from preferences.answers import encode
 
@@ -15,11 +16,11 @@ MOST_COMPARED = 16
 
 @dataclass(slots=True)
 class Seen:
-    """`ranks[i]` is that of `answers[i]`, 1 the best; a single answer has a `label` instead. `looks`: what
-    preferences.checks.bias saw in the answers, kept for its second look at them."""
+    """`place` is the same for all records of a row. `ranks[i]` is that of `answers[i]`, 1 the best; a single answer has
+    a `label` instead. `looks`: what preferences.checks.bias saw in the answers, kept for its second look at them."""
 
     record: AnyRecord
-    line: int
+    place: Place
     prompt: str
     answers: list[str]
     ranks: list[int]
@@ -36,15 +37,15 @@ class Seen:
         return [(one, other) for at, one in enumerate(above) for other in order[at + 1 :] if ranks[one] < ranks[other]]
 
 
-def look(record: AnyRecord) -> Seen:
+def look(record: AnyRecord, row: int) -> Seen:
     prompt = told(record.prompt)
-    line = record.origin.line
+    place = Place(row, record.origin.line)
     if isinstance(record, UnpairedRecord):
-        return Seen(record, line, prompt, [told(record.completion)], [], record.label)
+        return Seen(record, place, prompt, [told(record.completion)], [], record.label)
     if isinstance(record, RankingRecord):
-        return Seen(record, line, prompt, [told(each) for each in record.completions], record.ranks)
+        return Seen(record, place, prompt, [told(each) for each in record.completions], record.ranks)
     ranks = [1, 2] if record.kind == "pair" else [1, 1]
-    return Seen(record, line, prompt, [told(record.chosen), told(record.rejected)], ranks)
+    return Seen(record, place, prompt, [told(record.chosen), told(record.rejected)], ranks)
 
 
 def told(turns: Sequence[Message]) -> str:

@@ -1,9 +1,9 @@
-"""Records that are nearly another record: MinHash finds them, 72 bytes a record, up to `MOST` records."""
+"""Records that are nearly another record: MinHash finds them, 80 bytes a record, up to `MOST` records."""
 
 from array import array
 from typing import Any
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding
 from preferences.checks.minhash import BANDS, LEAST, Waiting, likeness, words
 from preferences.checks.seen import Seen
@@ -17,7 +17,7 @@ class NearDuplicates:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._waiting = Waiting()
-        self._lines = array("I")
+        self._rows, self._lines = array("I"), array("I")
         self._bands, self._sums = array("Q"), array("Q")
         self._beyond = 0
 
@@ -32,7 +32,8 @@ class NearDuplicates:
         # A wanted answer and an unwanted one are different things.
         label = [] if seen.label is None else [array("I", [seen.label])]
         self._waiting.add([asked[-kept:], *answers, *label])
-        self._lines.append(seen.line)
+        self._rows.append(seen.place.row)
+        self._lines.append(seen.place.line)
         if self._waiting.full:
             self._flush()
 
@@ -48,24 +49,27 @@ class NearDuplicates:
         if self._waiting:
             self._flush()
         bands = np.frombuffer(self._bands, np.uint64).reshape(-1, BANDS)
-        return _earlier(bands, np.frombuffer(self._sums, np.uint64), np.frombuffer(self._lines, np.uint32))
+        return _earlier(bands, np.frombuffer(self._sums, np.uint64), np.frombuffer(self._rows, np.uint32))
 
     def findings(self) -> list[Finding]:
         if not self._lines:
             return []
         import numpy as np
 
-        earlier, lines = self.earlier(), np.frombuffer(self._lines, np.uint32)
+        earlier = self.earlier()
         hit = np.flatnonzero(earlier >= 0)
-        examples = [(int(lines[each]), f"nearly line {lines[earlier[each]]}") for each in hit[:EXAMPLES]]
-        share, of = len(hit) / len(lines), len(lines)
+        examples = [
+            (Place(self._rows[each], self._lines[each]), f"nearly line {self._lines[earlier[each]]}")
+            for each in hit[:EXAMPLES].tolist()
+        ]
+        share, of = len(hit) / len(self._lines), len(self._lines)
         detail: dict[str, Any] = {"of": of, **({"not_compared": self._beyond} if self._beyond else {})}
         return [finding("near_duplicates", share, count=len(hit), share=share, examples=examples, detail=detail)]
 
 
-def _earlier(bands: Any, sums: Any, lines: Any) -> Any:
+def _earlier(bands: Any, sums: Any, rows: Any) -> Any:
     """For each record the place of an earlier one that is nearly the same, or -1; an equal one is not nearly so, nor
-    is one of the same line: a row of several answers makes several records.
+    is one of the same row: several answers make several records.
 
     In a group that shares a band each is compared with the first and with the one before: a huge group costs no more.
     """
@@ -81,7 +85,7 @@ def _earlier(bands: Any, sums: Any, lines: Any) -> Any:
         starts = np.maximum.accumulate(np.where(np.r_[True, key[1:] != key[:-1]], np.arange(len(key)), 0))
         for other in (starts[later], later - 1):
             ours, theirs = order[later], order[other]
-            new = (found[ours] < 0) & (sums[ours] != sums[theirs]) & (lines[ours] != lines[theirs])
+            new = (found[ours] < 0) & (sums[ours] != sums[theirs]) & (rows[ours] != rows[theirs])
             ours, theirs = ours[new], theirs[new]
             for at in range(0, len(ours), 1 << 16):
                 one, two = ours[at : at + (1 << 16)], theirs[at : at + (1 << 16)]

@@ -2,7 +2,7 @@
 
 import re
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding
 from preferences.checks.seen import Seen
 
@@ -18,14 +18,14 @@ _END = 300
 class Verifiable:
     def __init__(self) -> None:
         self._records = self._count = 0
-        self._examples: list[tuple[int, str]] = []
+        self._examples: list[tuple[Place, str]] = []
 
     def see(self, seen: Seen) -> None:
         self._records += 1
         if all(map(checkable, seen.answers)):
             self._count += 1
             if len(self._examples) < EXAMPLES:
-                self._examples.append((seen.line, "every answer ends in a result"))
+                self._examples.append((seen.place, "every answer ends in a result"))
 
     def findings(self) -> list[Finding]:
         if not self._records:

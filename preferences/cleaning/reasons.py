@@ -92,7 +92,7 @@ class Reasons:
     def _record(self, number: int, record: AnyRecord) -> None:
         if record.kind == "tie":
             self._fault(number, "ties", "Neither answer is better.")
-        seen = look(record)
+        seen = look(record, number)
         self._looked(number, seen)
         if "near_duplicates" in self._drop:
             self._near.see(seen)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.contract.finding import Place
 from core.contract.findings import finding
 from preferences.check import check_file
 from preferences.samples import ANSWER, MOST, PROMPT, samples
@@ -27,9 +28,10 @@ def canonical(tmp_path: Path):
 def test_records_that_findings_name_come_first_with_their_codes(canonical) -> None:
     path = canonical([triple(n) for n in range(60)])
     found = [
-        finding("contradictions", 0.1, examples=[(50, "x"), (7, "y")]),
-        finding("length_bias", 0.9, examples=[(7, "z")]),
-        finding("exact_duplicates", 0.0, examples=[(3, "not loud")]),
+        finding("contradictions", 0.1, examples=[(Place(49, 50), "x"), (Place(6, 7), "y")]),
+        finding("length_bias", 0.9, examples=[(Place(6, 7), "z")]),
+        finding("exact_duplicates", 0.0, examples=[(Place(2, 3), "not loud")]),
+        finding("train_validation_leakage", 0.1, examples=[(9, "a line of another file")]),
     ]
     shown = samples(path, found)
     assert len(shown) == MOST
@@ -67,9 +69,8 @@ def test_long_texts_are_shortened_and_huge_lines_left_alone(canonical) -> None:
     rows = [triple(n) for n in range(12)]
     rows[4] = {"prompt": "q" * 5000 + "?", "chosen": "c" * 5000, "rejected": "r"}
     rows[5] = {"prompt": "huge", "chosen": "c" * (2 << 20), "rejected": "r"}
-    shown = {
-        each.line: each for each in samples(canonical(rows), [finding("secrets", 0.1, examples=[(5, ""), (6, "")])])
-    }
+    found = finding("secrets", 0.1, examples=[(Place(4, 5), ""), (Place(5, 6), "")])
+    shown = {each.line: each for each in samples(canonical(rows), [found])}
     assert (len(shown[5].prompt), shown[5].prompt[:3], shown[5].prompt[-1]) == (PROMPT + 2, "… q", "?")
     assert (len(shown[5].answers[0].text), shown[5].answers[0].text[-1]) == (ANSWER + 2, "…")
     assert 6 not in shown
@@ -90,9 +91,15 @@ def test_what_looks_personal_is_masked(canonical) -> None:
     assert "4539" not in shown.answers[1].text
 
 
-def test_a_text_that_looks_like_an_origin_names_no_line(canonical) -> None:
-    rows = [triple(n) for n in range(30)]
-    rows[1]["chosen"] = json.dumps({"origin": {"line": 3}}, separators=(",", ":"))
-    rows[1]["meta"] = {"origin": {"line": 3}}
-    shown = samples(canonical(rows), [finding("secrets", 0.1, examples=[(3, "")])])
-    assert [each.line for each in shown if each.codes] == [3]
+def test_records_of_one_line_are_told_apart(tmp_path: Path) -> None:
+    """A bad record and one that is left out stand before the two that are named."""
+    rows = [triple(n) for n in range(301)]
+    rows[4]["rejected"] = ""
+    rows.append({**rows[20], "chosen": rows[20]["rejected"], "rejected": rows[20]["chosen"]})
+    for number, key in ((30, "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7xY9zA2cD4fG6"), (31, "")):
+        rows[number]["chosen"] += key
+    path = tmp_path / "canonical.jsonl.zst"
+    with path.open("wb") as target:
+        report = check_file(io.BytesIO(json.dumps(rows).encode()), canonical=target)
+    (shown,) = [each for each in samples(path, report.checks) if "secrets" in each.codes]
+    assert (shown.line, shown.prompt) == (1, "What is 30 + 1?")

@@ -89,6 +89,6 @@ def pair(row: Row, line: int, **more: Any) -> PreferenceRecord:
 
 def seen(records: Iterable[AnyRecord]) -> dict[str, Finding]:
     checks = Checks("quick")
-    for record in records:
-        checks.see(record)
+    for row, record in enumerate(records):
+        checks.see(record, row)
     return {each.code: each for each in checks.findings()}

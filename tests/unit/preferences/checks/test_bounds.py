@@ -19,7 +19,7 @@ rows = clean(2_000)
 def feed(checks, first, last):
     for line in range(first, last):
         row = rows[line % len(rows)]
-        checks.see(pair({**row, "prompt": f"{line} {row['prompt']}"}, line))
+        checks.see(pair({**row, "prompt": f"{line} {row['prompt']}"}, line), line)
 small = Checks()
 feed(small, 1, 6_000)
 assert small.findings()
@@ -41,7 +41,7 @@ def test_a_pair_costs_a_hundred_bytes_and_no_text_is_kept():
 def test_no_text_breaks_a_check(texts):
     checks = Checks()
     for line, (prompt, chosen, rejected) in enumerate(texts, 1):
-        checks.see(pair({"prompt": prompt, "chosen": chosen, "rejected": rejected}, line))
+        checks.see(pair({"prompt": prompt, "chosen": chosen, "rejected": rejected}, line), line)
     found = checks.findings()
     assert len({each.code for each in found}) == len(found)
     assert all(0 <= each.share <= 1 for each in found)

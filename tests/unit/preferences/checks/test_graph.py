@@ -1,10 +1,14 @@
 """Repeats, contradictions, cycles and the spread of prompts: each with a planted dose, and silent on the clean file."""
 
+import json
+
 import pytest
 
+from core.contract.finding import Place
 from preferences.checks.graph import Graph
 from preferences.checks.seen import Seen
 from tests.unit.preferences.checks.planted import clean, dosed, lines, quickly
+from tests.unit.preferences.rows import check
 
 
 def swapped(row):
@@ -73,6 +77,34 @@ def test_a_circle_of_three_and_one_of_five_are_found_and_a_chain_is_none():
     assert "307, 308, 309" in cycles.examples[0].note
 
 
+def test_records_of_one_line_are_told_apart():
+    """A JSON array on one line, as json.dump writes it, is the same file as one of a line a record."""
+    rows = clean(300)
+    again = [*rows, swapped(rows[6]), *rows[10:40]]
+    ring = [{"prompt": "Which?", "chosen": f"Answer {a}.", "rejected": f"Answer {b}."} for a, b in ("ab", "bc", "ca")]
+    told = [check(json.dumps(again + ring, indent=indent).encode()) for indent in (None, 1)]
+    assert [each.verdict.gate for each in told] == ["warn", "warn"]
+    one, other = ({each.code: each for each in report.checks} for report in told)
+    for code in ("contradictions", "exact_duplicates", "cycles", "prompt_coverage"):
+        assert one[code].model_dump(exclude={"examples"}) == other[code].model_dump(exclude={"examples"})
+    assert (one["contradictions"].count, one["exact_duplicates"].count, one["cycles"].count) == (2, 30, 3)
+    assert lines(one["exact_duplicates"]) == [1] * 20
+
+
+def test_the_comparisons_of_one_row_are_one_record():
+    """Also where all rows stand on one line, and where a row makes a record of each comparison."""
+    mapping = {"prompt": "prompt", "answers": "answers", "pairs": "pairs"}
+    rows = [
+        {"prompt": f"Question {n}?", "answers": [f"Answer {a}, {n}." for a in "abc"], "pairs": [1, 1, 1]}
+        for n in range(100)
+    ]
+    part = {**rows[5], "answers": [*rows[5]["answers"][:2], "Another one."]}
+    report = check(json.dumps([*rows, rows[4], part]).encode(), mapping=mapping)
+    found = {each.code: each for each in report.checks}
+    assert (found["exact_duplicates"].count, found["exact_duplicates"].detail["of"]) == (1, 102)
+    assert found["prompt_coverage"].detail["effective"] == pytest.approx(102**2 / (98 + 2 * 4), rel=0.01)
+
+
 def test_a_contradiction_alone_is_no_cycle():
     rows = clean(100)
     third = {**rows[0], "chosen": rows[0]["rejected"], "rejected": "Nothing of the kind."}
@@ -109,7 +141,7 @@ def test_a_graph_that_is_full_keeps_whole_prompts_and_true_shares():
     for number in range(20_000):
         prompt, again = f"Question {number // 4}?", number % 4 == 3
         better, worse = (f"a{number % 4 - again}", f"b{number % 4 - again}")
-        graph.see(Seen(None, number + 1, prompt, [better, worse], [1, 2]))
+        graph.see(Seen(None, Place(number, number + 1), prompt, [better, worse], [1, 2]))
     findings = {each.code: each for each in graph.findings()}
     assert findings["exact_duplicates"].share == 0.25
     assert findings["exact_duplicates"].detail["of"] <= 2_000

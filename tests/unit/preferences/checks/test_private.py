@@ -1,11 +1,13 @@
 """Addresses, numbers and keys: found by shape and checksum, shown masked, and nothing seen where nothing is."""
 
+import json
 import time
 
 import pytest
 
 from preferences.checks.private import personal, secrets
 from tests.unit.preferences.checks.planted import clean, dosed, found, report
+from tests.unit.preferences.rows import check
 
 # Made for the test in the shape of the real ones; written in parts, so that no scanner takes them for leaked keys.
 KEYS = {
@@ -84,6 +86,12 @@ def test_a_dose_of_addresses_is_counted_by_record():
     finding = found(rows)["personal_data"]
     assert (finding.severity, finding.count, finding.share) == ("warn", 24, 0.06)
     assert finding.detail["kinds"] == {"e-mail": 24}
+
+
+def test_records_of_one_line_are_counted_one_by_one():
+    rows = dosed(clean(), 0.06, lambda row, draw: {**row, "rejected": f"{row['rejected']} anna.k@posteo.de"})
+    made = check(json.dumps(rows).encode(), checks="all")
+    assert next(each.count for each in made.checks if each.code == "personal_data") == 24
 
 
 def test_a_clean_file_is_nobody_s():

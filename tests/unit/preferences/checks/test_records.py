@@ -137,8 +137,8 @@ def test_repeats_make_a_file_smaller():
     size = quickly(rows + rows[:50] + rows[:50])["effective_size"]
     assert (size.count, size.severity, size.detail["batch_size"]) == (100, "info", 5)
     checks = Checks("quick", batch_size=16)
-    for at, row in enumerate(rows, 1):
-        checks.see(pair(row, at))
+    for at, row in enumerate(rows):
+        checks.see(pair(row, at + 1), at)
     few = next(each for each in checks.findings() if each.code == "effective_size")
     assert (few.value, few.severity, few.threshold) == (7, "warn", 20)
 

@@ -1,5 +1,6 @@
 """Nearly equal records, nearly equal answers, and the two measures underneath."""
 
+import json
 import random
 import time
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.contract.finding import Place
 from preferences.checks import minhash
 from preferences.checks.edits import distance, nearly
 from preferences.checks.leakage import HeldOut
@@ -14,6 +16,7 @@ from preferences.checks.minhash import likeness, signatures, words
 from preferences.checks.seen import Seen
 from preferences.checks.similar import NearDuplicates
 from tests.unit.preferences.checks.planted import answer, clean, dosed, found, lines, pair
+from tests.unit.preferences.rows import check
 
 
 def jaccard(one, other):
@@ -69,17 +72,29 @@ def test_one_prompt_with_many_answers_is_not_near():
     assert found(rows)["near_duplicates"].count == 0
 
 
-def test_records_of_one_line_are_not_near_each_other():
+def test_records_of_one_row_are_not_near_each_other():
     check = NearDuplicates()
     for place in range(4):
-        check.see(Seen(None, 7, "Which is the best of these?", [f"{'so ' * 60}{place}", "Another answer."], [1, 2]))
+        check.see(
+            Seen(None, Place(6, 7), "Which is the best of these?", [f"{'so ' * 60}{place}", "Another answer."], [1, 2])
+        )
     assert check.findings()[0].count == 0
+
+
+def test_records_of_one_line_are_near_each_other():
+    rows = [{**row, "chosen": row["chosen"] * 3} for row in clean(60)]
+    again = [{**row, "chosen": f"{row['chosen']} Indeed."} for row in rows[:10]]
+    told = [check(json.dumps(rows + again, indent=indent).encode(), checks="all") for indent in (None, 1)]
+    one, other = (next(each for each in report.checks if each.code == "near_duplicates") for report in told)
+    assert one.count == other.count == 10
 
 
 def test_what_is_not_compared_is_said():
     check = NearDuplicates(most=100)
     for number in range(150):
-        check.see(Seen(None, number + 1, f"Question {number}?", ["One answer.", "Another answer."], [1, 2]))
+        check.see(
+            Seen(None, Place(number, number + 1), f"Question {number}?", ["One answer.", "Another answer."], [1, 2])
+        )
     (near,) = check.findings()
     assert (near.detail["of"], near.detail["not_compared"]) == (100, 50)
 
@@ -90,7 +105,7 @@ def test_long_records_do_not_wait_for_many(monkeypatch):
     monkeypatch.setattr(minhash, "BATCH_WORDS", 2_000)
     check, held = NearDuplicates(), HeldOut()
     for number in range(9):
-        check.see(Seen(None, number + 1, "Who?", [f"{number} " * 500, "Another answer."], [1, 2]))
+        check.see(Seen(None, Place(number, number + 1), "Who?", [f"{number} " * 500, "Another answer."], [1, 2]))
     assert batches == [4, 4]
     for number in range(9):
         held.keep(pair({"prompt": f"{number} " * 500, "chosen": "a", "rejected": "b"}, number + 1))

@@ -166,6 +166,12 @@ def test_an_array_stays_an_array(tmp_path: Path) -> None:
         assert json.loads(removed[1].row) == rows[30]
 
 
+def test_near_repeats_of_an_array_on_one_line_go(tmp_path: Path) -> None:
+    rows = [*[near(n) for n in range(20)], near(4, ".")]
+    _, removed, _ = cleaned(tmp_path, json.dumps(rows).encode(), "near_duplicates")
+    assert [each.element for each in removed] == [20]
+
+
 def test_a_table_stays_a_table(tmp_path: Path) -> None:
     """Records over several lines, quotes, CRLF and a mark at the beginning: byte for byte."""
     head = b"\xef\xbb\xbfprompt;chosen;rejected;id\r\n"
