@@ -34,7 +34,12 @@ _DETECTORS = (
     "gitlab_token.GitLabTokenDetector", "npm.NpmDetector", "openai.OpenAIDetector", "pypi_token.PypiTokenDetector",
     "sendgrid.SendGridDetector", "slack.SlackDetector", "square_oauth.SquareOAuthDetector", "stripe.StripeDetector",
 )  # fmt: skip
-_KEY_BODY = re.compile(r"BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----\s*(?:[A-Za-z-]+: [^\n]*\s+)*([A-Za-z0-9+/=\s]{60,})")
+# In JSON that a text quotes, as the file of a service account, a line end is written \n.
+_GAP = r"(?:\\+[rn]|\s)"
+_KEY_BODY = re.compile(
+    rf"BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----{_GAP}*+(?:[A-Za-z-]++: [^\n\\]*+{_GAP}++)*+"
+    rf"((?:{_GAP}|[A-Za-z0-9+/=]){{60,}}+)"
+)
 # A key of few different characters, or that says so, is an example from a manual.
 _PLACEHOLDER = re.compile(r"example|sample|xxxx|your|1234567|abcdef|\.\.\.", re.IGNORECASE)
 _BEFORE, _AFTER = 120, 400

@@ -5,17 +5,18 @@ import time
 
 import pytest
 
-from preferences.checks.private import personal, secrets
+from preferences.checks.private import masked, personal, secrets
 from tests.unit.preferences.checks.planted import clean, dosed, found, report
 from tests.unit.preferences.rows import check
 
+BODY = "MIIEpAIBAAKCAQEA7bq0ZxL9fW3vTt1kUeR2yPdG5sHjQnMc"
 # Made for the test in the shape of the real ones; written in parts, so that no scanner takes them for leaked keys.
 KEYS = {
     "AWS Access Key": "AKIA" + "Q3EGRTUV7WPZ2LMK",
     "GitHub Token": "ghp" + "_h7Kq2Lw9Zr4Tx8Vb3Nm6Pd1Sf5Gj0Cy7Ua2Qe",
     "Slack Token": "xoxb" + "-2839405716-9182736450-Zk3vQ8mTn5rLw7Ys",
     "Stripe Access Key": "sk_" + "live_9vXq3LmT7rKz2WpN8bYc4HdS",
-    "private key": "-----BEGIN RSA " + "PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA7bq0ZxL9fW3vTt1kUeR2yPdG5sHjQnMc" * 3,
+    "private key": "-----BEGIN RSA " + "PRIVATE KEY-----\n" + BODY * 3,
 }
 PERSONAL = {
     "e-mail": "maria.lindqvist@posteo.se",
@@ -55,6 +56,16 @@ def test_keys_are_found_and_never_shown(kind):
     told = list(secrets(f"Set it like this: token = {key} and restart."))
     assert told
     assert all(key[8:] not in shown and len(shown) < 60 for _, shown in told)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", r"\n", r"\r\n", r"\\n"])
+@pytest.mark.parametrize("head", ["", "Proc-Type: 4,ENCRYPTED{end}DEK-Info: AES-256-CBC,2FA0{end}{end}"])
+def test_a_private_key_is_one_however_its_line_ends_are_written(end, head):
+    begin, close = "-----BEGIN " + "PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+    key = end.join([begin, head.format(end=end) + BODY, BODY, BODY[:20], close])
+    said = f'{{"type": "service_account", "private_key": "{key}{end}"}}'
+    assert [kind for kind, _ in secrets(said)] == ["private key"]
+    assert BODY[:20] not in masked(said)
 
 
 @pytest.mark.parametrize(
@@ -109,4 +120,10 @@ def test_text_made_to_be_slow_is_not(piece):
     begin = time.process_time()
     list(personal(text))
     list(secrets(text))
+    assert time.process_time() - begin < 5
+
+
+def test_a_key_with_a_long_head_is_not_slow():
+    begin = time.process_time()
+    list(secrets("-----BEGIN " + "PRIVATE KEY-----\n" + "a: " * 60 + "!"))
     assert time.process_time() - begin < 5
