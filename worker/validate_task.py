@@ -49,13 +49,13 @@ def check(
     alive: Callable[[], None],
 ) -> None:
     own = settings.worker()
-    arguments = ["--source", str(source), "--canonical", str(canonical), "--report", str(report), "--name", name]
-    arguments += ["--memory-bytes", str(own.task_memory_bytes)]
+    values: dict[str, object] = {"source": source, "canonical": canonical, "report": report, "name": name}
+    values |= {each: options[each] for each in ("format", "on_error", "max_bad_fraction") if each in options}
     if "mapping" in options:
-        arguments += ["--mapping", json.dumps(options["mapping"])]
-    for option in ("format", "on_error", "max_bad_fraction"):
-        if option in options:
-            arguments += [f"--{option.replace('_', '-')}", str(options[option])]
+        values["mapping"] = json.dumps(options["mapping"])
+    values["memory_bytes"] = own.task_memory_bytes
+    # One word each: a value of the user's may begin with a dash.
+    arguments = [f"--{each.replace('_', '-')}={value}" for each, value in values.items()]
     child.run(folder, "worker.validate", *arguments, wall_seconds=own.task_wall_seconds, alive=alive)
 
 
