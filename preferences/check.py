@@ -48,7 +48,7 @@ def check_file(
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
     `mapping`: canonical field -> column or path (or its JSON), for a layout of one's own; it holds for
-    `validation` too, as `format` does.
+    `validation` too, as `format`, `on_error` and `max_bad_fraction` do.
     `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
     report has a digest. `checks`: how many of them are made. `validation`: a file whose prompts should not be in
     this one. `progress` is told the bytes taken from the source, `refused` each
@@ -61,7 +61,8 @@ def check_file(
     if not 0 <= max_bad_fraction <= 1:
         raise BadInput("`max_bad_fraction` is between 0 and 1.", param="max_bad_fraction")
     asked = asked_for(format, parse_mapping(mapping))
-    looks = Checks(checks, held_out=_held_out(validation, asked, limits) if validation else None)
+    held_out = _held_out(validation, asked, limits, on_error, max_bad_fraction) if validation else None
+    looks = Checks(checks, held_out=held_out)
     if isinstance(source, Path):
         with source.open("rb") as opened:
             check = _Check(opened, asked, limits, canonical, looks, progress, refused, observe)
@@ -72,10 +73,10 @@ def check_file(
     return check.run(on_error, max_bad_fraction)
 
 
-def _held_out(validation: Path, asked: Asked, limits: Limits) -> HeldOut:
+def _held_out(validation: Path, asked: Asked, limits: Limits, on_error: OnError, max_bad_fraction: float) -> HeldOut:
     prompts = Prompts()
     with validation.open("rb") as opened:
-        error = _Check(opened, asked, limits, None, prompts, None).run("fail", 0.0).error
+        error = _Check(opened, asked, limits, None, prompts, None).run(on_error, max_bad_fraction).error
     if error:
         raise BadInput(f"The validation file cannot be used ({error.code}): {error.message}", param="validation")
     return prompts.held_out

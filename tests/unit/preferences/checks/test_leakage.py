@@ -111,3 +111,11 @@ def test_a_validation_file_that_cannot_be_used_is_said_so(tmp_path):
     with pytest.raises(BadInput, match="validation file") as refused:
         check(jsonl(clean(20)), validation=tmp_path / "held.jsonl")
     assert refused.value.param == "validation"
+
+
+def test_bad_lines_of_the_validation_file_are_skipped_as_those_of_the_file_are(tmp_path):
+    (tmp_path / "held.jsonl").write_bytes(jsonl(clean(60, seed=2)) + b"{\n")
+    made = check(jsonl(clean(60)), validation=tmp_path / "held.jsonl", on_error="skip", max_bad_fraction=0.1)
+    assert next(each for each in made.checks if each.code == "train_validation_leakage").detail["of"] == 60
+    with pytest.raises(BadInput, match="too_many_bad_lines"):
+        check(jsonl(clean(60)), validation=tmp_path / "held.jsonl", on_error="skip", max_bad_fraction=0.01)
