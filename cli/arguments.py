@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cli.place import add_home
-from cli.settings import add_reading, add_training
+from cli.settings import add_mapping, add_reading, add_training
 
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -152,12 +152,3 @@ def _port(text: str) -> int:
     if not 0 <= number < 1 << 16:
         raise argparse.ArgumentTypeError("a port is from 0 to 65535")
     return number
-
-
-def add_mapping(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--mapping",
-        action="append",
-        metavar="FIELD=COLUMN",
-        help="where a field of a record stands, for a layout of your own; again for each field, or all as JSON",
-    )

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.contract.errors import BadData
+from core.contract.errors import BadData, BadInput
 from preferences.check import check_file
 from preferences.faults import USELESS
-from preferences.report import LineError
+from preferences.report import FileError, LineError
 from preferences.tally import printable
 
 # A smaller one is sent before the process has begun.
@@ -63,8 +63,10 @@ class Reader(threading.Thread):
 
 
 @contextmanager
-def reading(path: Path, *, format: str | None, skip: bool) -> Iterator[Reader]:
-    options = {"path": str(path), "format": format, "skip": skip}
+def reading(
+    path: Path, *, format: str | None, mapping: dict[str, str | list[str]] | None, skip: bool
+) -> Iterator[Reader]:
+    options = {"path": str(path), "format": format, "mapping": mapping, "skip": skip}
     command = [sys.executable, "-m", "cli.early", json.dumps(options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         reader = Reader(process, skip=skip)
@@ -83,15 +85,20 @@ def main(options: dict[str, Any]) -> None:
     def refused(error: LineError) -> None:
         say(refused=error.model_dump(mode="json"))
 
-    report = check_file(
-        Path(options["path"]),
-        format=options["format"],
-        on_error="skip" if options["skip"] else "fail",
-        max_bad_fraction=1.0 if options["skip"] else 0.0,
-        checks="none",
-        refused=refused,
-    )
-    say(error=f"{report.error.code}: {report.error.message}" if report.error else None)
+    error: FileError | BadInput | None
+    try:
+        error = check_file(
+            Path(options["path"]),
+            format=options["format"],
+            mapping=options["mapping"],
+            on_error="skip" if options["skip"] else "fail",
+            max_bad_fraction=1.0 if options["skip"] else 0.0,
+            checks="none",
+            refused=refused,
+        ).error
+    except BadInput as unfit:
+        error = unfit
+    say(error=f"{error.code}: {error.message}" if error else None)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,17 @@ EXPLAINED = {
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """How a file that is uploaded is to be read."""
     parser.add_argument("--format", help="of the file, where it is not found by itself")
+    add_mapping(parser)
     parser.add_argument("--skip-bad-rows", action="store_true", help="train on the rows that can be used")
+
+
+def add_mapping(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mapping",
+        action="append",
+        metavar="FIELD=COLUMN",
+        help="where a field of a record stands, for a layout of your own; again for each field, or all as JSON",
+    )
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """`palate train FILE --model NAME`: uploads, waits for the checks, creates the job."""
 
 import argparse
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from cli import early, watch
 from cli.bar import moving
 from cli.service import Service
 from core.contract.errors import BadData, BadInput
+from preferences.mapping import from_words, parse_mapping
 
 CHECK_SECONDS = 0.25
 SHOWN = 20
@@ -110,14 +112,21 @@ def usable(service: Service, named: str, arguments: argparse.Namespace) -> str:
 
 def upload(service: Service, path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     fields = {"purpose": "fine-tune"}
-    if arguments.format:
-        fields["palate[format]"] = arguments.format
+    format = None if arguments.format == "auto" else arguments.format
+    mapping = parse_mapping(from_words(arguments.mapping)) if arguments.mapping else None
+    if format:
+        fields["palate[format]"] = format
+    if mapping:
+        fields["palate[mapping]"] = json.dumps(mapping.fields)
     if arguments.skip_bad_rows:
         fields |= {"palate[on_error]": "skip", "palate[max_bad_fraction]": "1"}
     try:
         size = path.stat().st_size
+        theirs = mapping.fields if mapping else None
         large = size >= early.FROM_BYTES
-        beside = early.reading(path, format=arguments.format, skip=arguments.skip_bad_rows) if large else nullcontext()
+        beside = (
+            early.reading(path, format=format, mapping=theirs, skip=arguments.skip_bad_rows) if large else nullcontext()
+        )
         with path.open("rb") as stream, moving(path.name, size) as moved, beside as reader:
             try:
                 files = {"file": (path.name, Counted(stream, moved, reader))}

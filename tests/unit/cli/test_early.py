@@ -1,10 +1,15 @@
 """What is wrong with a file, from the process that reads it beside the upload: rows at once, the whole at its end."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cli import early
+from cli import early, train
+from cli.arguments import parser
+from cli.service import Service
+from core.contract.errors import BadInput
 from tests.unit.preferences.rows import jsonl, triple
 
 GOOD = jsonl([triple(n) for n in range(30)])
@@ -27,7 +32,7 @@ def test_rows_are_told_and_only_a_certain_refusal_dooms(
 ) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(data)
-    with early.reading(path, format=None, skip=skip) as reader:
+    with early.reading(path, format=None, mapping=None, skip=skip) as reader:
         reader.join(60)
         assert reader.doomed == doomed
         if doomed:
@@ -35,3 +40,45 @@ def test_rows_are_told_and_only_a_certain_refusal_dooms(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(told)
     assert all(start in line for start, line in zip(told, said, strict=True))
+
+
+MAPPED = jsonl([{"q": f"What is {n} + 1?", "yes": f"It is {n + 1}.", "no": "No idea."} for n in range(30)])
+OWN: dict[str, str | list[str]] = {"prompt": "q", "chosen": "yes", "rejected": "no"}
+
+
+@pytest.mark.parametrize(("format", "word"), [(None, ""), ("openai_preference", "has columns of its own")])
+def test_a_layout_of_one_s_own_is_read_by_its_mapping(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], format: str | None, word: str
+) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(MAPPED)
+    with early.reading(path, format=format, mapping=OWN, skip=False) as reader:
+        reader.join(60)
+        assert reader.doomed == bool(word)
+        assert not word or word in str(reader.verdict(path))
+    assert capfd.readouterr().err == ""
+
+
+class Taking(Service):
+    """Notes what a file is sent with."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
+
+    def post(self, path: str, **sent: Any) -> dict[str, Any]:
+        assert path == "/files"
+        self.fields = sent["data"]
+        return {}
+
+
+@pytest.mark.parametrize("command", ["train", "plan", "preview"])
+def test_a_mapping_goes_with_the_file(tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(MAPPED)
+    monkeypatch.setattr(early, "FROM_BYTES", 0)
+    words = [f"--mapping={field}={column}" for field, column in OWN.items()]
+    service = Taking()
+    train.upload(service, path, parser().parse_args([command, str(path), "--model", "m", *words]))
+    assert json.loads(service.fields["palate[mapping]"]) == OWN
+    with pytest.raises(BadInput, match="is not field=column"):
+        train.upload(service, path, parser().parse_args([command, str(path), "--model", "m", "--mapping", "x"]))
