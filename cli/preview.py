@@ -16,6 +16,7 @@ from cli.service import Service
 from core.contract.errors import BadInput, Unavailable
 from core.contract.preview import Preview, Tokens
 from preferences.page.preview import page
+from preferences.report import FileError
 from preferences.tally import printable
 
 AGAIN_SECONDS = 0.5
@@ -25,25 +26,34 @@ Json = dict[str, Any]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0, also where records fall out: that is what is shown."""
+    """0, also where records fall out: that is what is shown; 1 where the model can be trained on none."""
     with Service.of(arguments.home) as service:
         with redirect_stdout(sys.stderr):  # what is printed here may be read by a program
             file_id = train.usable(service, arguments.file, arguments)
         found = wanted(service, file_id, arguments.model, arguments.limit)
+    error = FileError.model_validate(found["error"]) if found["error"] else None
+    if error:
+        print(f"palate: {printable(error.message)} ({error.code})", file=sys.stderr)
+    show(found, error, arguments)
+    return 1 if error else 0
+
+
+def show(found: Json, error: FileError | None, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(found, indent=1))
-        return 0
+        return
     previews = [Preview.model_validate(each) for each in found["data"]]
     if arguments.html is not None:
-        write(arguments.html, page(arguments.file, arguments.model, found["max_length"], previews))
-        return 0
+        write(arguments.html, page(arguments.file, arguments.model, found["max_length"], previews, error))
+        return
+    if not previews:
+        return
     console = Console(highlight=False)
     console.print(
         Text.assemble(("counted by the loss", COUNTED), "  ", ("seen, not counted", SEEN), "  ", ("cut off", CUT))
     )
     for each in previews:
         draw(each, console)
-    return 0
 
 
 def wanted(service: Service, file_id: str, model: str, limit: int) -> Json:

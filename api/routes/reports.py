@@ -123,8 +123,9 @@ def preview(
             after_commit(session, services.bell.ring)
             return computing("file.preview", file, html=html)
     found, previews = seen.inspection, seen.inspection.previews[:limit]
+    error = FileFault(code=found.fatal.code, message=found.fatal.message) if found.fatal else None
     if html:
-        return HTMLResponse(pages.page(file.filename, model, found.max_length, previews), headers=SAFE)
+        return HTMLResponse(pages.page(file.filename, model, found.max_length, previews, error), headers=SAFE)
     return FilePreview(
         file_id=file.id,
         model=model,
@@ -132,7 +133,7 @@ def preview(
         max_length=found.max_length,
         data=previews,
         has_more=len(found.previews) > limit,
-        error=found.fatal and FileFault(code=found.fatal.code, message=found.fatal.message),
+        error=error,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from core.contract.preview import Preview, Said, Tokens
 from preferences.page.style import CSS
 from preferences.page.words import chip, document, side_by_side, text
+from preferences.report import FileError
 
 LEGEND = (
     '<p class="legend"><span><span class="piece in">counted by the loss</span></span>'
@@ -15,11 +16,16 @@ LEGEND = (
 SIGNS = {"\n": "↵\n", "\t": "⇥\t", "": "·"}
 
 
-def page(filename: str, model: str, max_length: int, previews: Sequence[Preview]) -> str:
+def page(
+    filename: str, model: str, max_length: int, previews: Sequence[Preview], error: FileError | None = None
+) -> str:
+    """`error`: why no job can be made of this file with this model."""
+    told = f"With {text(model)}, at most {max_length:,} tokens of prompt and answer. Each box is a token."
+    if error:
+        told = f"With {text(model)}: {chip(error.code, 'block')} {text(error.message)}"
     head = (
         f'<header><p class="eyebrow">Palate · what the trainer sees</p><h1>{text(filename)}</h1>'
-        f'<p class="lead">With {text(model)}, at most {max_length:,} tokens of prompt and answer. Each box is a '
-        f"token.</p>{LEGEND}</header>"
+        f'<p class="lead">{told}</p>{LEGEND if previews else ""}</header>'
     )
     cards = "".join(map(card, previews))
     none = '<p class="lead">No record can be shown.</p>'

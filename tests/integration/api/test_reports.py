@@ -184,6 +184,7 @@ def test_a_preview_of_what_cannot_be_trained_says_why(tenant: Tenant, model: str
     inspected(tenant, file_id, model, INSPECTION.model_copy(update={"fatal": fatal}))
     told = tenant.http.get(f"/v1/files/{file_id}/preview?model={model}").json()
     assert told["error"] == {"code": "no_chat_template", "message": "The model has no chat template."}
+    assert "no_chat_template" in tenant.http.get(f"/v1/files/{file_id}/preview?model={model}", headers=HTML).text
     told = tenant.http.get(f"/v1/files/{file_id}/report?model={model}").json()
     assert told["inspection"]["error"]["code"] == "no_chat_template"
 

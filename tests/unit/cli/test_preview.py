@@ -18,7 +18,9 @@ FOUND = {
     "object": "file.preview",
     "max_length": 64,
     "data": [each.model_dump(mode="json") for each in previews()],
+    "error": None,
 }
+UNFIT = {"code": "no_chat_template", "message": "The model has no chat template."}
 
 
 class Answering(Service):
@@ -26,13 +28,14 @@ class Answering(Service):
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.found = FOUND
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         if path == "/files/file-1":
             return {"id": "file-1", "status": "processed", "status_details": None}
         assert path == "/files/file-1/preview"
         self.asked.append(query)
-        return {"status": "computing"} if len(self.asked) < 3 else FOUND
+        return {"status": "computing"} if len(self.asked) < 3 else self.found
 
     def __exit__(self, *_: object) -> None:
         return None
@@ -83,3 +86,15 @@ def test_a_page(service: Answering, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "what the trainer sees" in (tmp_path / "p.html").read_text()
     with pytest.raises(BadInput, match="cannot be written"):
         run("--html", str(tmp_path / "none" / "p.html"))
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--html", "{}"]], ids=["table", "json", "page"])
+def test_why_nothing_can_be_shown(
+    service: Answering, tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.found = FOUND | {"data": [], "max_length": 0, "error": UNFIT}
+    assert run(*(each.format(tmp_path / "p.html") for each in more)) == 1
+    told = capsys.readouterr()
+    assert "palate: The model has no chat template. (no_chat_template)" in told.err
+    assert told.out == "" or json.loads(told.out) == service.found
+    assert "--html" not in more or "no_chat_template" in (tmp_path / "p.html").read_text()

@@ -3,6 +3,7 @@
 import re
 
 from preferences.page.preview import page
+from preferences.report import FileError
 from tests.unit.preferences.page.previews import previews
 from tests.unit.preferences.page.test_report_page import read, words
 
@@ -38,3 +39,9 @@ def test_hostile_tokens_stay_text() -> None:
     assert not re.search(r"<(script|img|b>|i>)", html)
     assert read(html).open == []
     assert "No record can be shown." in page("a", "b", 1, [])
+
+
+def test_why_nothing_is_shown() -> None:
+    told = words(page("a", "tiny", 0, [], FileError(code="no_chat_template", message="It has <none>.")))
+    assert "With tiny: no_chat_template It has <none>. No record can be shown." in told
+    assert "0 tokens" not in told
