@@ -86,7 +86,8 @@ def _counts(report: Report) -> Table:
     counts, kind = report.counts, report.kind or "pair"
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("records", f"{counts.records:,}", f"{counts.bad:,} malformed" if counts.bad else "")
-    table.add_row(f"{NOUNS[kind]}s", f"{counts.useless + counts.usable:,}", f"{counts.usable:,} usable")
+    noun = "pairs and ties" if kind == "pair" and counts.ties else f"{NOUNS[kind]}s"
+    table.add_row(noun, f"{counts.useless + counts.usable:,}", f"{counts.usable:,} usable")
     for name, count, whole in _shares(counts, kind):
         if whole:
             table.add_row(name, f"{count:,}", f"{count / whole:.1%}")
@@ -108,6 +109,7 @@ def _shares(counts: Counts, kind: Kind) -> list[tuple[str, int, int]]:
         compared = counts.comparisons + counts.ties
         return [("comparisons", counts.comparisons, compared), ("ties", counts.ties, compared), turns]
     return [
+        ("ties", counts.ties, counts.ties and counts.pairs + counts.ties),
         ("chosen longer", counts.chosen_longer, counts.pairs),
         ("same length", counts.same_length, counts.pairs),
         turns,

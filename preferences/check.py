@@ -135,8 +135,8 @@ class _Check:
             verdict=weigh(findings, kind, tally.columns) if findings and kind else None,
             errors=tally.errors,
             errors_by_code=dict(sorted(tally.by_code.items())),
-            warnings=tally.warnings() + notices(counts, kind, self._limits),
-            status_details=None if error else details(counts, tally.by_code, kind),
+            warnings=tally.warnings() + notices(tally, kind, self._limits),
+            status_details=None if error else details(tally, kind),
             error=error,
         )
 

@@ -36,13 +36,18 @@ _NUMBER = re.compile(r"\[[0-9]+\]")
 
 
 class Tally:
-    """`refused` is told of each line the moment that it is refused, in the order of reading."""
+    """`refused` is told of each line the moment that it is refused, in the order of reading.
+
+    `ties`: usable records of a file of pairs in which neither answer is better; of all others `weighty` have a weight
+    above 0.
+    """
 
     def __init__(self, limits: Limits, refused: Refused | None = None) -> None:
         self._refused = refused
         self.errors: list[LineError] = []
         self.by_code: Counter[str] = Counter()
         self.weighty = 0
+        self.ties = 0
         self._figures = dict.fromkeys(Counts.model_fields, 0)
         self._columns: set[str] = set()
         self._limits = limits
@@ -96,6 +101,7 @@ class Tally:
             self.refuse(raw, judged.useless)
             return
         figures["usable"] += 1
+        self.ties += draft.tie
         self.weighty += judged.columns.get("weight", 1.0) > 0 and not draft.tie
         self._columns.update(name for name, value in judged.columns.items() if matters(name, value))
         if judged.columns or judged.beside:

@@ -3,7 +3,7 @@
 from core.contract.preference import Kind
 from preferences.faults import USELESS
 from preferences.limits import Limits
-from preferences.report import Counts, FileError, Notice
+from preferences.report import FileError, Notice
 from preferences.tally import Tally
 
 NOUNS: dict[Kind, str] = {"pair": "pair", "unpaired": "answer", "ranking": "ranking"}
@@ -24,11 +24,9 @@ def verdict(tally: Tally, kind: Kind | None, limits: Limits, allowed_bad: float)
             "Correct them, or set on_error to skip with a higher max_bad_fraction.",
         )
     if tally.weighty < limits.min_pairs:
-        weighty = " of a weight above 0" if tally.weighty < counts.usable else ""
-        return FileError(
-            code="too_few_pairs",
-            message=f"{_amount(tally.weighty, f'usable {noun}')}{weighty}; at least {limits.min_pairs} are needed.",
-        )
+        weighty = " of a weight above 0" if tally.weighty < counts.usable - tally.ties else ""
+        found = f"{_amount(tally.weighty, f'usable {noun}')}{weighty}{_and_ties(tally)}"
+        return FileError(code="too_few_pairs", message=f"{found}; at least {limits.min_pairs} are needed.")
     # A ranking of equals says something true; an empty answer or the same one twice is a slip.
     slips = counts.useless - tally.by_code["ranks_all_equal"]
     if slips > limits.useless_fraction * (counts.useless + counts.usable):
@@ -41,12 +39,14 @@ def verdict(tally: Tally, kind: Kind | None, limits: Limits, allowed_bad: float)
     return None
 
 
-def notices(counts: Counts, kind: Kind | None, limits: Limits) -> list[Notice]:
-    """What is odd about the whole."""
+def notices(tally: Tally, kind: Kind | None, limits: Limits) -> list[Notice]:
+    """What is odd about the whole. Ties are not counted: a job leaves them out unless it asks for them."""
     found: list[Notice] = []
-    if limits.min_pairs <= counts.usable < limits.few_pairs:
-        message = f"{counts.usable} {NOUNS[kind or 'pair']}s are few; below {limits.few_pairs} little is learned."
-        found.append(Notice(code="few_pairs", message=message, count=counts.usable))
+    counts = tally.counts
+    number = counts.usable - tally.ties
+    if limits.min_pairs <= number < limits.few_pairs:
+        message = f"{_amount(number, NOUNS[kind or 'pair'])} are few; below {limits.few_pairs} little is learned."
+        found.append(Notice(code="few_pairs", message=message, count=number))
     if counts.unpaired and not (counts.desirable and counts.undesirable):
         only = "wanted" if counts.desirable else "unwanted"
         message = f"All answers are {only} ones; there is more to learn where both kinds are there."
@@ -54,11 +54,15 @@ def notices(counts: Counts, kind: Kind | None, limits: Limits) -> list[Notice]:
     return found
 
 
-def details(counts: Counts, by_code: dict[str, int], kind: Kind | None) -> str:
+def details(tally: Tally, kind: Kind | None) -> str:
     """One sentence on what was taken and what was left out."""
-    taken = f"{_amount(counts.usable, NOUNS[kind or 'pair'])} taken"
-    left = ", ".join(f"{count:,} {code}" for code, count in sorted(by_code.items()))
+    taken = f"{_amount(tally.counts.usable - tally.ties, NOUNS[kind or 'pair'])}{_and_ties(tally)} taken"
+    left = ", ".join(f"{count:,} {code}" for code, count in sorted(tally.by_code.items()))
     return f"{taken}; left out: {left}." if left else f"{taken}."
+
+
+def _and_ties(tally: Tally) -> str:
+    return f", {_amount(tally.ties, 'tie')}" if tally.ties else ""
 
 
 def _amount(number: int, noun: str) -> str:

@@ -88,7 +88,7 @@ def counts(report: Report) -> str:
 def counted(counts: Counts) -> list[tuple[str, int, int]]:
     """Name, number, and of how many; those that this kind of data has."""
     kept = counts.useless + counts.usable
-    compared = counts.comparisons + counts.ties
+    compared = counts.pairs + counts.comparisons + counts.ties
     every = [
         ("records", counts.records, 0),
         ("malformed", counts.bad, counts.records),

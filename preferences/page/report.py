@@ -58,6 +58,8 @@ def breaking(name: str) -> str:
 
 
 def noun(report: Report) -> str:
+    if report.kind == "pair" and report.counts.ties:
+        return "pairs and ties"
     return {"pair": "pairs", "unpaired": "answers", "ranking": "rankings"}[report.kind or "pair"]
 
 

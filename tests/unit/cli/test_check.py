@@ -8,7 +8,7 @@ import pytest
 from cli.check import run
 from cli.main import main
 from preferences.report import Report
-from tests.unit.preferences.rows import jsonl, kto, openai, ranked, triple
+from tests.unit.preferences.rows import helpsteer, jsonl, kto, openai, ranked, triple
 
 
 @pytest.fixture
@@ -49,6 +49,16 @@ def test_each_kind_is_told_in_its_own_words(tmp_path, build, words, capsys):
     out = " ".join(capsys.readouterr().out.split())
     for word in [*words, "with weight"]:
         assert word in out
+
+
+def test_ties_are_told_apart(tmp_path, capsys):
+    rows = [helpsteer(n) | ({"overall_preference": 0} if n < 28 else {}) for n in range(40)]
+    (tmp_path / "data.jsonl").write_bytes(jsonl(rows))
+    assert run(tmp_path / "data.jsonl", False, html=tmp_path / "page.html") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for word in ("pairs and ties 40 40 usable", " ties 28 70.0%", "Usable. 12 pairs, 28 ties taken."):
+        assert word in out
+    assert "usable pairs and ties" in (tmp_path / "page.html").read_text()
 
 
 def test_a_file_that_is_not_usable(bad, capsys):

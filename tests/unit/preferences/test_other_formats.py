@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from preferences.page.contents import counted
 from tests.unit.preferences.rows import (
     alpaca,
     alpaca_legacy,
@@ -91,8 +92,22 @@ def test_neither_better_is_a_tie(row, build):
     assert (tie.kind, said(tie.chosen) == said(tie.rejected)) == ("tie", False)
 
 
-def test_ties_alone_are_too_few_pairs():
-    assert check(jsonl([helpsteer(n) | {"overall_preference": 0} for n in range(20)])).error.code == "too_few_pairs"
+def with_ties(pairs, ties):
+    return check(jsonl([helpsteer(n) | ({} if n < pairs else {"overall_preference": 0}) for n in range(pairs + ties)]))
+
+
+@pytest.mark.parametrize(("pairs", "told"), [(0, "0 usable pairs, 121 ties"), (9, "9 usable pairs, 121 ties")])
+def test_ties_are_no_pairs(pairs, told):
+    error = with_ties(pairs, 121).error
+    assert (error.code, error.message) == ("too_few_pairs", f"{told}; at least 10 are needed.")
+
+
+def test_ties_do_not_hide_that_pairs_are_few():
+    report = with_ties(12, 118)
+    assert report.status_details == "12 pairs, 118 ties taken."
+    notice = next(each for each in report.warnings if each.code == "few_pairs")
+    assert (notice.count, notice.message) == (12, "12 pairs are few; below 100 little is learned.")
+    assert ("ties", 118, 130) in counted(report.counts)
 
 
 def test_helpsteer_below_zero_means_the_first_and_each_judge_counts():
