@@ -11,7 +11,7 @@ HINTS = {
     "line_too_long": "Shorten the record; the longest one that is read has 16 MiB.",
     "field_missing": "Add the field to this record, or remove the record.",
     "field_type": "Give the field the type that the message names.",
-    "prompt_empty": "Give the prompt at least one message with text.",
+    "prompt_empty": "Give the prompt, and its last user message, some text.",
     "completion_empty": "Give every answer some text; the record was left out.",
     "role_invalid": "Use system, developer, user, assistant or tool.",
     "role_order": "Put system messages first and let the prompt end with a user or tool message.",

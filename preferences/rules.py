@@ -49,6 +49,8 @@ def _check_prompt(prompt: list[Turn], path: str, warnings: list[str]) -> None:
         raise RowFault("prompt_ends_with_assistant", path, "The prompt ends with an assistant message.")
     if last in _BEFORE:
         raise RowFault("role_order", path, f"The prompt ends with a {last} message, so nobody has asked anything.")
+    if last == "user" and not (prompt[-1].get("content") or "").strip():
+        raise RowFault("prompt_empty", path, "The last user message has no text.")
     spoken = False
     for turn in prompt:
         if turn["role"] not in _BEFORE:
