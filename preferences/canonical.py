@@ -39,8 +39,8 @@ def line_of(
     parts.append(b',"weight":%b' % (to_json(beside["weight"]) if "weight" in beside else b"1.0"))
     parts += [b',"%b":%b' % (each.encode(), to_json(beside[each])) for each in _BESIDE if each in beside]
     meta = draft.extra | draft.scores if draft.scores else draft.extra
-    if type(meta.get("meta")) is dict:
-        meta = {**meta.pop("meta"), **meta}
+    if type(theirs := meta.get("meta")) is dict:
+        meta = {**theirs, **{name: value for name, value in meta.items() if name != "meta"}}
     parts.append(
         b',"meta":%b,"origin":{"line":%d,"format":"%b"},' % (to_json(meta) if meta else b"{}", line, name.encode())
     )

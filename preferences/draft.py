@@ -40,3 +40,8 @@ class Draft:
 def remaining(row: Row, used: frozenset[str]) -> dict[str, Any]:
     """The keys that the format does not know."""
     return {key: value for key, value in row.items() if key not in used} if row.keys() - used else {}
+
+
+def unknown(extra: dict[str, Any]) -> list[str]:
+    """The fields that no record has: all but `meta` itself, whose place this is."""
+    return [name for name in extra if name != "meta"]

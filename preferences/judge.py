@@ -11,7 +11,7 @@ from preferences import about, columns
 from preferences.answers import is_empty, repeated, spoken
 from preferences.canonical import line_of
 from preferences.checks.surface import BEGINNING, refuses
-from preferences.draft import Draft, Row
+from preferences.draft import Draft, Row, unknown
 from preferences.faults import RowFault
 from preferences.repeats import Print, print_of
 from preferences.rules import keep_to_rules
@@ -49,7 +49,7 @@ def judge(draft: Draft, kind: Kind, row: Row, line: int, name: str) -> Judged:
         numbers.setdefault("margin", draft.margin)
     if draft.annotators:
         beside.setdefault("annotators", draft.annotators)
-    if draft.extra:
+    if draft.extra and unknown(draft.extra):
         warnings.append("extra_fields")
     if draft.tie:
         draft.extra.update({each: numbers.pop(each) for each in _OF_PAIRS if each in numbers})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from core.contract.preference import Kind
 from preferences.answers import spoken
 from preferences.columns import COLUMNS, matters
-from preferences.draft import Draft
+from preferences.draft import Draft, unknown
 from preferences.faults import HINTS, USELESS, RowFault
 from preferences.judge import Judged
 from preferences.lengths import Lengths
@@ -109,7 +109,7 @@ class Tally:
         for code in judged.warnings:
             self._warn(code, raw.line)
             if code == "extra_fields" and len(self._extra) < 20:
-                self._extra.update(dict.fromkeys(key[:60] for key in draft.extra))
+                self._extra.update(dict.fromkeys(key[:60] for key in unknown(draft.extra)))
 
     def _count(self, draft: Draft, judged: Judged) -> None:
         """What is counted over all records: repeats and lengths, but for ties."""

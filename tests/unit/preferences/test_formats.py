@@ -98,6 +98,15 @@ def test_unknown_fields_go_to_meta_and_are_told():
     assert warning.lines[:2] == [1, 2]
 
 
+def test_meta_itself_is_nothing_to_warn_of():
+    rows = [openai(n) | {"meta": {"by": "me"}} for n in range(10)]
+    assert {each.code for each in check(jsonl(rows)).warnings} == {"few_pairs"}
+    rows[3]["rater"] = 7
+    (warning,) = [each for each in check(jsonl(rows)).warnings if each.code == "extra_fields"]
+    assert (warning.lines, warning.message) == ([4], "Fields that training does not use were kept in `meta`: rater.")
+    assert records(jsonl(rows))[3].meta == {"by": "me", "rater": 7}
+
+
 def test_text_parts_are_joined_and_null_fields_ignored():
     rows = [openai(n) for n in range(10)]
     rows[0]["preferred_output"] = [
