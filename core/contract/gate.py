@@ -10,6 +10,9 @@ from core.contract.finding import Finding
 from core.contract.findings import CHECKS
 
 ACCEPT = "palate.accept"
+LEAKAGE = "train_validation_leakage"
+# With these the held-out figures say nothing. What else blocks is about learning, and nothing is learned of that data.
+OF_HELD_OUT = frozenset({"contradictions", "ties_and_weak_margins", "trivially_separable", LEAKAGE})
 
 
 def check_accepted(accepted: Sequence[str]) -> None:
@@ -24,6 +27,11 @@ def check_accepted(accepted: Sequence[str]) -> None:
 def blocking(checks: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """The findings, as reports hold them, that no job goes past by itself."""
     return [Finding.model_validate(each) for each in checks if each["severity"] == "block"]
+
+
+def of(blocks: Iterable[Finding], param: str) -> list[Finding]:
+    """Those that matter of the file that a job names by this param."""
+    return [each for each in blocks if param == "training_file" or each.code in OF_HELD_OUT]
 
 
 def split(blocks: Iterable[Finding], accepted: Collection[str]) -> tuple[list[Finding], list[Finding]]:

@@ -26,7 +26,6 @@ MIN_PAIRS = 10
 TEMPLATE = "template_render_failed"
 REMEMBERED = 64
 _remembered: WeakKeyDictionary[Engine, dict[str, Inspection]] = WeakKeyDictionary()
-LEAKAGE = "train_validation_leakage"
 
 
 def advance(session: Session, job_id: str) -> bool:
@@ -83,7 +82,7 @@ def told(settled: Settled) -> Iterator[NewEvent]:
 
 def accepts(findings: list[Finding]) -> NewEvent:
     message = f"Findings that {gate.ACCEPT} takes as they are: {gate.told(findings)}."
-    return NewEvent(message, level="warn", data={"accepted": [each.code for each in findings]})
+    return NewEvent(message, level="warn", data={"accepted": list(dict.fromkeys(each.code for each in findings))})
 
 
 def warn(session: Session, job: Job, asked: DpoHyperparameters, loss: LossName) -> None:
@@ -162,9 +161,7 @@ def unusable(
 
 
 def blocks(param: str, inspection: Inspection) -> list[Finding]:
-    """Of held-out data only what it shares with the training data: nothing is learned from the rest."""
-    found = [each for each in inspection.checks if each.severity == "block"]
-    return found if param == "training_file" else [each for each in found if each.code == LEAKAGE]
+    return gate.of((each for each in inspection.checks if each.severity == "block"), param)
 
 
 def waiting(session: Session, *, file_id: str | None = None, limit: int = 100) -> list[str]:

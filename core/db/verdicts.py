@@ -39,15 +39,18 @@ def of(session: Session, file: File) -> Verdict:
 
 
 def settle(session: Session, spec: JobSpec, files: Mapping[str, File]) -> Settled:
-    """Of processed files by param. BadInput where the loss cannot be made of them, or a finding on the training file
-    blocks that `palate.accept` does not name."""
+    """Of processed files by param. BadInput where the loss cannot be made of them, or a finding on one blocks that
+    `palate.accept` does not name."""
     training = files["training_file"]
-    verdict = of(session, training)
-    taken = advice.take(spec.dpo(), kind_of(training), training.data_columns, verdict.advised)
+    found = {param: of(session, file) for param, file in files.items()}
+    taken = advice.take(spec.dpo(), kind_of(training), training.data_columns, found["training_file"].advised)
     loss = suited(taken.asked, files)
-    refused, accepted = gate.split(verdict.blocks, spec.palate.accept)
-    if refused:
-        raise gate.refusal(refused, source=f"File {training.id}", param="training_file")
+    accepted: list[Finding] = []
+    for param, verdict in found.items():
+        refused, more = gate.split(gate.of(verdict.blocks, param), spec.palate.accept)
+        if refused:
+            raise gate.refusal(refused, source=f"File {files[param].id}", param=param)
+        accepted += more
     return Settled(loss, taken, accepted)
 
 

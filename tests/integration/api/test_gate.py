@@ -22,6 +22,7 @@ JOBS, PLAN = "/v1/fine_tuning/jobs", "/v1/fine_tuning/plan"
 TURNED = finding("contradictions", 0.2, count=20, share=0.2)
 REPEATED = finding("exact_duplicates", 0.5, count=50, share=0.5)
 CUT = finding("truncation", 0.9, count=90, share=0.9)
+KEYS = finding("secrets", 0.01, count=1, share=0.01)
 LEAK = finding("train_validation_leakage", 0.1, count=10, share=0.1)
 Judge = Callable[..., str]
 
@@ -114,8 +115,10 @@ def test_what_the_inspection_finds_blocks_as_well(tenant: Tenant, model: str, ju
     assert any("truncation (90 records, 90.0%)" in each for each in told(job["id"]))
 
 
-def test_of_held_out_data_only_a_leak_blocks(tenant: Tenant, model: str, judge: Judge) -> None:
-    training, leaking, poor = judge(), judge(TURNED), judge(TURNED)
+def test_of_what_the_inspection_finds_in_held_out_data_only_a_leak_blocks(
+    tenant: Tenant, model: str, judge: Judge
+) -> None:
+    training, leaking, poor = judge(), judge(REPEATED), judge(REPEATED, KEYS)
     inspected(tenant, training, model)
     for file_id, found in ((leaking, LEAK), (poor, CUT)):
         inspected(tenant, file_id, model, checked(found), against=training)
@@ -127,6 +130,23 @@ def test_of_held_out_data_only_a_leak_blocks(tenant: Tenant, model: str, judge: 
         tenant.http.post(JOBS, json=wanted | {"palate": {"accept": ["train_validation_leakage"]}}).json()["status"]
         == "queued"
     )
+
+
+def test_held_out_data_whose_figures_would_say_nothing_refuses_the_job(
+    tenant: Tenant, model: str, judge: Judge
+) -> None:
+    training, held_out = judge(TURNED), judge(TURNED)
+    inspected(tenant, training, model)
+    inspected(tenant, held_out, model, against=training)
+    clean = body(model, judge()) | {"validation_file": held_out}
+    for refused in both(tenant, clean):
+        error = error_of(refused)
+        assert (refused.status_code, error["code"], error["param"]) == (400, "contradictions", "validation_file")
+        assert held_out in error["message"]
+    wanted = body(model, training, {"accept": ["contradictions"]}) | {"validation_file": held_out}
+    job = tenant.http.post(JOBS, json=wanted).json()
+    assert job["status"] == "queued"
+    assert any("contradictions (20 records, 20.0%), contradictions (20 records" in each for each in told(job["id"]))
 
 
 ADVISED = Recommended(loss="sigmoid_norm", beta=4.0, label_smoothing=0.08, why=["The chosen answers are longer."])

@@ -25,6 +25,13 @@ def test_what_is_accepted_is_told_apart() -> None:
     assert gate.split(gate.blocking(CHECKED), list(CHECKS))[0] == []
 
 
+def test_of_held_out_data_only_what_spoils_its_figures_stands_in_the_way() -> None:
+    found = [*gate.blocking(CHECKED), finding("train_validation_leakage", 0.1), finding("truncation", 0.9)]
+    assert gate.of(found, "training_file") == found
+    told = [each.code for each in gate.of(found, "validation_file")]
+    assert told == ["contradictions", "train_validation_leakage"]
+
+
 def test_a_refusal_says_what_is_wrong_what_to_do_and_how_to_accept_all_of_it() -> None:
     error = gate.refusal(gate.blocking(CHECKED), source="File file-1", param="training_file")
     assert (error.code, error.param) == ("contradictions", "training_file")
