@@ -11,8 +11,6 @@ from trainer.render import Renderer
 # What the length limit does to a record that falls out by it.
 BY_LENGTH = ("too_long", "prompt_fills_context", "identical_after_truncation")
 PERCENTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
-# Up to this share, records that the template does not serve are single ones: they fall out, by line, on their own.
-FEW_UNFIT = 0.05
 
 
 def checks(found: Tokenised, renderer: Renderer, records: int, limit: int, context: int) -> list[Finding]:
@@ -48,15 +46,17 @@ def remedy(wanted: int, limit: int, context: int) -> str:
 def template(found: Tokenised, renderer: Renderer, records: int) -> Finding:
     """BOS twice, turns that change when others follow, text or tools left out; and an end token that is missing.
 
-    The tokenizer's own end token stands in for one that the template does not write, so that only warns.
+    A few records that the template does not serve fall out, by line, on their own. The tokenizer's own end token stands
+    in for one that the template does not write, so that only warns.
     """
     value = len(found.unfit) / max(1, records)
     appended = renderer.appended / max(1, renderer.answered)
     detail = {**Counter(found.unfit.values()), "end_token_appended": round(appended, 4)}
     notes = [(found.fallen[number].line, found.fallen[number].message) for number in sorted(found.unfit)]
-    severity: Severity = "block" if value > FEW_UNFIT else "warn" if found.unfit or appended else "info"
+    severity: Severity | None = None
     action = None
     if appended and not found.unfit:
+        severity = "warn"
         action = "The template writes no end token behind an answer, so the tokenizer's is put there; stop at it."
     return finding(
         "template_health",

@@ -177,7 +177,8 @@ CHECKS: dict[str, CheckFacts] = {
         "Template health",
         "share",
         "Mend the model's chat template or tokenizer; the listed records do not come out as they should.",
-        block=0.0,
+        warn=0.0,
+        block=0.05,
         stage="inspection",
     ),
     "special_token_in_text": CheckFacts(

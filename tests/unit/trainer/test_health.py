@@ -64,6 +64,7 @@ def test_turns_that_are_cut_count_as_well() -> None:
 def test_a_template_that_begins_twice_serves_no_record() -> None:
     found = found_in(make_records(12), TWO_BOS)["template_health"]
     assert (found.severity, found.value, found.detail["double_bos"]) == ("block", 1.0, 12)
+    assert found.threshold == 0.05
 
 
 def test_a_few_conversations_that_the_template_changes_later() -> None:
@@ -72,6 +73,7 @@ def test_a_few_conversations_that_the_template_changes_later() -> None:
         record.chosen = [*record.chosen, Message(role="user", content="why"), *record.chosen]
     found = found_in(records, FORGETFUL)["template_health"]
     assert (found.severity, found.value, found.detail["earlier_turn_changes"]) == ("warn", 0.04, 2)
+    assert found.threshold == 0.0
     assert [each.line for each in found.examples] == [1, 2]
     assert found_in(records)["template_health"].severity == "info"
 
