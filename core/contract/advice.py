@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from core.contract.choice import BY_KIND, check_data, check_settings, loss_of
+from core.contract.choice import check_data, check_settings, loss_of
 from core.contract.errors import BadInput
 from core.contract.job_spec import DpoHyperparameters
 from core.contract.losses import LOSSES, LossName
 from core.contract.preference import Kind
 from core.contract.run_spec import Annotators
 
-ADVISED = ("label_smoothing", "nll_weight", "beta")
+ADVISED = ("label_smoothing", "nll_weight")
 
 
 class Recommended(BaseModel):
@@ -22,7 +22,6 @@ class Recommended(BaseModel):
     loss: str | None = None
     label_smoothing: float | None = None
     nll_weight: float | None = None
-    beta: float | None = None
     annotators: Annotators | None = None
     why: list[str] = []
 
@@ -45,7 +44,7 @@ class Taken(NamedTuple):
 
 def take(asked: DpoHyperparameters, kind: Kind, columns: Collection[str], advised: Recommended) -> Taken:
     """A recommended loss is left where an explicit setting is none of its own, or is a `beta`, whose scale is another
-    with each loss; a recommended `beta` belongs to the recommended loss alone."""
+    with each loss."""
     settings: dict[str, Any] = {}
     plain = loss_of(asked, kind)
     if asked.loss == "auto" and advised.loss in LOSSES and advised.loss != plain and asked.beta == "auto":
@@ -56,8 +55,6 @@ def take(asked: DpoHyperparameters, kind: Kind, columns: Collection[str], advise
     for name in ADVISED:
         value, usual = getattr(advised, name), LOSSES[loss].auto.get(name)
         if value is None or usual is None or value == usual or getattr(asked, name) != "auto":
-            continue
-        if name == "beta" and loss != (advised.loss or BY_KIND[kind]):
             continue
         if usable(asked.model_copy(update={name: value}), loss):
             settings[name] = value

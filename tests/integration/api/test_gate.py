@@ -149,24 +149,24 @@ def test_held_out_data_whose_figures_would_say_nothing_refuses_the_job(
     assert any("contradictions (20 records, 20.0%), contradictions (20 records" in each for each in told(job["id"]))
 
 
-ADVISED = Recommended(loss="sigmoid_norm", beta=4.0, label_smoothing=0.08, why=["The chosen answers are longer."])
+ADVISED = Recommended(loss="sigmoid_norm", label_smoothing=0.08, why=["The chosen answers are longer."])
 
 
 def test_auto_takes_what_the_report_recommends_and_says_so(tenant: Tenant, model: str, judge: Judge) -> None:
     file_id = judge(advised=ADVISED)
     inspected(tenant, file_id, model)
     plan = tenant.http.post(PLAN, json=body(model, file_id)).json()
-    settings = {"loss": "sigmoid_norm", "beta": 4.0, "label_smoothing": 0.08}
+    settings = {"loss": "sigmoid_norm", "label_smoothing": 0.08}
     assert plan["hyperparameters"] == plan["hyperparameters"] | settings
     assert plan["recommended"] == {"settings": settings, "why": ["The chosen answers are longer."]}
     job_id = tenant.http.post(JOBS, json=body(model, file_id)).json()["id"]
     assert (
-        "`auto` takes what the data report recommends: loss sigmoid_norm, label_smoothing 0.08, beta 4. "
+        "`auto` takes what the data report recommends: loss sigmoid_norm, label_smoothing 0.08. "
         "The chosen answers are longer."
     ) in told(job_id)
     with transaction() as session:
         asked, loss = verdicts.of_job(session, jobs.get(session, tenant.project_id, job_id))
-    assert (loss, asked.beta, asked.label_smoothing) == ("sigmoid_norm", 4.0, 0.08)
+    assert (loss, asked.label_smoothing) == ("sigmoid_norm", 0.08)
 
 
 def test_what_was_asked_is_never_touched(tenant: Tenant, model: str, judge: Judge) -> None:

@@ -10,7 +10,7 @@ from core.contract.job_spec import DpoHyperparameters
 from core.contract.preference import Kind
 
 NOISY = Recommended(label_smoothing=0.08, nll_weight=0.1, why=["8% of the labels look turned round."])
-LONG = Recommended(loss="sigmoid_norm", beta=4.0, label_smoothing=0.05)
+LONG = Recommended(loss="sigmoid_norm", label_smoothing=0.05)
 
 VOTED = Recommended(loss="sigmoid", annotators="confidence")
 
@@ -31,10 +31,10 @@ def taken(advised: Recommended, kind: Kind = "pair", columns: tuple[str, ...] = 
         (NOISY, {"label_smoothing": 0.0}, {"nll_weight": 0.1}),
         (NOISY, {"loss": "hinge"}, {"nll_weight": 0.1}),
         (NOISY, {"loss": "orpo"}, {}),
-        (LONG, {}, {"loss": "sigmoid_norm", "beta": 4.0, "label_smoothing": 0.05}),
+        (LONG, {}, {"loss": "sigmoid_norm", "label_smoothing": 0.05}),
         (LONG, {"beta": 0.2}, {"label_smoothing": 0.05}),
         (LONG, {"loss": "sigmoid"}, {"label_smoothing": 0.05}),
-        (LONG, {"nll_weight": 0.2}, {"loss": "sigmoid_norm", "beta": 4.0, "label_smoothing": 0.05}),
+        (LONG, {"nll_weight": 0.2}, {"loss": "sigmoid_norm", "label_smoothing": 0.05}),
         (LONG, {"ld_alpha": 0.5, "loss": "ld"}, {"label_smoothing": 0.05}),
         (Recommended(loss="s_dpo"), {"label_smoothing": 0.1}, {}),
         (Recommended(loss="sigmoid", label_smoothing=0.0), {}, {}),
@@ -57,8 +57,8 @@ def test_a_loss_that_the_data_cannot_serve_is_not_taken() -> None:
 
 
 def test_single_answers_have_a_default_of_their_own() -> None:
-    found = take(DpoHyperparameters(), "unpaired", (), Recommended(loss="kto", label_smoothing=0.1, beta=0.2))
-    assert (found.settings, loss_of(found.asked, "unpaired")) == ({"beta": 0.2}, "kto")
+    found = take(DpoHyperparameters(), "unpaired", (), Recommended(loss="kto", label_smoothing=0.1))
+    assert (found.settings, loss_of(found.asked, "unpaired")) == ({}, "kto")
 
 
 def test_the_event_names_settings_and_reasons() -> None:

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from core.contract.advice import Recommended
 from core.contract.choice import check_data
 from core.contract.finding import Finding
 from core.contract.findings import CHECKS, finding
@@ -11,7 +12,7 @@ from core.contract.job_spec import DpoHyperparameters
 from preferences.checks.advice import KEPT, recommend, weigh
 from tests.unit.preferences.checks.planted import clean, dosed, report
 
-SETTINGS = ("loss", "label_smoothing", "nll_weight", "beta", "annotators")
+SETTINGS = ("loss", "label_smoothing", "nll_weight", "annotators")
 COLUMNS = [[], ["weight"], ["confidence"], ["margin"], ["weight", "confidence", "margin"]]
 
 
@@ -60,6 +61,12 @@ def test_doubts_choose_the_loss():
     assert loss("unpaired", "balance") == ("kto", None)
     assert loss("ranking", "scores")[0] == "plackett_luce"
     assert loss("ranking")[0] == "s_dpo"
+
+
+def test_each_setting_of_a_recommendation_is_recommended_for_some_data():
+    made = [recommend({each.code: each for each in found}, "pair", []) for found in doubtful().values()]
+    assert {name for each in made for name in each.model_dump(exclude_none=True)} == {*SETTINGS, "why"}
+    assert set(Recommended.model_fields) == {*SETTINGS, "why"}
 
 
 def test_a_verifiable_answer_is_told_that_dpo_is_the_wrong_tool():
