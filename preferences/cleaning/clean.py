@@ -60,8 +60,6 @@ def clean(
             code=report.error.code if report.error else "file_empty",
         )
     layout, _, packed = report.container.partition("+")
-    if layout == "parquet" and packed:
-        raise BadInput("A packed Parquet file is not cleaned: unpack it first.", code="container_unknown")
     if lines and layout == "json_array":
         raise BadInput("The elements of a JSON array have no lines of their own: make it JSON lines.", param="lines")
     if reasons.not_there:

@@ -1,8 +1,9 @@
 """The rows that stay, copied into a new file of the same layout, packed as the source is."""
 
 import gzip
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -21,9 +22,9 @@ Tell = Callable[[RawRow, Reason], None]
 def copy(layout: str, packed: str, source: Path, out: BinaryIO, going: Going, tell: Tell, limits: Limits) -> int:
     """How many rows stay; `tell` is told of each that goes. JSON lines (but for blank ones), the elements of an array
     and the records of a CSV file stay byte for byte, the rows of a Parquet file keep their schema."""
-    if layout == "parquet":
-        return copy_parquet(source, out, going, tell, limits)
     with packing(out, packed) as target:
+        if layout == "parquet":
+            return copy_parquet(source, target, going, tell, limits)
         if layout == "csv":
             return copy_csv(source, target, going, tell, limits)
         return copy_json(layout, source, target, going, tell, limits)
@@ -59,21 +60,37 @@ def copy_csv(source: Path, target: BinaryIO, going: Going, tell: Tell, limits: L
     return len(stays)
 
 
-def copy_parquet(source: Path, out: BinaryIO, going: Going, tell: Tell, limits: Limits) -> int:
+def copy_parquet(source: Path, target: BinaryIO, going: Going, tell: Tell, limits: Limits) -> int:
     """A row's line is its number: the file has been read once already, by a process of its own."""
     import pyarrow
     import pyarrow.parquet
 
     stays, seen = {raw.line for raw in staying(source, going, tell, limits)}, 0
     with (
-        pyarrow.parquet.ParquetFile(source) as read,
-        pyarrow.parquet.ParquetWriter(out, read.schema_arrow) as write,
+        plain(source, limits) as opened,
+        pyarrow.parquet.ParquetFile(opened) as read,
+        pyarrow.parquet.ParquetWriter(target, read.schema_arrow) as write,
     ):
         for batch in read.iter_batches():
             mask = pyarrow.array([seen + place + 1 in stays for place in range(batch.num_rows)])
             write.write_batch(batch.filter(mask))
             seen += batch.num_rows
     return len(stays)
+
+
+@contextmanager
+def plain(source: Path, limits: Limits) -> Iterator[BinaryIO]:
+    """The file itself, or what is packed in it, laid down: Parquet is read from its end."""
+    with source.open("rb") as opened, tempfile.TemporaryFile() as laid:
+        packed, chunks = unpack(opened, limits)
+        if packed is None:
+            opened.seek(0)
+            yield opened
+            return
+        for chunk in chunks:
+            laid.write(chunk)
+        laid.seek(0)
+        yield laid
 
 
 def staying(source: Path, going: Going, tell: Tell, limits: Limits) -> Iterator[RawRow]:
