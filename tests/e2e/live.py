@@ -173,7 +173,7 @@ class Live:
             text=True,
             timeout=60,
         )
-        assert not good or done.returncode == 0, done.stderr
+        assert not good or done.returncode == 0, done.stdout + done.stderr
         return done
 
     def another_user(self, project: str) -> User:

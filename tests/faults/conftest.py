@@ -1,7 +1,7 @@
 """Jobs of the scripted trainer on the session's stack; what is between the parts is each test's own."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -101,10 +101,14 @@ def said(job_id: str) -> list[str]:
         return [event.message for event in events.page(session, job_id, None, 1_000)[0]][::-1]
 
 
-def assert_whole(store: Store) -> None:
-    """What `palate doctor --read` looks at: every invariant, and every object that a row promises, byte for byte."""
+def assert_whole(store: Store, prefixes: Collection[str] = ("jobs/",)) -> None:
+    """What `palate doctor --read` looks at: every invariant, and every object that a row promises, byte for byte.
+
+    `prefixes`: where the test's own rows name objects; each promises one at least. Rows that a test made up name none.
+    """
     with transaction() as session:
         assert breaches(session) == []
         promised = set(stored.promised(session, object_keys.canonical))
-    broken = examine(store, [each for each in promised if each.key.startswith("jobs/")], read=True)
-    assert broken == {}
+    looked_at = [each for each in promised if each.key.startswith(tuple(prefixes))]
+    assert {each.key.split("/")[0] + "/" for each in looked_at} == set(prefixes), "nothing to look at"
+    assert examine(store, looked_at, read=True) == {}

@@ -74,4 +74,4 @@ def test_whatever_postgres_does_the_upload_is_answered(
     with transaction() as session:
         kept = {file.object_key for file in session.query(File).all()}
     assert {each.key for each in store.list("files/")} == kept
-    assert_whole(store)
+    assert_whole(store, ["files/"])

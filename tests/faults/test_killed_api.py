@@ -42,7 +42,7 @@ def test_a_job_is_wholly_there_or_not_at_all(
         again = http.post("/fine_tuning/jobs", json=body, headers=NAMED).json()["id"]
     with transaction() as session:
         assert list(session.scalars(select(Job.id))) == (there or [again]) == [again]
-    assert_whole(store)
+    assert_whole(store, ["files/"])
 
 
 def test_a_file_is_wholly_there_or_swept_away(

@@ -55,4 +55,4 @@ def test_each_process_of_a_task_may_be_killed(
     validated, inspected = tasks[TaskKind.VALIDATE_FILE], tasks[TaskKind.INSPECT]
     assert (validated.state, validated.epoch) == (TaskState.DONE, 3 if whole else 2)
     assert (inspected.state, inspected.epoch) == (TaskState.DONE, 2)
-    assert_whole(store)
+    assert_whole(store, ["files/", "canonical/", "models/"])

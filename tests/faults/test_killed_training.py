@@ -73,6 +73,7 @@ def test_a_job_survives_the_death_of_each_that_runs_it(live: Live) -> None:
     shown = live.user.http.get(f"/fine_tuning/jobs/{job}/metrics").json()["step"]
     assert shown == list(range(1, STEPS + 1)), "each step once, without a gap"
 
+    live.palate("doctor", "--read")
 
 def after_resume_point(live: Live, job: str, attempt: int) -> list[Process]:
     """The launcher and the ranks, once this attempt has left a resume point and trains on."""

@@ -35,10 +35,10 @@ def test_a_file_is_stored_once_and_said_so(served: StartApi, replies: LostReplie
         assert loss.happened.is_set()
         assert (answer.status_code, count(File)) == (200, 1)
         assert http.get(f"/files/{answer.json()['id']}").json()["bytes"] == len(triples(20))
-    assert_whole(store)
+    assert_whole(store, ["files/"])
 
 
-def test_a_job_is_created_once(served: StartApi, replies: LostReplies, token: str) -> None:
+def test_a_job_is_created_once(served: StartApi, replies: LostReplies, token: str, store: Store) -> None:
     server = served(DATABASE_URL=replies.url)
     with client(server, token) as http:
         file = upload(http).json()["id"]
@@ -51,6 +51,7 @@ def test_a_job_is_created_once(served: StartApi, replies: LostReplies, token: st
         assert (again.status_code, again.headers["x-palate-replayed"], count(Job)) == (200, "true", 1)
         assert by_the_sdk(server, replies, token, file) not in (None, again.json()["id"])
     assert count(Job) == 2
+    assert_whole(store, ["files/"])
 
 
 def by_the_sdk(server: Server, replies: LostReplies, token: str, file: str) -> str:

@@ -52,6 +52,7 @@ def test_rows_are_halved_until_they_fit(live: Live, tmp_path: Path) -> None:
     assert cramped["palate"]["attempt"]["number"] == 1 + len(told)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("plain", "cramped"))
     assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-5
+    live.palate("doctor", "--read")
 
 
 @pytest.mark.slow
@@ -60,3 +61,4 @@ def test_rows_are_halved_three_times_and_no_more(live: Live, tmp_path: Path) -> 
     hopeless, told = trained(live, live.user.upload(triples(40)))
     assert (hopeless["status"], hopeless["error"]["code"], len(told)) == ("failed", "out_of_gpu_memory", 3)
     assert "max_length" in hopeless["error"]["message"]
+    live.palate("doctor", "--read")

@@ -81,3 +81,4 @@ def test_a_kill_at_each_point_of_the_trainer_changes_no_bit(live: Live, points: 
     longer = live.user.create("tiny", file, 2, **{**SETTINGS, "max_steps": STEPS * 4})
     live.user.succeeded(longer, 200)
     assert live.user.weights(job) == live.user.weights(longer)
+    live.palate("doctor", "--read")
