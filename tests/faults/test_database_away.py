@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from core import processes
 from core.contract.states import JobState
+from core.db import nodes
 from core.db.attempts import Lease
 from core.db.engine import transaction
 from core.db.tables import Attempt
@@ -81,33 +84,40 @@ def test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over(
     between: Callable[[str], Proxy],
     submit: Submit,
     store: Store,
-    service: dict[str, str],
+    tmp_path: Path,
 ) -> None:
+    """Another node hears the database all the time, and would take the job as soon as it may."""
     database = between("DATABASE_URL")
-    worker = started(DATABASE_URL=database.url)
-    job_id = submit(steps=60, step_seconds=0.2)
+    started(DATABASE_URL=database.url, PALATE_TIME_SCALE=SCALE)
+    job_id = submit(steps=60, step_seconds=0.2, at={"50": "silence"})  # longer than any lease, and short afterwards
     ring()
     at_step(job_id, 4)
+    folders = {"PALATE_SCRATCH": str(tmp_path / "n2"), "PALATE_CACHE": str(tmp_path / "n2" / "cache")}
+    started(PALATE_NODE="n2", PALATE_TIME_SCALE=SCALE, **folders)
+    until(lambda: now_and_known()[1] == {"n1", "n2"}, "the other node")
     space = workspace.of(Lease(job_id, 1, ""))
     supervisor = processes.read(space.supervisor)
     assert supervisor is not None
     holder = [supervisor, *space.processes()]
+    assert len(holder) > 1
     assert all(process.alive() for process in holder)
     getattr(database, fault)()
-    until(lambda: not any(process.alive() for process in holder), "the self-fence", 30)
-    with transaction() as session:
-        first = session.get_one(Attempt, (job_id, 1))
-        assert first.ended_at is None, "it is gone before its lease is"
-    worker.kill()
-    worker.wait()
-    started(PALATE_NODE="n2")
+    until(lambda: not any(process.alive() for process in holder), "the self-fence", 40)
+    dead, _ = now_and_known()
     assert finished(job_id) == JobState.SUCCEEDED
     with transaction() as session:
         second = session.get_one(Attempt, (job_id, 2))
         assert second.node == "n2"
+        assert second.started_at > dead, "it began when nothing of the first was alive"
         assert (second.resumed_from_step or 0) >= 2
     assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 60)
     assert_whole(store)
+
+
+def now_and_known() -> tuple[datetime, set[str]]:
+    """The database's time, by which attempts begin, and the nodes that it has heard of."""
+    with transaction() as session:
+        return session.execute(select(func.now())).scalar_one(), {node.name for node in nodes.known(session)}
 
 
 @pytest.mark.slow
