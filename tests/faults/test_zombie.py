@@ -2,20 +2,93 @@
 
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
-from core import processes
-from core.contract.states import JobState
-from core.db import nodes
-from core.db.attempts import Lease
+import pytest
+
+from core import processes, settings
+from core.contract.states import JobState, Outcome
+from core.db import attempts, nodes
+from core.db.attempts import Ending, Lease
 from core.db.engine import transaction
 from core.db.tables import Attempt
 from core.objects.store import Store
+from core.processes import Process
 from core.queue import ring
 from tests.faults.conftest import StartWorker, assert_whole
 from tests.integration.worker.conftest import Submit, job_row
 from tests.integration.worker.test_attempts import chain, finished, weights, with_resume_point
+from tests.rows import make_job
 from tests.waiting import until
-from worker import workspace
+from worker import claim, workspace
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """SIGKILL does nothing to it until it is thawed."""
+
+    process: Process
+    state: Path
+
+    def thaw(self) -> None:
+        self.state.write_text("THAWED")
+        until(lambda: not self.process.alive(), "the kill that waited")
+
+
+@pytest.fixture
+def frozen() -> Iterator[Frozen]:
+    """Skips the test where this machine has no freezer in which a kill waits."""
+    folder = FREEZER / f"palate-{os.getpid()}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"nothing that cannot be killed: no freezer of the first cgroups here ({error})")
+    state = folder / "freezer.state"
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
+        try:
+            (folder / "cgroup.procs").write_text(str(process.pid))
+            state.write_text("FROZEN")
+            until(lambda: state.read_text() == "FROZEN\n", "the freezer")
+            yield Frozen(processes.of(process.pid), state)
+        finally:
+            state.write_text("THAWED")
+            process.kill()
+    until(lambda: not (folder / "cgroup.procs").read_text(), "the freezer to be empty")
+    folder.rmdir()
+
+
+def test_slots_of_ranks_that_do_not_die_are_not_given_away(
+    service: dict[str, str], frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt has ended, and one of its two ranks lives on."""
+    monkeypatch.setattr(processes.kill_all, "__defaults__", (1.0,))  # seconds until it says so
+    with transaction() as session:
+        nodes.seen(session, settings.worker().node, 2, 2)
+        make_job(session, state=JobState.QUEUED, ranks=2)
+    lease = claim.claim_attempt()
+    assert lease is not None
+    ranks = workspace.of(lease).path / "ranks"
+    ranks.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        processes.of(dead.pid).sign(ranks / "0.json")
+    frozen.process.sign(ranks / "1.json")
+    with transaction() as session:
+        attempts.close(session, lease, Ending(Outcome.PREEMPTED))
+    assert claim.clean() == 2
+    assert claim.claim_attempt(claim.clean()) is None
+    assert workspace.of(lease).path.exists(), "it is looked at again"
+    frozen.thaw()
+    assert claim.clean() == 0
+    assert not workspace.of(lease).path.exists()
+    again = claim.claim_attempt()
+    assert again is not None
+    assert (again.job_id, again.epoch) == (lease.job_id, 2)
 
 
 def test_a_zombie_writes_nothing_and_leaves(started: StartWorker, submit: Submit, store: Store) -> None:
@@ -27,6 +100,7 @@ def test_a_zombie_writes_nothing_and_leaves(started: StartWorker, submit: Submit
     supervisor = processes.read(space.supervisor)
     assert supervisor is not None
     ranks = space.processes()
+    assert ranks
     os.kill(supervisor.pid, signal.SIGSTOP)
     with transaction() as session:
         stopped_at = session.get_one(Attempt, (job_id, 1)).step
@@ -38,13 +112,15 @@ def test_a_zombie_writes_nothing_and_leaves(started: StartWorker, submit: Submit
 
     first = until(taken_over, "the lease to run out")
     assert (first.outcome, first.failure_class) == ("failed", "infra")
-    with transaction() as session:
-        second = session.get(Attempt, (job_id, 2))
-        used = nodes.used(session)
-    if second is None:
-        assert used == {}
-    until(lambda: not any(process.alive() for process in ranks), "its ranks to die while it sleeps", 20)
+
+    def second() -> Attempt | None:
+        with transaction() as session:
+            return session.get(Attempt, (job_id, 2))
+
+    until(second, "the second attempt")
+    assert not any(process.alive() for process in ranks), "their slots are free when nothing of them is alive"
     assert '"finished"' not in space.events.read_text(), "they were killed, and did not come to their own end"
+    assert supervisor.alive()
     os.kill(supervisor.pid, signal.SIGCONT)
     until(lambda: not supervisor.alive(), "the zombie to leave")
     assert finished(job_id) == JobState.SUCCEEDED
