@@ -108,7 +108,7 @@ GUARDS = [
         "who watches another ends with it",
         "core/processes.py",
         "            os._exit(ORPHANED)\n\n    threading",
-        "            os._exit(0)\n\n    threading",
+        "            pass\n\n    threading",
         f"{UNIT}core/test_processes.py::test_who_watches_another_ends_with_it",
     ),
     Guard(

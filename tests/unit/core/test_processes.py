@@ -47,11 +47,14 @@ def test_who_watches_another_ends_with_it(tmp_path: Path) -> None:
     )
     assert watcher.stdout is not None
     with watcher:
-        assert watcher.stdout.readline() == "watching\n"
-        watched.kill()
-        watched.wait()
-        assert watcher.stdout.read() == "it is gone\n"
-    assert watcher.returncode == processes.ORPHANED
+        try:
+            assert watcher.stdout.readline() == "watching\n"
+            watched.kill()
+            watched.wait()
+            assert watcher.stdout.readline() == "it is gone\n"
+            assert watcher.wait(5) == processes.ORPHANED
+        finally:
+            watcher.kill()
 
 
 def test_a_fork_goes_by_its_own_name(tmp_path: Path) -> None:
