@@ -10,14 +10,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+import redis
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import create_engine, text
 from xdist.remote import Producer
 
-from core import settings
+from core import queue, settings
 from core.db import engine as db
 from core.db.migrate import upgrade
 from core.objects.store import Store
@@ -158,6 +160,22 @@ def service(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Mon
 def forget() -> None:
     for cached in (settings.parts, settings.api, settings.worker):
         cached.cache_clear()
+
+
+@pytest.fixture
+def own_redis(service: dict[str, str], worker_id: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["redis.Redis"]:
+    """A database of Redis that this test shares with nobody, so that it may look into it and wipe it."""
+    number = 1 + int(worker_id.removeprefix("gw")) % 14 if worker_id != "master" else 15
+    url = urlunsplit(urlsplit(service["REDIS_URL"])._replace(path=f"/{number}"))
+    monkeypatch.setitem(service, "REDIS_URL", url)
+    monkeypatch.setenv("REDIS_URL", url)
+    forget()
+    queue._producer.cache_clear()
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+    queue._producer.cache_clear()
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import os
 import signal
 
+import redis
+
 from core.contract.states import JobState
 from core.objects.store import Store
 from core.queue import ring
@@ -11,8 +13,9 @@ from tests.integration.worker.conftest import Submit, job_row
 from tests.integration.worker.test_attempts import chain, finished, weights, with_resume_point
 
 
-def test_a_run_does_not_notice(started: StartWorker, submit: Submit, store: Store) -> None:
-    worker = started()
+def test_a_run_does_not_notice(own_redis: "redis.Redis", started: StartWorker, submit: Submit, store: Store) -> None:
+    """At a tick of 100 s, with nobody else's bells: what starts the second job is the message that waited."""
+    worker = started(PALATE_SWEEP_SECONDS="1000")
     first = submit(steps=10, step_seconds=0.2)
     ring()
     with_resume_point(first)

@@ -2,8 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -56,31 +55,19 @@ def test_a_bell_that_cannot_ring_says_so_in_a_moment(
     queue._producer.cache_clear()
 
 
-def test_a_hundred_messages_make_one_attempt(started: StartWorker, submit: Submit, store: Store) -> None:
+def test_a_hundred_messages_make_one_attempt(
+    own_redis: "redis.Redis", started: StartWorker, submit: Submit, store: Store
+) -> None:
     job_id = submit(steps=3)
     for hops in (0, 3) * 50:
         assert ring(hops)
-    started()
+    assert own_redis.llen(queue.QUEUE) == 100
+    started(PALATE_SWEEP_SECONDS="1000")
+    until(lambda: own_redis.llen(queue.QUEUE) == 0, "every message to be taken")
     assert finished(job_id) == JobState.SUCCEEDED
     with transaction() as session:
         assert session.scalar(select(func.count()).select_from(Attempt)) == 1
     assert_whole(store)
-
-
-@pytest.fixture
-def own_redis(service: dict[str, str], worker_id: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["redis.Redis"]:
-    """A database of Redis that this test shares with nobody, so that it may look into it and wipe it."""
-    number = 1 + int(worker_id.removeprefix("gw")) % 14 if worker_id != "master" else 15
-    url = urlunsplit(urlsplit(service["REDIS_URL"])._replace(path=f"/{number}"))
-    monkeypatch.setitem(service, "REDIS_URL", url)
-    monkeypatch.setenv("REDIS_URL", url)
-    forget()
-    queue._producer.cache_clear()
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-        yield client
-        client.flushdb()
-    queue._producer.cache_clear()
 
 
 @pytest.mark.slow

@@ -6,9 +6,11 @@ import signal
 import subprocess
 from pathlib import Path
 
+import redis
+
 from core import processes
 from core.contract.states import JobState
-from core.db import attempts, checkpoints, events, jobs, metrics, models, rank_logs
+from core.db import attempts, checkpoints, events, jobs, metrics, models, nodes, rank_logs
 from core.db.engine import transaction
 from core.db.tables import Attempt
 from core.objects import keys
@@ -158,7 +160,16 @@ def test_a_diverged_run_fails_with_its_reason_and_is_not_tried_again(
     assert job.error == {"code": "scripted", "message": "The script says 71.", "param": None}
 
 
-def test_without_a_bell_the_sweeper_starts_the_job(worker: "subprocess.Popen[bytes]", submit: Submit) -> None:
+def test_without_a_bell_the_sweeper_starts_the_job(
+    own_redis: "redis.Redis", worker: "subprocess.Popen[bytes]", submit: Submit
+) -> None:
+    """Nobody else's either; the worker has looked once when the job comes."""
+
+    def looked() -> bool:
+        with transaction() as session:
+            return bool(nodes.known(session))
+
+    until(looked, "the worker's first look")
     job_id = submit(steps=2)
     assert finished(job_id) == JobState.SUCCEEDED
 
