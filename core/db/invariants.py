@@ -80,12 +80,12 @@ INVARIANTS = [
            FROM jobs j LEFT JOIN events e ON e.job_id = j.id
            GROUP BY j.id
            HAVING (count(e.seq) <> j.last_seq OR coalesce(max(e.seq), 0) <> j.last_seq)
-           AND NOT (count(e.seq) = 0 AND j.finished_at < now() - interval '1 day')""",
+           AND NOT (count(e.seq) = 0 AND coalesce(j.finished_at < now() - interval '1 day', false))""",
     ),
     Invariant(
         "nothing_forgotten",
         "An accepted job is on its way: an expired lease is taken over within 5 minutes, and a job that waits for the "
-        "checks of its data has a task that is alive.",
+        "checks of its data has a task of its own files or records that is alive.",
         """SELECT job_id || ': the lease of attempt ' || epoch || ' ended ' || lease_until
            FROM attempts WHERE ended_at IS NULL AND lease_until < now() - interval '5 minutes'
            UNION ALL
@@ -93,7 +93,8 @@ INVARIANTS = [
            FROM jobs j
            WHERE j.state = 'validating_files' AND j.created_at < now() - interval '5 minutes' AND NOT EXISTS (
                SELECT 1 FROM tasks t WHERE t.state IN ('queued', 'running')
-               AND (t.kind = 'inspect' OR t.subject IN (j.training_file, j.validation_file)))""",
+               AND (t.kind = 'inspect' AND t.payload ->> 'digest' IN (j.training_digest, j.validation_digest)
+                   OR t.kind = 'validate_file' AND t.subject IN (j.training_file, j.validation_file)))""",
     ),
     Invariant(
         "steps_rise",
