@@ -11,10 +11,17 @@ START, ENCRYPTED = 8, (80877103, 80877104)
 
 @dataclass
 class Loss:
-    """The next COMMIT of a transaction that said all of `words` loses its answer; then `happened` is set."""
+    """The next COMMIT of a transaction that said all of `words` loses its answer; then `happened` is set.
+
+    `alone`: of one that said nothing else.
+    """
 
     words: tuple[bytes, ...]
+    alone: bool
     happened: threading.Event = field(default_factory=threading.Event)
+
+    def fits(self, said: list[bytes]) -> bool:
+        return all(word in b"\n".join(said) for word in self.words) and (not self.alone or len(said) == len(self.words))
 
 
 class LostReplies(Proxy):
@@ -22,8 +29,8 @@ class LostReplies(Proxy):
         super().__init__(url, lambda: Session(self))
         self.losses: list[Loss] = []
 
-    def lose(self, *words: str) -> Loss:
-        loss = Loss(tuple(word.encode() for word in words))
+    def lose(self, *words: str, alone: bool = False) -> Loss:
+        loss = Loss(tuple(word.encode() for word in words), alone)
         self.losses.append(loss)
         return loss
 
@@ -76,13 +83,10 @@ class Session(Link):
             self._say(self._statements[body.split(b"\0", 2)[1]])
 
     def _say(self, sql: bytes) -> None:
-        self._said.append(sql)
         if sql.startswith(b"BEGIN"):
             self._said = []
-        if sql == b"COMMIT":
-            said = b"\n".join(self._said)
-            for loss in self._proxy.losses:
-                if all(word in said for word in loss.words):
-                    self._loss = loss
-                    self._proxy.losses.remove(loss)
-                    return
+        elif sql != b"COMMIT":
+            self._said.append(sql)
+        elif fitting := [loss for loss in self._proxy.losses if loss.fits(self._said)]:
+            self._loss = fitting[0]
+            self._proxy.losses.remove(self._loss)

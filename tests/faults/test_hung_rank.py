@@ -26,7 +26,8 @@ from tests.waiting import until
 from worker import workspace
 from worker.workspace import Workspace
 
-LONG = {**SETTINGS, "max_steps": 480}
+STEPS = 480
+LONG = {**SETTINGS, "max_steps": STEPS}
 WORDS = "nothing was heard of the run for"
 
 
@@ -75,10 +76,10 @@ def test_a_real_rank_that_stands_still_and_a_real_zombie(live: Live) -> None:
     live.user.succeeded(undisturbed, 240)
     job = live.user.create("tiny", file, 2, **LONG)
     for attempt, rank in ((1, 0), (2, 1)):
-        found = after_resume_point(live, job, attempt)
+        found = after_resume_point(live, job, attempt, STEPS)
         found[1 + rank].send(signal.SIGSTOP)
         until(lambda them=found: not any(each.alive() for each in them), "the end of all three", 60)
-    found = after_resume_point(live, job, 3)
+    found = after_resume_point(live, job, 3, STEPS)
     supervisor = supervisor_of(live, job, 3)
     os.kill(supervisor.pid, signal.SIGSTOP)
     until(lambda: not any(each.alive() for each in found), "the ranks to die while it sleeps", 60)

@@ -18,7 +18,8 @@ from worker.workspace import Workspace
 pytestmark = pytest.mark.xdist_group("ranks")
 STEPS = 60
 SETTINGS = {"batch_size": 8, "n_epochs": 50, "max_steps": STEPS, "learning_rate": 1e-4}
-GONE_SECONDS = 5.0
+# Of ranks whose supervisor is dead; of those that a supervisor stops, for one of them is dead.
+GONE_SECONDS, STOPPED_SECONDS = 5.0, 10.0
 
 
 @pytest.fixture(params=["warm", pytest.param("torchrun", marks=pytest.mark.slow)])
@@ -43,13 +44,13 @@ def test_a_job_survives_the_death_of_each_that_runs_it(live: Live) -> None:
     job = live.user.create("tiny", file, 2, **SETTINGS)
     found = after_resume_point(live, job, attempt=1)
     found[1].kill()
-    all_gone(found)
+    all_gone(found, STOPPED_SECONDS)
 
     found = after_resume_point(live, job, attempt=2)
     supervisor = processes.read(Workspace(live.attempts(job) / "a2").supervisor)
     assert supervisor is not None
     supervisor.kill()
-    all_gone(found)
+    all_gone(found, GONE_SECONDS)
 
     after_resume_point(live, job, attempt=3)
     step = live.user.step(job)
@@ -72,11 +73,11 @@ def test_a_job_survives_the_death_of_each_that_runs_it(live: Live) -> None:
     assert sum("was interrupted" in message for message in said) == 3, said
     shown = live.user.http.get(f"/fine_tuning/jobs/{job}/metrics").json()["step"]
     assert shown == list(range(1, STEPS + 1)), "each step once, without a gap"
-
     live.palate("doctor", "--read")
 
-def after_resume_point(live: Live, job: str, attempt: int) -> list[Process]:
-    """The launcher and the ranks, once this attempt has left a resume point and trains on."""
+
+def after_resume_point(live: Live, job: str, attempt: int, steps: int = STEPS) -> list[Process]:
+    """The launcher and the ranks, once this attempt of a run of so many steps has left a resume point and trains on."""
 
     def look() -> bool:
         shown = live.user.job(job)["palate"]
@@ -86,7 +87,7 @@ def after_resume_point(live: Live, job: str, attempt: int) -> list[Process]:
         return began is not None and (shown["progress"]["step"] or 0) >= began + 7
 
     until(look, f"a resume point of attempt {attempt}", 90)
-    assert live.user.step(job) < STEPS, "too quick to be killed in the middle"
+    assert live.user.step(job) < steps, "too quick to be killed in the middle"
     found = Workspace(live.attempts(job) / f"a{attempt}").processes()
     assert len(found) == 3, found
     by_torchrun = "torch.distributed.run" in Path(f"/proc/{found[0].pid}/cmdline").read_text()
@@ -98,5 +99,5 @@ def process(live: Live, words: str) -> int:
     return next(pid for pid, command in processes_of(live.home).items() if words in command)
 
 
-def all_gone(found: list[Process]) -> None:
-    until(lambda: not any(process.alive() for process in found), "the ranks' end", 10)
+def all_gone(found: list[Process], seconds: float) -> None:
+    until(lambda: not any(process.alive() for process in found), "the ranks' end", seconds)

@@ -7,7 +7,7 @@ from sqlalchemy import func, update
 
 from cli import orphans as listed
 from core import ids, settings
-from core.contract.errors import Unavailable
+from core.contract.errors import Fenced, Unavailable
 from core.contract.manifest import FileEntry, Manifest
 from core.contract.states import FileStatus, JobState, Outcome, TaskKind, TaskState
 from core.db import attempts, checkpoints, files, intakes, jobs, models, nodes, rank_logs, references, tasks
@@ -161,9 +161,17 @@ def test_a_collector_that_is_not_the_holder_ends_nothing(lease: Lease, store: St
     end(lease)
     (claim,) = due()
     task.lose(claim, "its worker was not heard of any more", its_own=False)
-    task.run(due()[0], settings.worker().scratch, Store.from_settings())
+    (newer,) = due()
+    with pytest.raises(Fenced):
+        orphans.collect(claim, store)
+    assert state_of(newer) == TaskState.RUNNING
+    orphans.collect(newer, store)
+    assert state_of(newer) == TaskState.DONE
+
+
+def state_of(claim: TaskClaim) -> str:
     with transaction() as session:
-        assert session.query(Task.state).filter_by(kind=TaskKind.COLLECT_ORPHANS).scalar() == TaskState.DONE
+        return session.get_one(Task, claim.id).state
 
 
 def test_the_folder_of_a_task_that_was_killed_goes(lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
