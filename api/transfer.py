@@ -93,6 +93,7 @@ class Transfer:
 
     async def _send(self) -> None:
         upload = await self._begun()
+        await self._still_ours()
         body = bytes(self._part)
         self._part = bytearray()
         number = len(self._tags) + len(self._sending) + 1
