@@ -105,8 +105,16 @@ def claim_task() -> TaskClaim | None:
 
 
 def start_attempt(lease: Lease) -> None:
-    """What cannot be started is closed at once: its lease would have to run out first."""
+    """Once nothing lives of what was closed since the last look: a sweep elsewhere may have freed these very slots.
+
+    What cannot be started is closed at once: its lease would have to run out first.
+    """
     log.info("attempt %d of %s starts", lease.epoch, lease.job_id)
+    try:
+        clean()
+    except Unavailable:
+        _in_doubt.append(lease.owner)
+        raise
     try:
         _nursery.start("worker.supervisor", lease.job_id, str(lease.epoch), lease.owner, log=log_of("supervisors"))
     except (OSError, subprocess.SubprocessError) as error:

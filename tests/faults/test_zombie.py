@@ -91,6 +91,30 @@ def test_slots_of_ranks_that_do_not_die_are_not_given_away(
     assert (again.job_id, again.epoch) == (lease.job_id, 2)
 
 
+def test_ranks_of_what_was_closed_behind_the_last_look_are_dead_when_the_next_starts(service: dict[str, str]) -> None:
+    with transaction() as session:
+        nodes.seen(session, settings.worker().node, 1, 1)
+        make_job(session, state=JobState.QUEUED)
+    first = claim.claim_attempt()
+    assert first is not None
+    ranks = workspace.of(first).path / "ranks"
+    ranks.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as rank:
+        processes.of(rank.pid).sign(ranks / "0.json")
+        with transaction() as session:
+            attempts.close(session, first, Ending(Outcome.PREEMPTED))
+        second = claim.claim_attempt()
+        assert second is not None
+        claim.start_attempt(second)
+        assert rank.wait(0) == -signal.SIGKILL
+
+    def ended() -> bool:
+        with transaction() as session:
+            return session.get_one(Attempt, (second.job_id, 2)).ended_at is not None
+
+    until(ended, "the end of an attempt at a job without a model")
+
+
 def test_a_zombie_writes_nothing_and_leaves(started: StartWorker, submit: Submit, store: Store) -> None:
     started()
     job_id = submit(steps=40, step_seconds=0.4)
