@@ -25,6 +25,7 @@ from core.db.engine import transaction
 from core.db.tables import Intake
 from core.objects.store import Store
 from tests.conftest import ROOT, execute, forget
+from tests.deletions import work_off
 from tests.unit.planning.known import MODEL
 
 DEADLINE = 20.0
@@ -188,19 +189,22 @@ def model(tenant: Tenant, base_model: str) -> str:
 
 @pytest.fixture
 def spotless(store: Store, environment: dict[str, str]) -> Iterator[None]:
-    """After the test neither an intake nor an unfinished upload nor an object of it is left."""
+    """After the test neither an intake nor an unfinished upload nor an object of it is left; this is the worker."""
     s3 = boto3.session.Session().client("s3", endpoint_url=environment["S3_ENDPOINT_URL"])
-    before = {each.key for each in store.list("files/")}
 
-    def clean() -> bool:
+    def quiet() -> bool:
+        work_off(store)
         with transaction() as session:
             rows = session.query(Intake).count()
-        uploads = s3.list_multipart_uploads(Bucket=store.bucket).get("Uploads", [])
-        return not rows and not uploads and {each.key for each in store.list("files/")} == before
+        return not rows and not s3.list_multipart_uploads(Bucket=store.bucket).get("Uploads", [])
 
-    assert clean()
+    def objects() -> set[str]:
+        return {each.key for each in store.list("files/")}
+
+    until(quiet)
+    before = objects()
     yield
-    until(clean)
+    until(lambda: quiet() and objects() == before)
     s3.close()
 
 
