@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Integer, Text, Update, bindparam, column, func, insert, select, table, text, true, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Update, select, text, update
 from sqlalchemy.orm import Session
 
 from core import ids
@@ -19,26 +18,7 @@ from core.db.tables import Event, Job
 CHANNEL = "palate_jobs"
 log = logging.getLogger(__name__)
 # The tables themselves, and what is always the same built once: each job writes here each second.
-JOBS, EVENTS = Job.metadata.tables["jobs"], Event.metadata.tables["events"]
-CHANGED = table("changed", column("id", Text), column("last_seq", Integer))
-SAID = (
-    func.jsonb_array_elements(bindparam("said", type_=JSONB))
-    .table_valued(column("event", JSONB), with_ordinality="number")
-    .render_derived(name="said")
-)
-INSERT = (
-    insert(EVENTS)
-    .from_select(
-        ["job_id", "seq", "id", "level", "type", "message", "data"],
-        select(
-            CHANGED.c.id,
-            CHANGED.c.last_seq - bindparam("count", type_=Integer) + SAID.c.number,
-            *(SAID.c.event[name].astext for name in ("id", "level", "type", "message")),
-            SAID.c.event["data"],
-        ).select_from(CHANGED.join(SAID, true())),
-    )
-    .returning(EVENTS.c.seq)
-)
+JOBS, INSERT = Job.metadata.tables["jobs"], Event.metadata.tables["events"].insert()
 TELL = text("SELECT pg_notify(:channel, job_id) FROM unnest(CAST(:job_ids AS text[])) AS told (job_id)")
 
 
@@ -63,17 +43,22 @@ def append_with(session: Session, change: Update, job_id: str, *events: NewEvent
     """In one statement with a change of the job's row; False, and nothing written, where it does not touch the row."""
     count = len(events)
     change = change.values(last_seq=JOBS.c.last_seq + count, version=JOBS.c.version + 1)
-    changed = change.returning(JOBS.c.id, JOBS.c.last_seq).cte("changed")
-    said = [
-        {
-            name: value
-            for name in ("id", "level", "type", "message", "data")
-            if (value := getattr(event, name)) is not None
-        }
-        for event in events
-    ]
-    if session.execute(INSERT.add_cte(changed), {"said": said, "count": count}).first() is None:
+    last = session.execute(change.returning(JOBS.c.last_seq)).scalar_one_or_none()
+    if last is None:
         return False
+    rows = [
+        {
+            "job_id": job_id,
+            "seq": last - count + number,
+            "id": event.id,
+            "level": event.level,
+            "type": event.type,
+            "message": event.message,
+            "data": dict(event.data) if event.data is not None else None,
+        }
+        for number, event in enumerate(events, start=1)
+    ]
+    session.execute(INSERT, rows if count > 1 else rows[0])
     notify(session, job_id)
     return True
 
