@@ -28,6 +28,7 @@ from planning.facts import known
 from planning.memory import recomputes, row_budget
 from planning.resolve import held_out_share, resolve, total_steps, trained_on
 from worker import cache, node_facts, resume
+from worker.patience import patiently
 from worker.references import fetch as fetch_entry
 from worker.workspace import Workspace
 
@@ -167,12 +168,16 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         resume_from=here.resume,
     )
     space.spec.write_text(spec.model_dump_json(indent=1))
+    patiently(lambda: told(plan, lease, own.scaled(own.lease_seconds)), "telling what was resolved")
+    return spec
+
+
+def told(plan: Plan, lease: Lease, lease_seconds: float) -> None:
     with transaction() as session:
         jobs.locked(session, lease.job_id)
-        if attempts.hold(session, lease, own.scaled(own.lease_seconds)) != Wish.RUN:
+        if attempts.hold(session, lease, lease_seconds) != Wish.RUN:
             raise Unwanted
         jobs.show(session, lease.job_id, resolved=echo(plan.settings, plan.spec, plan.pairs))
-    return spec
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class Supervisor:
     def run(self) -> None:
         """Any failure on the way closes the attempt with its class; only a fenced holder leaves without a word."""
         try:
-            plan = prepare.read(self.lease, self.lease_seconds)
+            plan = patiently(lambda: prepare.read(self.lease, self.lease_seconds), "reading the job")
             self.lost_before = plan.job.retries
             self.deadline = Deadline(plan)
             move_in(self.lease)

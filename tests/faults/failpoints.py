@@ -31,7 +31,7 @@ LIFE = {
     *("worker.claim:claim_all", "worker.claim:claim_attempt", "worker.claim:claim_task"),
     *(
         "worker.prepare:read",
-        "worker.prepare:prepare",
+        "worker.prepare:told",
         "worker.resume:whole",
         "worker.prepare:Wanted.look",
         "worker.recorder:Recorder.write",

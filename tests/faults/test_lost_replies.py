@@ -66,10 +66,12 @@ def by_the_sdk(server: Server, replies: LostReplies, token: str, file: str) -> s
 def test_a_run_loses_the_answer_to_each_kind_of_write(
     started: StartWorker, replies: LostReplies, submit: Submit, store: Store
 ) -> None:
-    """Progress, resume point, checkpoint, close, heartbeat: the last is what only renews the lease of a run."""
+    """What is said before the run, progress, resume point, checkpoint, close, heartbeat: what only renews its lease."""
     started(DATABASE_URL=replies.url)
     job_id = submit(steps=16, step_seconds=0.2)
     losses = [
+        replies.lose("UPDATE attempts SET lease_until", "UPDATE jobs SET phase"),
+        replies.lose("UPDATE attempts SET lease_until", "UPDATE jobs SET resolved"),
         replies.lose("INSERT INTO metrics", "INSERT INTO events"),
         replies.lose("INSERT INTO resume_points"),
         replies.lose("INSERT INTO checkpoints"),
