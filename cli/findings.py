@@ -11,7 +11,7 @@ from core.contract.finding import Finding
 from core.contract.preference import Kind
 from preferences.report import Counts, LineError, Report
 from preferences.tally import printable
-from preferences.verdict import NOUNS
+from preferences.verdict import nouns
 
 SHOWN = 10
 EXCERPT = 60
@@ -86,8 +86,7 @@ def _counts(report: Report) -> Table:
     counts, kind = report.counts, report.kind or "pair"
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("records", f"{counts.records:,}", f"{counts.bad:,} malformed" if counts.bad else "")
-    noun = "pairs and ties" if kind == "pair" and counts.ties else f"{NOUNS[kind]}s"
-    table.add_row(noun, f"{counts.useless + counts.usable:,}", f"{counts.usable:,} usable")
+    table.add_row(nouns(kind, counts), f"{counts.useless + counts.usable:,}", f"{counts.usable:,} usable")
     for name, count, whole in _shares(counts, kind):
         if whole:
             table.add_row(name, f"{count:,}", f"{count / whole:.1%}")

@@ -118,8 +118,8 @@ class _Check:
         digest = self._writer.close()
         tally = self._tally
         kind = self._format.kind if self._format else None
-        counts = tally.counts
-        error = fault or verdict(tally, kind, self._limits, max_bad_fraction if on_error == "skip" else 0.0)
+        counts = tally.counted()
+        error = fault or verdict(tally, counts, kind, self._limits, max_bad_fraction if on_error == "skip" else 0.0)
         findings = [] if error else self._checks.findings()
         return Report(
             format=self._format.name if self._format else None,
@@ -135,8 +135,8 @@ class _Check:
             verdict=weigh(findings, kind, tally.columns) if findings and kind else None,
             errors=tally.errors,
             errors_by_code=dict(sorted(tally.by_code.items())),
-            warnings=tally.warnings() + notices(tally, kind, self._limits),
-            status_details=None if error else details(tally, kind),
+            warnings=tally.warnings() + notices(tally, counts, kind, self._limits),
+            status_details=None if error else details(tally, counts, kind),
             error=error,
         )
 

@@ -58,8 +58,8 @@ class Tally:
         self._beside: dict[str, None] = {}
         self._fields: dict[str, dict[str, None]] = {}
 
-    @property
-    def counts(self) -> Counts:
+    def counted(self) -> Counts:
+        """Sorts the digests of all records: once, at the end."""
         return Counts(**self._figures | self._repeats.counts()._asdict())
 
     @property

@@ -3,15 +3,20 @@
 from core.contract.preference import Kind
 from preferences.faults import USELESS
 from preferences.limits import Limits
-from preferences.report import FileError, Notice
+from preferences.report import Counts, FileError, Notice
 from preferences.tally import Tally
 
 NOUNS: dict[Kind, str] = {"pair": "pair", "unpaired": "answer", "ranking": "ranking"}
 
 
-def verdict(tally: Tally, kind: Kind | None, limits: Limits, allowed_bad: float) -> FileError | None:
+def nouns(kind: Kind, counts: Counts) -> str:
+    """What the usable records are."""
+    return "pairs and ties" if kind == "pair" and counts.ties else f"{NOUNS[kind]}s"
+
+
+def verdict(tally: Tally, counts: Counts, kind: Kind | None, limits: Limits, allowed_bad: float) -> FileError | None:
     """The rules over the whole file; `allowed_bad` is the share of malformed rows that may be skipped."""
-    counts, noun = tally.counts, NOUNS[kind or "pair"]
+    noun = NOUNS[kind or "pair"]
     if not counts.records:
         return FileError(code="file_empty", message="The file holds no record.")
     if counts.bad > allowed_bad * counts.records:
@@ -39,10 +44,9 @@ def verdict(tally: Tally, kind: Kind | None, limits: Limits, allowed_bad: float)
     return None
 
 
-def notices(tally: Tally, kind: Kind | None, limits: Limits) -> list[Notice]:
+def notices(tally: Tally, counts: Counts, kind: Kind | None, limits: Limits) -> list[Notice]:
     """What is odd about the whole. Ties are not counted: a job leaves them out unless it asks for them."""
     found: list[Notice] = []
-    counts = tally.counts
     number = counts.usable - tally.ties
     if limits.min_pairs <= number < limits.few_pairs:
         message = f"{_amount(number, NOUNS[kind or 'pair'])} are few; below {limits.few_pairs} little is learned."
@@ -54,9 +58,9 @@ def notices(tally: Tally, kind: Kind | None, limits: Limits) -> list[Notice]:
     return found
 
 
-def details(tally: Tally, kind: Kind | None) -> str:
+def details(tally: Tally, counts: Counts, kind: Kind | None) -> str:
     """One sentence on what was taken and what was left out."""
-    taken = f"{_amount(tally.counts.usable - tally.ties, NOUNS[kind or 'pair'])}{_and_ties(tally)} taken"
+    taken = f"{_amount(counts.usable - tally.ties, NOUNS[kind or 'pair'])}{_and_ties(tally)} taken"
     left = ", ".join(f"{count:,} {code}" for code, count in sorted(tally.by_code.items()))
     return f"{taken}; left out: {left}." if left else f"{taken}."
 

@@ -4,6 +4,7 @@ from preferences.page import checks, contents
 from preferences.page.style import CSS
 from preferences.page.words import chip, document, number, section, text
 from preferences.report import Report
+from preferences.verdict import nouns
 
 WORDS = {"pass": ("✓ pass", "good"), "warn": ("! look first", "warn"), "block": ("✕ blocked", "block")}
 WORDY = ' class="words"'
@@ -36,7 +37,7 @@ def head(report: Report) -> str:
     figures = []
     if verdict and not report.error:
         figures.append((tone, f"{verdict.score} of 100", "score of the data"))
-    figures.append(("", number(counts.usable), f"usable {noun(report)}"))
+    figures.append(("", number(counts.usable), f"usable {nouns(report.kind or 'pair', counts)}"))
     left = counts.bad + counts.useless
     figures.append(("warn" if left else "", number(left), "records left out"))
     figures.append(("", report.format or "not found", f"format, {report.container}" if report.container else "format"))
@@ -55,12 +56,6 @@ def head(report: Report) -> str:
 def breaking(name: str) -> str:
     """A long name may break behind its underscores."""
     return text(name).replace("_", "_<wbr>")
-
-
-def noun(report: Report) -> str:
-    if report.kind == "pair" and report.counts.ties:
-        return "pairs and ties"
-    return {"pair": "pairs", "unpaired": "answers", "ranking": "rankings"}[report.kind or "pair"]
 
 
 def first(report: Report) -> str:
