@@ -4,12 +4,10 @@ import csv
 import io
 import logging
 import random
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from core import ids, settings
-from core.contract.errors import Unavailable
 from core.contract.manifest import Manifest
 from core.contract.states import JobState
 from core.db import attempts, checkpoints, files, jobs, metrics
@@ -17,32 +15,30 @@ from core.db.attempts import Ending, Lease
 from core.db.engine import Session, transaction
 from core.objects import keys
 from core.objects.store import Store
+from worker.patience import patiently
 
 log = logging.getLogger(__name__)
-PAUSE_SECONDS = 1.0
 
 
 def surely(lease: Lease, ending: Ending, retries: int, also: Callable[[Session], None] | None = None) -> JobState:
-    """One transaction with what `also` writes, tried again while Postgres is away.
-
-    The heartbeat ends this process if the lease is lost meanwhile.
-    """
+    """In one transaction with what `also` writes; raises Unavailable when Postgres stays away, and then the lease
+    ends by itself."""
     if ending.retry:
         ending = replace(ending, delay_seconds=backoff(retries))
-    while True:
-        try:
-            with transaction() as session:
-                attempts.check(session, lease)
-                if also is not None:
-                    also(session)
-                state = attempts.close(session, lease, ending)
-                if state.terminal:
-                    checkpoints.drop_resume_points(session, lease.job_id)
-            log.info("job %s is %s", lease.job_id, state)
-            return state
-        except Unavailable as error:
-            log.warning("not closed yet: %s", error)
-            time.sleep(PAUSE_SECONDS)
+    state = patiently(lambda: close(lease, ending, also), "closing the attempt")
+    log.info("job %s is %s", lease.job_id, state)
+    return state
+
+
+def close(lease: Lease, ending: Ending, also: Callable[[Session], None] | None) -> JobState:
+    with transaction() as session:
+        attempts.check(session, lease)
+        if also is not None:
+            also(session)
+        state = attempts.close(session, lease, ending)
+        if state.terminal:
+            checkpoints.drop_resume_points(session, lease.job_id)
+        return state
 
 
 def halved(row_tokens: int, batch_size: int) -> str:

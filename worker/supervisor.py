@@ -240,16 +240,19 @@ class Supervisor:
 
     def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Wish:
         """Postgres may be away for as long as the lease lives; the training goes on meanwhile."""
-        while True:
-            try:
-                wish = recorder.write()
-                printed.look()
-                return wish
-            except Unavailable as error:
-                log.warning("progress not written: %s", error)
-                if not surely:
-                    return self.heart.wish
-                time.sleep(WISH_SECONDS)
+
+        def once() -> Wish:
+            wish = recorder.write()
+            printed.look()
+            return wish
+
+        if surely:
+            return patiently(once, "writing the last of the progress")
+        try:
+            return once()
+        except Unavailable as error:
+            log.warning("progress not written: %s", error)
+            return self.heart.wish
 
     def ask_to_stop(self, word: str) -> None:
         partial = self.space.stop.with_suffix(".tmp")

@@ -39,7 +39,7 @@ LIFE = {
     ),
     *("worker.publisher:Publisher._checkpoint", "worker.publisher:Publisher._resume_point"),
     *("worker.publisher:commit_resume_point", "worker.references:publish", "worker.ranklogs:RankLogs.upload"),
-    *("worker.close:results", "worker.close:surely"),
+    *("worker.close:results", "worker.close:close"),
     *("worker.supervisor:move_in", "worker.supervisor:Supervisor.ask_to_stop", "worker.launcher:torchrun"),
     *("worker.cache:entry", "worker.cache:delete"),
     *(f"worker.validate_task:{name}" for name in ("validate", "announce", "record")),

@@ -53,8 +53,8 @@ OF_HOLDERS = [
     Guard(
         "resume points go with the job",
         "worker/close.py",
-        "                if state.terminal:\n",
-        "                if False:\n",
+        "        if state.terminal:\n",
+        "        if False:\n",
         "tests/faults/test_hung_celery.py::test_a_run_does_not_notice",
     ),
     Guard(
