@@ -7,7 +7,8 @@ import pytest
 
 from tests.faults.failpoints import READS, aftermath, function_of, life, points, trained
 from tests.faults.lives import Lives, living
-from tests.faults.scenarios import CHEAP, SCENARIOS, Scenario
+from tests.faults.scenario import Scenario
+from tests.faults.scenarios import CHEAP, SCENARIOS
 from tests.unit.test_house_rules import sources
 from tests.waiting import until
 
