@@ -88,12 +88,18 @@ def bomb() -> bytes:
     return gzip.compress(b'{"model": "' + b"x" * (256 * MIB) + b'"}')
 
 
+def begun(server: Server, token: str, path: str, headers: dict[str, str]) -> socket.socket:
+    """A connection on which all of a request is sent but its body."""
+    told = {"Host": "x", "Authorization": f"Bearer {token}", **headers}
+    lines = [f"POST /v1{path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items()), "", ""]
+    wire = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    wire.sendall("\r\n".join(lines).encode())
+    return wire
+
+
 def answer(server: Server, token: str, path: str, headers: dict[str, str], body: Iterator[bytes]) -> tuple[int, bytes]:
     """Of a client that sends until it is answered: by a socket, for httpx has no ear while it sends."""
-    told = {"Host": "x", "Authorization": f"Bearer {token}", "Transfer-Encoding": "chunked", **headers}
-    lines = [f"POST /v1{path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items()), "", ""]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as wire:
-        wire.sendall("\r\n".join(lines).encode())
+    with begun(server, token, path, {"Transfer-Encoding": "chunked", **headers}) as wire:
         for piece in chain(body, [b""]):  # an empty one ends it
             if send(wire, b"%x\r\n%b\r\n" % (len(piece), piece)):
                 break
@@ -133,20 +139,11 @@ def test_a_body_without_end_or_with_a_bomb_takes_no_memory(server: Server, token
 
 def test_who_sends_slowly_is_told_and_others_are_served(server: Server, token: str) -> None:
     """Twenty bodies of a byte now and then nothing: 408 each, a health check meanwhile in no time."""
-    head = [
-        "POST /v1/fine_tuning/jobs HTTP/1.1",
-        "Host: x",
-        f"Authorization: Bearer {token}",
-        "Content-Type: application/json",
-        "Content-Length: 100",
-        "",
-        "{",
-    ]
     before = resident(server, "VmRSS")
     forget_peak(server)
-    open_ones = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(20)]
+    open_ones = [begun(server, token, "/fine_tuning/jobs", {**JSON, "Content-Length": "100"}) for _ in range(20)]
     for each in open_ones:
-        each.sendall("\r\n".join(head).encode())
+        each.sendall(b"{")
     began = time.monotonic()
     assert server.alive()
     assert time.monotonic() - began < 1
@@ -157,17 +154,8 @@ def test_who_sends_slowly_is_told_and_others_are_served(server: Server, token: s
 
 
 def test_who_sends_a_byte_now_and_then_is_told_too(server: Server, token: str) -> None:
-    head = [
-        "POST /v1/files HTTP/1.1",
-        "Host: x",
-        f"Authorization: Bearer {token}",
-        *(f"{name}: {value}" for name, value in FORM.items()),
-        "Content-Length: 1000",
-        "",
-        FILE.decode(),
-    ]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as slow:
-        slow.sendall("\r\n".join(head).encode())
+    with begun(server, token, "/files", {**FORM, "Content-Length": "1000"}) as slow:
+        slow.sendall(FILE)
         while not select.select([slow], [], [], 0.1)[0]:
             slow.sendall(b"x")
         assert b" 408 " in slow.recv(4_096).split(b"\r\n")[0]

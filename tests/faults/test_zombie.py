@@ -63,18 +63,24 @@ def frozen() -> Iterator[Frozen]:
     folder.rmdir()
 
 
+def claimed(slots: int) -> tuple[Lease, Path]:
+    """An attempt that takes all slots of this node, and the folder in which its ranks sign."""
+    with transaction() as session:
+        nodes.seen(session, settings.worker().node, slots, 1)
+        make_job(session, state=JobState.QUEUED, ranks=slots)
+    lease = claim.claim_attempt()
+    assert lease is not None
+    ranks = workspace.of(lease).path / "ranks"
+    ranks.mkdir(parents=True)
+    return lease, ranks
+
+
 def test_slots_of_ranks_that_do_not_die_are_not_given_away(
     service: dict[str, str], frozen: Frozen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attempt has ended, and one of its two ranks lives on."""
     monkeypatch.setattr(processes.kill_all, "__defaults__", (1.0,))  # seconds until it says so
-    with transaction() as session:
-        nodes.seen(session, settings.worker().node, 2, 2)
-        make_job(session, state=JobState.QUEUED, ranks=2)
-    lease = claim.claim_attempt()
-    assert lease is not None
-    ranks = workspace.of(lease).path / "ranks"
-    ranks.mkdir(parents=True)
+    lease, ranks = claimed(2)
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         processes.of(dead.pid).sign(ranks / "0.json")
     frozen.process.sign(ranks / "1.json")
@@ -92,13 +98,7 @@ def test_slots_of_ranks_that_do_not_die_are_not_given_away(
 
 
 def test_ranks_of_what_was_closed_behind_the_last_look_are_dead_when_the_next_starts(service: dict[str, str]) -> None:
-    with transaction() as session:
-        nodes.seen(session, settings.worker().node, 1, 1)
-        make_job(session, state=JobState.QUEUED)
-    first = claim.claim_attempt()
-    assert first is not None
-    ranks = workspace.of(first).path / "ranks"
-    ranks.mkdir(parents=True)
+    first, ranks = claimed(1)
     with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as rank:
         processes.of(rank.pid).sign(ranks / "0.json")
         with transaction() as session:
