@@ -48,7 +48,7 @@ def frozen() -> Iterator[Frozen]:
     try:
         folder.mkdir()
     except OSError as error:
-        pytest.skip(f"nothing that cannot be killed: no freezer of the first cgroups here ({error})")
+        pytest.skip(f"a process that outlives SIGKILL is made by root in the freezer of cgroups v1, not here ({error})")
     state = folder / "freezer.state"
     with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
         try:
