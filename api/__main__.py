@@ -1,4 +1,4 @@
-"""The API as a process: python -m api --host 127.0.0.1 --port 8000"""
+"""The API as a process, or several (PALATE_PROCESSES): python -m api --host 127.0.0.1 --port 8000"""
 
 import argparse
 import signal
@@ -6,6 +6,7 @@ import sys
 
 import uvicorn
 
+from api import several
 from api.app import create_app
 from api.server import KEEP_ALIVE_SECONDS, Server
 from core import settings
@@ -18,7 +19,7 @@ def main() -> None:
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--access-log", action="store_true", help="a line a request")
     asked = parser.parse_args()
-    app = create_app()
+    limits, app = settings.api(), create_app()
     config = uvicorn.Config(
         app,
         host=asked.host,
@@ -28,10 +29,12 @@ def main() -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     listener = config.bind_socket()
+    if limits.processes > 1:
+        several.fork(limits.processes, listener)
     for each in (signal.SIGTERM, signal.SIGINT):
         # uvicorn takes the signal while it serves, and raises it again when it has stopped in order.
         signal.signal(each, lambda *_: sys.exit(0))
-    Server(config, app, settings.api()).run([listener])
+    Server(config, app, limits).run([listener])
 
 
 if __name__ == "__main__":

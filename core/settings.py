@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Of a worker that is told no other folders.
@@ -31,10 +31,14 @@ class Parts(BaseSettings):
 
 
 class ApiSettings(BaseSettings):
-    """Sizes in bytes, times in seconds. `time_scale` shrinks what the sweeper's times are measured against."""
+    """Sizes in bytes, times in seconds. `time_scale` shrinks what the sweeper's times are measured against.
+
+    processes: that serve on one port; all other limits are of each.
+    """
 
     model_config = SettingsConfigDict(extra="ignore", env_prefix="PALATE_")
 
+    processes: int = Field(default=1, ge=1)
     downloads: Literal["redirect", "proxy", "auto"] = "redirect"
     max_file_bytes: int = 8 << 30
     max_json_bytes: int = 1 << 20

@@ -61,6 +61,14 @@ class Server:
             return False
 
 
+def refused(server: Server) -> bool:
+    try:
+        httpx.get(f"{server.url}/healthz", timeout=5)
+    except httpx.ConnectError:
+        return True
+    return False
+
+
 @contextmanager
 def serve(environment: dict[str, str], log: Path, port: int = 0) -> Iterator[Server]:
     """On a free port, or on this one."""

@@ -14,7 +14,7 @@ import pytest
 
 from core.db.engine import transaction
 from core.db.tables import File, Job
-from tests.integration.api.conftest import Server, Tenant, error_of, serve, until
+from tests.integration.api.conftest import Server, Tenant, error_of, refused, serve, until
 
 JOBS = "/v1/fine_tuning/jobs"
 CALLERS, UPLOADS, WAITERS = 24, 3, 8
@@ -102,10 +102,11 @@ def connected(server: Server) -> int:
     return sum(1 for row in rows if row[1].endswith(f":{server.port:04X}") and row[3] == "01")
 
 
+@pytest.mark.parametrize("processes", ["1", "3"])
 def test_not_one_request_is_lost(
-    environment: dict[str, str], tenant: Tenant, job: dict[str, Any], tmp_path: Path
+    processes: str, environment: dict[str, str], tenant: Tenant, job: dict[str, Any], tmp_path: Path
 ) -> None:
-    patient = {**environment, "PALATE_INTAKE_IDLE_SECONDS": "30"}
+    patient = {**environment, "PALATE_INTAKE_IDLE_SECONDS": "30", "PALATE_PROCESSES": processes}
     with serve(patient, tmp_path / "log") as server, ThreadPoolExecutor(CALLERS + UPLOADS + WAITERS) as pool:
         load = Load(server, tenant, job)
         waiting = [pool.submit(load.wait) for _ in range(WAITERS)]
@@ -153,14 +154,6 @@ def test_a_kept_connection_is_told_and_then_left(environment: dict[str, str], te
         with pytest.raises(httpx.ConnectError):
             kept.get("/healthz")
         assert server.process.wait(10) == 0, "who keeps a silent connection does not hold it up"
-
-
-def refused(server: Server) -> bool:
-    try:
-        httpx.get(f"{server.url}/healthz", timeout=5)
-    except httpx.ConnectError:
-        return True
-    return False
 
 
 def test_what_does_not_end_in_time_is_cut_off_with_an_answer(
