@@ -3,9 +3,8 @@
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
@@ -18,14 +17,14 @@ from core.contract.run_spec import Fatal, Inspection
 from core.contract.states import Desired, FileStatus, JobState, Phase, TaskKind
 from core.db import events, jobs, tasks, verdicts
 from core.db.events import NewEvent
+from core.db.remembered import Remembered
 from core.db.tables import File, Job, Model
 from core.db.tables import Inspection as InspectionRow
 from core.db.verdicts import Settled
 
 MIN_PAIRS = 10
 TEMPLATE = "template_render_failed"
-REMEMBERED = 64
-_remembered: WeakKeyDictionary[Engine, dict[str, Inspection]] = WeakKeyDictionary()
+_inspections: Remembered[Inspection] = Remembered()
 
 
 def advance(session: Session, job_id: str) -> bool:
@@ -223,16 +222,13 @@ def stored_inspection(
 
 
 def known_inspection(session: Session, payload: dict[str, Any]) -> Inspection | None:
-    """What is stored under a key never changes: the last few of this database are remembered."""
-    key, here = inspection_key(payload), _remembered.setdefault(session.get_bind().engine, {})
-    if key not in here:
+    key = inspection_key(payload)
+
+    def read() -> Inspection | None:
         row = session.get(InspectionRow, key)
-        if row is None:
-            return None
-        if len(here) >= REMEMBERED:
-            here.clear()
-        here[key] = Inspection.model_validate(row.result)
-    return here[key]
+        return None if row is None else Inspection.model_validate(row.result)
+
+    return _inspections.of(session, key, read)
 
 
 def inspection_of(

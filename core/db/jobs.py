@@ -136,10 +136,10 @@ def cancel(session: Session, project_id: str, job_id: str) -> Job:
     if job.state == JobState.RUNNING:
         session.execute(update(Job).where(Job.id == job_id).values(desired=Desired.CANCEL, phase=Phase.CANCELLING))
         events.append(session, job_id, NewEvent("Cancelling: the run stops after its current step."))
+        session.refresh(job)
     else:
         move(session, job, JobState.CANCELLED, NewEvent("Job cancelled."), desired=Desired.CANCEL)
         checkpoints.drop_resume_points(session, job_id)
-    session.refresh(job)
     return job
 
 

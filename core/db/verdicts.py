@@ -12,6 +12,7 @@ from core.contract.finding import Finding
 from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LossName
 from core.contract.preference import Kind
+from core.db.remembered import Remembered
 from core.db.tables import File, Job
 
 
@@ -30,12 +31,22 @@ class Settled(NamedTuple):
     accepted: list[Finding]
 
 
+_verdicts: Remembered[Verdict] = Remembered()
+
+
 def of(session: Session, file: File) -> Verdict:
     """Of a processed file, without reading its megabytes of errors; none is stored of one judged long ago."""
-    columns = select(File.report["checks"], File.report["verdict"]).where(File.id == file.id)
-    checks, verdict = session.execute(columns).one()
-    told: Mapping[str, Any] = verdict or {}
-    return Verdict(gate.blocking(checks or []), Recommended.model_validate(told.get("recommended") or {}))
+
+    def read() -> Verdict:
+        columns = select(File.report["checks"], File.report["verdict"]).where(File.id == file.id)
+        checks, verdict = session.execute(columns).one()
+        told: Mapping[str, Any] = verdict or {}
+        return Verdict(gate.blocking(checks or []), Recommended.model_validate(told.get("recommended") or {}))
+
+    # A file is judged once.
+    found = _verdicts.of(session, file.id, read)
+    assert found is not None
+    return found
 
 
 def settle(session: Session, spec: JobSpec, files: Mapping[str, File]) -> Settled:
