@@ -10,6 +10,7 @@ import pytest
 from core.db import keys
 from core.db.engine import transaction
 from core.db.migrate import head
+from core.objects.store import Store
 from tests.integration.api.conftest import Server, Tenant, error_of, execute, serve, until
 
 
@@ -101,7 +102,7 @@ def test_redis_is_away(environment: dict[str, str], tenant: Tenant, base_model: 
         assert (ready.status_code, ready.json()["queue"]) == (200, "away")
 
 
-def test_an_older_schema_is_not_ready(environment: dict[str, str], server: Server) -> None:
+def test_an_older_schema_is_not_ready(environment: dict[str, str], server: Server, store: Store) -> None:
     url = environment["DATABASE_URL"]
     try:
         execute(url, "UPDATE alembic_version SET version_num = '0000'")
