@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--processes", type=int, default=1, help="of the API, on one port")
     asked = parser.parse_args()
+    os.environ["PALATE_PROCESSES"] = str(asked.processes)
     with live.folder() as scratch, live.running(scratch / "home") as service:
         body = prepared(service, scratch, asked.jobs)
         asyncio.run(measure(service, body, asked))
@@ -73,7 +75,8 @@ async def measure(service: live.Service, body: dict[str, Any], asked: argparse.N
     live.table(("", "requests", "p50 ms", "p95 ms", "p99 ms", "most ms"), rows)
     live.say("cores used: " + ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
     live.verdict(
-        f"{count / seconds:.0f} requests a second of {asked.rate:g} asked, {asked.jobs:,} jobs: p50 "
+        f"{count / seconds:.0f} requests a second of {asked.rate:g} asked, {asked.jobs:,} jobs, "
+        f"{asked.processes} of the API: p50 "
         f"{quantile(found['all'], 50):.1f} ms, p99 {quantile(found['all'], 99):.1f} ms; "
         f"{quantile(found['all'], 50) / quantile(floor['healthz'], 50):.1f} x healthz at the same rate"
     )
@@ -116,7 +119,7 @@ def cpu(service: live.Service) -> dict[str, float]:
     """Seconds that each part has used."""
     api, postgres = service.pid("-m api"), service.pid("/postgres ")
     return {
-        "API": seconds_of(api),
+        "API": sum(map(seconds_of, live.tree(api))),
         "PostgreSQL": sum(map(seconds_of, live.tree(postgres))),
         "this client": seconds_of(os.getpid()),
     }
