@@ -13,9 +13,9 @@ from preferences.mapping import parse_mapping
 
 EXPIRES = (3_600, 2_592_000)
 ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
-FORMAT, MAPPING = "palate[format]", "palate[mapping]"
+FORMAT, MAPPING, RAW_TEXT = "palate[format]", "palate[mapping]", "palate[raw_text]"
 ON_ERROR, FRACTION = "palate[on_error]", "palate[max_bad_fraction]"
-KNOWN = (FILE, "purpose", ANCHOR, SECONDS, FORMAT, MAPPING, ON_ERROR, FRACTION)
+KNOWN = (FILE, "purpose", ANCHOR, SECONDS, FORMAT, MAPPING, RAW_TEXT, ON_ERROR, FRACTION)
 
 FORM_SCHEMA: dict[str, Any] = {
     "required": True,
@@ -34,6 +34,12 @@ FORM_SCHEMA: dict[str, Any] = {
                         "type": "string",
                         "description": 'JSON: field of a record to column or path, as {"prompt": "question"}.',
                     },
+                    RAW_TEXT: {
+                        "type": "string",
+                        "enum": ["true", "false"],
+                        "description": "true: train on the texts of a plain_triple as they stand, without the model's "
+                        "chat template.",
+                    },
                     ON_ERROR: {"type": "string", "enum": ["fail", "skip"]},
                     FRACTION: {"type": "number", "minimum": 0, "maximum": 1},
                 },
@@ -45,7 +51,8 @@ FORM_SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Wishes:
-    """`options`: what the checks of the file go by: format (absent: detected), mapping, on_error, max_bad_fraction."""
+    """`options`: what the checks of the file go by: format (absent: detected), mapping, raw_text, on_error,
+    max_bad_fraction."""
 
     purpose: str
     expires_seconds: int | None
@@ -87,14 +94,15 @@ def _expires(fields: dict[str, str]) -> int | None:
 
 
 def _layout(fields: dict[str, str]) -> dict[str, Any]:
-    """Format and mapping, which also have to suit each other."""
-    name = _format(fields)
+    """Format, mapping and raw_text, which also have to suit each other."""
+    name, raw_text = _format(fields), _raw_text(fields)
     try:
         mapping = parse_mapping(fields.get(MAPPING))
-        asked_for(name, mapping)
+        asked_for(name, mapping, raw_text)
     except BadInput as error:
-        raise BadInput(error.message, param=MAPPING) from None
-    return {"format": name, "mapping": mapping.fields if mapping else None}
+        param = RAW_TEXT if error.param == "raw_text" else MAPPING
+        raise BadInput(error.message, code=error.code, param=param) from None
+    return {"format": name, "mapping": mapping.fields if mapping else None, "raw_text": raw_text or None}
 
 
 def _format(fields: dict[str, str]) -> str | None:
@@ -102,6 +110,13 @@ def _format(fields: dict[str, str]) -> str | None:
     if name != "auto" and name not in BY_NAME:
         raise BadInput(f"'{FORMAT}' must be auto or one of {', '.join(BY_NAME)}.", param=FORMAT)
     return None if name == "auto" else name
+
+
+def _raw_text(fields: dict[str, str]) -> bool:
+    wish = fields.get(RAW_TEXT, "false")
+    if wish not in ("true", "false"):
+        raise BadInput(f"'{RAW_TEXT}' must be 'true' or 'false'.", param=RAW_TEXT)
+    return wish == "true"
 
 
 def _on_error(fields: dict[str, str]) -> str:

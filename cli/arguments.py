@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cli.place import add_home
-from cli.settings import add_mapping, add_reading, add_training
+from cli.settings import add_layout, add_reading, add_training
 
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -54,7 +54,7 @@ def _training(commands: Commands) -> None:
     check.add_argument("--validation", type=Path, metavar="HELD_OUT", help="do its prompts stand in the file?")
     check.add_argument("--json", action="store_true", help="the report as JSON")
     check.add_argument("--format", help="the layout of the rows, instead of finding it")
-    add_mapping(check)
+    add_layout(check)
     check.add_argument("--on-error", choices=["fail", "skip"], default="fail", help="what malformed rows do")
     check.add_argument("--max-bad-fraction", type=float, default=0.0, help="how many of them skip may leave out")
     check.add_argument("--html", type=Path, metavar="OUT", help="the report as a page, into this file")
@@ -78,7 +78,7 @@ def _training(commands: Commands) -> None:
         "--out", type=Path, required=True, metavar="NEW", help="written with NEW.removed.jsonl beside it"
     )
     clean.add_argument("--format", help="of the file, where it is not found by itself")
-    add_mapping(clean)
+    add_layout(clean)
     train = _command(commands, "train", "train:run", "upload a file, check it, and train a model on it")
     train.add_argument("--watch", action="store_true", help="follow the job to its end")
     add_training(train)

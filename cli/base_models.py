@@ -3,6 +3,7 @@
 import argparse
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,10 @@ from core.contract import manifest as manifests
 from core.contract.errors import BadInput, BadModel
 from planning import model_folder
 
+NO_TEMPLATE = (
+    "palate: the model has no chat template, so only files with raw_text can train it; for all others give one with "
+    "--chat-template."
+)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 
 
@@ -48,6 +53,8 @@ def add(arguments: argparse.Namespace) -> int:
             )
             print(f"{row.name}  {facts.parameters:,} parameters, {facts.dtype}, context {facts.context_length:,}")
             print(f"digest {digest}")
+            if not model_folder.has_template(folder):
+                print(NO_TEMPLATE, file=sys.stderr)
     return 0
 
 

@@ -33,6 +33,7 @@ def run(
     html: Path | None = None,
     format: str | None = None,
     mapping: Sequence[str] | None = None,
+    raw_text: bool = False,
     on_error: OnError = "fail",
     max_bad_fraction: float = 0.0,
 ) -> int:
@@ -50,6 +51,7 @@ def run(
                     validation=validation,
                     format=format,
                     mapping=from_words(mapping) if mapping else None,
+                    raw_text=raw_text,
                     on_error=on_error,
                     max_bad_fraction=max_bad_fraction,
                     canonical=target if as_json or html else None,  # a table shows no examples

@@ -13,6 +13,7 @@ def run(arguments: argparse.Namespace) -> int:
         validation=arguments.validation,
         format=arguments.format,
         mapping=arguments.mapping,
+        raw_text=arguments.raw_text,
         on_error=arguments.on_error,
         max_bad_fraction=arguments.max_bad_fraction,
     )

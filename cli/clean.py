@@ -26,7 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
                 list_of_removed.write(removed.model_dump_json(exclude_none=True).encode() + b"\n")
 
             done = clean(
-                arguments.file, target, drop, removed=note, lines=lines, format=arguments.format, mapping=mapping
+                arguments.file,
+                target,
+                drop,
+                removed=note,
+                lines=lines,
+                format=arguments.format,
+                mapping=mapping,
+                raw_text=arguments.raw_text,
             )
     except OSError as error:
         raise BadInput(

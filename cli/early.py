@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.contract.errors import BadData, BadInput
 from preferences.check import check_file
@@ -21,6 +21,14 @@ from preferences.tally import printable
 # A smaller one is sent before the process has begun.
 FROM_BYTES = 8 << 20
 SHOWN = 10
+
+
+class Layout(NamedTuple):
+    """What the owner says of the file's rows."""
+
+    format: str | None = None
+    mapping: dict[str, str | list[str]] | None = None
+    raw_text: bool = False
 
 
 class Doomed(Exception):
@@ -63,10 +71,8 @@ class Reader(threading.Thread):
 
 
 @contextmanager
-def reading(
-    path: Path, *, format: str | None, mapping: dict[str, str | list[str]] | None, skip: bool
-) -> Iterator[Reader]:
-    options = {"path": str(path), "format": format, "mapping": mapping, "skip": skip}
+def reading(path: Path, layout: Layout, *, skip: bool) -> Iterator[Reader]:
+    options = {"path": str(path), "skip": skip, "layout": layout._asdict()}
     command = [sys.executable, "-m", "cli.early", json.dumps(options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         reader = Reader(process, skip=skip)
@@ -89,8 +95,7 @@ def main(options: dict[str, Any]) -> None:
     try:
         error = check_file(
             Path(options["path"]),
-            format=options["format"],
-            mapping=options["mapping"],
+            **options["layout"],
             on_error="skip" if options["skip"] else "fail",
             max_bad_fraction=1.0 if options["skip"] else 0.0,
             checks="none",

@@ -22,6 +22,7 @@ def show(report: Report) -> None:
     """Of a file that could be read."""
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(f"[bold]{escape(printable(report.file or ''))}[/]  {report.format or 'no format found'}", end="")
+    console.print(", raw text" if report.raw_text else "", end="")
     console.print(f", {report.container}" if report.container else "")
     if report.counts.records:
         console.print(_counts(report))

@@ -18,16 +18,21 @@ EXPLAINED = {
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """How a file that is uploaded is to be read."""
     parser.add_argument("--format", help="of the file, where it is not found by itself")
-    add_mapping(parser)
+    add_layout(parser)
     parser.add_argument("--skip-bad-rows", action="store_true", help="train on the rows that can be used")
 
 
-def add_mapping(command: argparse.ArgumentParser) -> None:
+def add_layout(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--mapping",
         action="append",
         metavar="FIELD=COLUMN",
         help="where a field of a record stands, for a layout of your own; again for each field, or all as JSON",
+    )
+    command.add_argument(
+        "--raw-text",
+        action="store_true",
+        help="train on prompt, chosen and rejected (texts) as they stand, without the model's chat template",
     )
 
 

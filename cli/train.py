@@ -118,15 +118,15 @@ def upload(service: Service, path: Path, arguments: argparse.Namespace) -> dict[
         fields["palate[format]"] = format
     if mapping:
         fields["palate[mapping]"] = json.dumps(mapping.fields)
+    if arguments.raw_text:
+        fields["palate[raw_text]"] = "true"
     if arguments.skip_bad_rows:
         fields |= {"palate[on_error]": "skip", "palate[max_bad_fraction]": "1"}
     try:
         size = path.stat().st_size
-        theirs = mapping.fields if mapping else None
+        layout = early.Layout(format, mapping.fields if mapping else None, arguments.raw_text)
         large = size >= early.FROM_BYTES
-        beside = (
-            early.reading(path, format=format, mapping=theirs, skip=arguments.skip_bad_rows) if large else nullcontext()
-        )
+        beside = early.reading(path, layout, skip=arguments.skip_bad_rows) if large else nullcontext()
         with path.open("rb") as stream, moving(path.name, size) as moved, beside as reader:
             try:
                 files = {"file": (path.name, Counted(stream, moved, reader))}

@@ -1,4 +1,4 @@
-"""A base model's folder, checked before a byte of it is stored: weights whole, tokenizer and template there, no code.
+"""A base model's folder, checked before a byte of it is stored: weights whole, tokenizer there, no code.
 
 Nothing of it is executed or unpickled. What the checks say is one sentence: what is wrong, where, and what to do.
 """
@@ -94,14 +94,21 @@ def tokenizer(folder: Path, chat_template: bool) -> None:
             f"{folder} has no tokenizer.json; save the tokenizer there with save_pretrained().",
             code="tokenizer_missing",
         )
-    if not chat_template and not template_of(folder, described):
+    if not chat_template and template_of(folder, described) == "":
         raise BadModel(
-            f"{folder} has no chat template, neither {TEMPLATE} nor in {settings.name}; give one with --chat-template.",
+            f"{folder} has an empty chat template, in {TEMPLATE} or {settings.name}; give one with --chat-template.",
             code="chat_template_missing",
         )
 
 
-def template_of(folder: Path, described: Any) -> str:
+def has_template(folder: Path) -> bool:
+    """Of a folder that `check` has passed. Without one a model can be trained on raw texts only."""
+    settings = folder / "tokenizer_config.json"
+    return template_of(folder, read_json(settings, "tokenizer_missing") if settings.is_file() else {}) is not None
+
+
+def template_of(folder: Path, described: Any) -> str | None:
+    """None: there is none."""
     if (folder / TEMPLATE).is_file():
         return (folder / TEMPLATE).read_text(errors="replace").strip()
     match described:
@@ -113,7 +120,7 @@ def template_of(folder: Path, described: Any) -> str:
             ]
             return str(default[0]).strip() if default else ""
         case _:
-            return ""
+            return None
 
 
 def bad_config(path: Path, what: str) -> BadModel:

@@ -45,6 +45,8 @@ def line_of(
     parts.append(
         b',"meta":%b,"origin":{"line":%d,"format":"%b"},' % (to_json(meta) if meta else b"{}", line, name.encode())
     )
+    if draft.raw_text:
+        parts.append(b'"raw_text":true,')
     if kind == "pair":
         parts.append(b'"kind":"%b","chosen":%b,"rejected":%b' % (b"tie" if draft.tie else b"pair", *answers))
         parts += [b',"%b":%b' % (each.encode(), to_json(beside[each])) for each in _OF_PAIRS if each in beside]

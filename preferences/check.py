@@ -6,7 +6,7 @@ from typing import BinaryIO, Literal
 
 from core.contract.errors import BadInput
 from core.contract.preference import parse_record
-from preferences.asked import Asked, asked_for
+from preferences.asked import Asked, as_texts, asked_for
 from preferences.canonical import CanonicalWriter
 from preferences.checks.advice import weigh
 from preferences.checks.leakage import HeldOut, Prompts
@@ -35,6 +35,7 @@ def check_file(
     *,
     format: str | None = None,
     mapping: dict[str, str | list[str]] | str | None = None,
+    raw_text: bool = False,
     on_error: OnError = "fail",
     max_bad_fraction: float = 0.0,
     canonical: BinaryIO | None = None,
@@ -48,7 +49,8 @@ def check_file(
     """Reads the file once, in memory bounded by its longest line, and says all that is wrong with it.
 
     `mapping`: canonical field -> column or path (or its JSON), for a layout of one's own; it holds for
-    `validation` too, as `format`, `on_error` and `max_bad_fraction` do.
+    `validation` too, as `format`, `raw_text`, `on_error` and `max_bad_fraction` do. `raw_text`: the texts of a
+    plain_triple (or of a mapping to its columns) are trained on as they stand, without a chat template.
     `canonical` receives the zstd stream of the usable records while they are read; it is worth something only when the
     report has a digest. `checks`: how many of them are made. `validation`: a file whose prompts should not be in
     this one. `progress` is told the bytes taken from the source, `refused` each
@@ -60,7 +62,7 @@ def check_file(
         raise BadInput("`on_error` is fail or skip.", param="on_error")
     if not 0 <= max_bad_fraction <= 1:
         raise BadInput("`max_bad_fraction` is between 0 and 1.", param="max_bad_fraction")
-    asked = asked_for(format, parse_mapping(mapping))
+    asked = asked_for(format, parse_mapping(mapping), raw_text)
     held_out = _held_out(validation, asked, limits, on_error, max_bad_fraction) if validation else None
     looks = Checks(checks, held_out=held_out)
     if isinstance(source, Path):
@@ -123,6 +125,7 @@ class _Check:
         findings = [] if error else self._checks.findings()
         return Report(
             format=self._format.name if self._format else None,
+            raw_text=self._asked.raw_text,
             kind=kind,
             container=self._container,
             digest=None if error else digest,
@@ -152,6 +155,8 @@ class _Check:
             return
         found = self._asked.format or detect((raw.line, row) for raw, row in sample)
         self._format = settled(found, [row for _, row in sample])
+        if self._asked.raw_text:
+            self._format = as_texts(self._format)
         for raw, row in sample:
             self._convert(raw, row, self._format, learn=True)
         self._tally.in_order()

@@ -16,7 +16,7 @@ class Draft:
     those of a ranking have `ranks`, which `ranks_path` names. `margin`, `annotators` and `scores`
     (which go to `meta`, too): what the format itself tells. `characters` of the prompt as the file has it, where
     that is not what its turns hold. `part` keeps the ids of
-    several records of a row apart.
+    several records of a row apart. `raw_text`: the texts of the turns are trained on as they stand.
     """
 
     prompt: list[Turn]
@@ -35,6 +35,7 @@ class Draft:
     margin_path: str = ""
     scores: dict[str, Any] = field(default_factory=dict)
     annotators: list[dict[str, Any]] | None = None
+    raw_text: bool = False
 
 
 def remaining(row: Row, used: frozenset[str]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ HINTS = {
     "weight_invalid": "`weight` multiplies the record's loss; if the column means something else, rename it.",
     "confidence_invalid": "`confidence` is the probability that the chosen answer is the better one, so from 0.5: "
     "below it the answers stand the wrong way round; if the column means something else, rename it.",
+    "not_raw_text": "With `raw_text` a record is the text of its prompt and of each answer: write all that the model "
+    "is to read into the prompt, or leave `raw_text` out.",
     "margin_invalid": "`margin` says by how much the chosen answer is better; if the column means something else, "
     "rename it.",
 }

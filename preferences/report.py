@@ -118,12 +118,14 @@ class Report(BaseModel):
     """`error` is null exactly when the file may be used; only then has it a `digest`, sha256 of the canonical lines.
 
     `columns`: those of weight, confidence and margin that somewhere differ from what they are when left out.
+    `raw_text`: the texts are trained on as they stand, without a chat template.
     `histograms`: of the lengths in characters, (upper bound, texts); `samples`: at most 20.
     """
 
     object: Literal["file.report"] = "file.report"
     file: str | None = None
     format: str | None = None
+    raw_text: bool = False
     kind: Kind | None = None
     container: str | None = None
     digest: str | None = None

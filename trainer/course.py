@@ -59,6 +59,7 @@ class Course:
     world: World
     emitter: Emitter
     renderer: Renderer
+    openings: list[list[int]]
     data: Data
     engine: Engine
     layout: Layout

@@ -192,12 +192,12 @@ def fit(
 ) -> tuple[Sequence[Message], Rendered]:
     """The prompt, or what is left of it, and all answers behind it, at most `max_length` tokens with the prompt.
 
-    `whole`: the record as rendered. Raises Unfit; answers are never cut.
+    `whole`: the record as rendered. Raises Unfit; answers are never cut, nor are raw texts, which have no turns.
     """
     prompt: Sequence[Message] = record.prompt
     rendered = whole
     while rendered.longest > max_length:
-        if truncation != "keep_end":
+        if truncation != "keep_end" or record.raw_text:
             raise Unfit("too_long", f"Prompt and answer have {whole.longest} tokens; max_length is {max_length}.")
         shorter = without_oldest_turn(prompt)
         if shorter is None:
@@ -251,11 +251,9 @@ def without_oldest_turn(prompt: Sequence[Message]) -> Sequence[Message] | None:
 
 
 def make_renderer(tokenizer: Any, end_ids: Iterable[int]) -> Renderer:
-    """Raises BadModel where the tokenizer cannot do what a run needs."""
+    """Raises BadModel where the tokenizer cannot do what every run needs; a chat template, only some records do."""
     if not tokenizer.is_fast:
         raise BadModel("The model's tokenizer has no tokenizer.json.", code="slow_tokenizer", param="model")
-    if not tokenizer.chat_template:
-        raise BadModel("The model's tokenizer has no chat template.", code="no_chat_template", param="model")
     ends = {*end_ids, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])}
     if tokenizer.eos_token_id is None:
         raise BadModel("The model's tokenizer names no EOS token.", code="no_eos_token", param="model")

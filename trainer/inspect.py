@@ -27,15 +27,15 @@ def inspect(spec: InspectSpec) -> Inspection:
     if limit > context:
         message = f"max_length is {limit}, but the model's context has {context} tokens."
         return result.model_copy(update={"fatal": Fatal(code="invalid_value", message=message, param="max_length")})
+    boundary = folder.rope_boundary(folder.load_config(spec.model_dir))
+    terms = (limit, spec.truncation, spec.loss)
     try:
         renderer = make_renderer(folder.load_tokenizer(spec.model_dir), folder.end_tokens(spec.model_dir))
+        found = tokenise(renderer, records.read(spec.data), *terms, boundary=boundary, ties=spec.ties)
     except BadModel as bad:
         if bad.code not in FATAL_MODELS:
             raise
         return result.model_copy(update={"fatal": Fatal(code=bad.code, message=bad.message, param="model")})
-    boundary = folder.rope_boundary(folder.load_config(spec.model_dir))
-    terms = (limit, spec.truncation, spec.loss)
-    found = tokenise(renderer, records.read(spec.data), *terms, boundary=boundary, ties=spec.ties)
     result = describe(found, renderer, spec, context, limit)
     shown = previews(renderer, records.read(spec.data), chosen_few(found), found.fallen, spec, limit)
     return result.model_copy(update={"previews": list(shown)})

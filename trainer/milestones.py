@@ -194,7 +194,7 @@ class Milestones:
             wanted[0] = self.wanted()
             return wanted[0] not in (0, stop.FINISH)
 
-        said = continuations(course.engine, course.world, course.renderer, prompts, context, stopped)
+        said = continuations(course.engine, course.world, course.renderer, course.openings, context, stopped)
         stop.heed(wanted[0])
         for prompt, completion in zip(prompts, said, strict=True):
             course.emitter.say(Sample, step=course.progress.step, when=when, prompt=prompt, completion=completion)

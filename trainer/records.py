@@ -12,6 +12,12 @@ from core.contract.errors import BadData
 from core.contract.preference import AnyRecord, parse_record
 
 
+def are_raw(path: Path) -> bool:
+    """Whether the file's texts are trained on as they stand: all of a file's are, or none."""
+    first = next(read(path), None)
+    return first is not None and first.raw_text
+
+
 def read(path: Path, digest: str | None = None) -> Iterator[AnyRecord]:
     """Every record in order; at the end the sha256 of the lines must be `digest`, where one is given."""
     seen = hashlib.sha256()

@@ -1,20 +1,26 @@
 """From messages to token ids: what the model's own chat template makes of a pair, and which tokens are scored.
 
 Scored are the tokens of the continuation's assistant messages, each with its end-of-turn token; headers, tool and user
-turns are not. They are found by rendering growing prefixes of the conversation.
+turns are not. They are found by rendering growing prefixes of the conversation. Raw texts go round the template.
 """
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from core.contract.errors import BadModel
 from core.contract.preference import Message, Record
 
 # A header may begin with what an answer's first token swallows; more than this is a template that cannot be trained on.
 LOST_TOKENS = 8
 CHANGES = "The chat template changes an earlier turn when a later one is added."
+NO_TEMPLATE = (
+    "The model's tokenizer has no chat template: add the model again with --chat-template, or train it on texts as "
+    "they stand (a file of prompt, chosen and rejected with `palate[raw_text]`), which needs none."
+)
 Spans = tuple[tuple[int, int], ...]
 
 
@@ -49,7 +55,7 @@ class Rendered:
 
 
 class Renderer:
-    """`tokenizer`: a fast one, with a chat template. `end_ids`: tokens that end a turn.
+    """`tokenizer`: a fast one; without a chat template it serves raw texts only. `end_ids`: tokens that end a turn.
 
     Counts as it goes: `answered` answers, behind `appended` of which the template wrote no end token.
     """
@@ -65,6 +71,8 @@ class Renderer:
 
     def render(self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]]) -> Rendered:
         """Raises Unfit. `prompt`: the record's, or what is left of it; `continuations`: one or more answers to it."""
+        if record.raw_text:
+            return self.raw(prompt[0].content or "", [turns[0].content or "" for turns in continuations])
         header = self.text(prompt, record.tools, header=True)
         head = self.tokenize(header)[0]
         answers = [self.answer(prompt, header, continuation, record) for continuation in continuations]
@@ -78,6 +86,33 @@ class Renderer:
         if head[:2] == [self.tokenizer.bos_token_id] * 2:
             raise Unfit("template_render_failed", "The chat template begins with two BOS tokens.", "double_bos")
         return Rendered(prefix, tuple(from_prefix(answer, prefix) for answer in answers))
+
+    def raw(self, prompt: str, answers: Sequence[str]) -> Rendered:
+        """Texts as they stand, with an EOS token behind each answer: the tokens that TRL makes of its "standard" format
+        (huggingface.co/docs/trl/dataset_formats). A token across the border of prompt and answer is the answer's.
+
+        Special tokens that are written in the texts are tokens. Raises Unfit where the text brings a second BOS.
+        """
+        end = self.tokenizer.eos_token_id
+        head = self.raw_ids(prompt)
+        whole = [self.raw_ids(prompt + answer) for answer in answers]
+        if self.opening and head[: len(self.opening) + 1] == [*self.opening, self.tokenizer.bos_token_id]:
+            bos = self.tokenizer.bos_token
+            raise Unfit("special_token_in_text", f"The prompt begins with {bos!r}, which the tokenizer adds by itself.")
+        whole = [ids if ids[-1] == end else [*ids, end] for ids in whole]
+        prefix = common(head, *whole)
+        return Rendered(prefix, tuple(from_prefix(Answer(tuple(ids), ((prefix, len(ids)),)), prefix) for ids in whole))
+
+    def raw_ids(self, text: str) -> list[int]:
+        """Behind the BOS token, where the tokenizer begins with one by itself."""
+        return [*self.opening, *self.tokenize(text)[0]]
+
+    @cached_property
+    def opening(self) -> list[int]:
+        """What the tokenizer puts before any text."""
+        plain: list[int] = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        whole: list[int] = self.tokenizer("a")["input_ids"]
+        return next(whole[:at] for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
 
     def answer(self, prompt: Sequence[Message], header: str, continuation: Sequence[Message], record: Record) -> Answer:
         """`header`: the prompt as rendered up to where the assistant begins to speak."""
@@ -125,7 +160,9 @@ class Renderer:
         return None
 
     def text(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None, header: bool = False) -> str:
-        """Rendered; with `header`, up to where the assistant would begin to speak."""
+        """Rendered; with `header`, up to where the assistant would begin to speak. BadModel without a template."""
+        if not self.tokenizer.chat_template:
+            raise BadModel(NO_TEMPLATE, code="no_chat_template", param="model")
         turns = [self.turn(message) for message in messages]
         try:
             rendered = self.tokenizer.apply_chat_template(

@@ -57,7 +57,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     resumed = checkpoint.check(spec, world, spec.resume_from) if spec.resume_from else None
     world.agree(model.find_damage(spec.model_dir, world.rank, world.size))
     renderer = make_renderer(folder.load_tokenizer(spec.model_dir), folder.end_tokens(spec.model_dir))
-    openings(renderer, spec.probe_prompts)
+    prompts = openings(renderer, spec.probe_prompts, records.are_raw(spec.train_data))
     data = tokenised_data(spec, world, emitter, renderer)
     engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
     probed = probe(engine, world, spec, data.train.examples)
@@ -93,6 +93,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
         world,
         emitter,
         renderer,
+        prompts,
         data,
         engine,
         probed.layout,
@@ -162,7 +163,7 @@ def tokenise_together(
         share = (world.rank, world.size)
         terms = (limit, settings.truncation, settings.loss, spec.seed, share, boundary, settings.ties)
         mine = tokenise(renderer, found, *terms, settings.annotators)
-    except BadData as bad:
+    except BadInput as bad:  # of the data, or that the model has no chat template for it
         error = bad
     world.agree(error)
     whole = together(world.gather(mine))

@@ -15,12 +15,18 @@ from trainer.world import World
 NEW_TOKENS = 64
 
 
-def openings(renderer: Renderer, prompts: Sequence[str]) -> list[str]:
-    """Each prompt up to where the assistant begins to speak. Raises BadModel where the template refuses one."""
-    found: list[str] = []
+def openings(renderer: Renderer, prompts: Sequence[str], raw_text: bool) -> list[list[int]]:
+    """The tokens of each prompt up to where the assistant begins to speak; of a raw text, its own.
+
+    Raises BadModel where the template refuses one.
+    """
+    if raw_text:
+        return [renderer.raw_ids(prompt) for prompt in prompts]
+    found: list[list[int]] = []
     for number, prompt in enumerate(prompts):
         try:
-            found.append(renderer.text([Message(role="user", content=prompt)], None, header=True))
+            text = renderer.text([Message(role="user", content=prompt)], None, header=True)
+            found.append(renderer.tokenize(text)[0])
         except Unfit as unfit:
             raise BadModel(
                 f"Probe prompt {number}: {unfit.message}", code=unfit.code, param=f"palate.probe_prompts.{number}"
@@ -32,18 +38,19 @@ def continuations(
     engine: Engine,
     world: World,
     renderer: Renderer,
-    prompts: Sequence[str],
+    prompts: Sequence[Sequence[int]],
     context: int,
     stopped: Callable[[], bool],
 ) -> list[str]:
-    """One completion a prompt. All prompts at once, padded on the left: ZeRO-3 gathers every weight for each token.
+    """One completion for each of the `openings`, all at once, padded on the left: ZeRO-3 gathers every weight for each
+    token.
 
     `stopped` is asked by all ranks after each token, and must answer all the same; then it ends there.
     """
     from transformers import GenerationConfig, StoppingCriteriaList
 
     new = min(NEW_TOKENS, context // 2)
-    ids = [renderer.tokenize(text)[0][-(context - new) :] for text in openings(renderer, prompts)]
+    ids = [list(prompt[-(context - new) :]) for prompt in prompts]
     ends = sorted(renderer.end_ids)
     longest, padding = max(map(len, ids)), ends[0]
     given = torch.tensor([[padding] * (longest - len(row)) + row for row in ids], device=world.device)

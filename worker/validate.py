@@ -46,6 +46,7 @@ def validate(asked: argparse.Namespace) -> Report:
                 asked.source,
                 format=asked.format,
                 mapping=asked.mapping,
+                raw_text=asked.raw_text,
                 on_error=asked.on_error,
                 max_bad_fraction=asked.max_bad_fraction,
                 canonical=canonical,
@@ -80,6 +81,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", help="the file's name in the report; default that of --source")
     parser.add_argument("--format", choices=list(BY_NAME))
     parser.add_argument("--mapping", help="JSON: canonical field to column or path")
+    parser.add_argument("--raw-text", action="store_true")
     parser.add_argument("--on-error", choices=["fail", "skip"], default="fail")
     parser.add_argument("--max-bad-fraction", type=float, default=0.0)
     parser.add_argument("--memory-bytes", type=int, default=4 << 30, help="limit of the address space; 0 for none")

@@ -56,6 +56,7 @@ def check(
     values["memory_bytes"] = own.task_memory_bytes
     # One word each: a value of the user's may begin with a dash.
     arguments = [f"--{each.replace('_', '-')}={value}" for each, value in values.items()]
+    arguments += ["--raw-text"] if options.get("raw_text") else []
     child.run(folder, "worker.validate", *arguments, wall_seconds=own.task_wall_seconds, alive=alive)
 
 

@@ -40,6 +40,8 @@ class Annotator(BaseModel):
 class Record(BaseModel):
     """What every kind has. `prompt` never ends with an assistant turn; `weight` multiplies the record's loss.
 
+    raw_text: prompt and answers hold one text each, which is trained on as it stands, without a chat template; left out
+    of the stored line where it is false.
     group, source, language, split: names by which a report is cut into slices; training does not use them.
     """
 
@@ -56,6 +58,7 @@ class Record(BaseModel):
     split: str | None = None
     meta: dict[str, Any] = {}
     origin: Origin
+    raw_text: bool = False
 
 
 class PreferenceRecord(Record):

@@ -40,6 +40,7 @@ def clean(
     lines: Collection[int] = (),
     format: str | None = None,
     mapping: dict[str, Any] | str | None = None,
+    raw_text: bool = False,
     limits: Limits = DEFAULT,
 ) -> Cleaned:
     """Reads `source` once to find what goes, and again to copy the rest into `out`. `lines` go whatever they hold.
@@ -53,7 +54,15 @@ def clean(
         wrong = f"`{unknown[0]}` is none of what can be dropped" if unknown else "Nothing is named to be dropped"
         raise BadInput(f"{wrong}. There are: {told}.", param="drop")
     reasons = Reasons(drop, lines)
-    report = check_file(source, format=format, mapping=mapping, checks="none", limits=limits, observe=reasons.see)
+    report = check_file(
+        source,
+        format=format,
+        mapping=mapping,
+        raw_text=raw_text,
+        checks="none",
+        limits=limits,
+        observe=reasons.see,
+    )
     if report.container is None or report.format is None:
         raise BadInput(
             report.error.message if report.error else "No rows were found.",

@@ -9,14 +9,15 @@ from core.contract.errors import BadInput
 from core.contract.preference import Kind
 from preferences.draft import Draft, Row, Turn, remaining
 from preferences.faults import RowFault
-from preferences.formats import hh, scores, trl
+from preferences.formats import hh, scores, triple, trl
 from preferences.mapping import MAIN, Mapping
-from preferences.turns import read_answer, read_prompt, repeats, wrong
+from preferences.turns import read_answer, read_prompt, read_text, repeats, wrong
 
 NAME = "mapped"
 # Two answers compared: the first is better, the second is, or neither.
 FIRST, SECOND, NEITHER = 1, 2, 0
 MOST = 64
+TEXTS = ("prompt", "chosen", "rejected")
 _USED = frozenset({*MAIN, "id"})
 _SHAPES = "prompt, chosen, rejected; prompt, completion, label; prompt, answers and ranks, ratings or pairs"
 
@@ -36,6 +37,13 @@ def reader(mapping: Mapping) -> tuple[Kind, Reader]:
     if fields == {"prompt", "answers", "pairs"}:
         return "pair", _compared
     raise BadInput(f"`mapping` makes no record of {', '.join(sorted(fields))}; map {_SHAPES}.", param="mapping")
+
+
+def raw(row: Row) -> Draft:
+    """With `raw_text`: three texts."""
+    for name in TEXTS:
+        read_text(row.get(name), name)
+    return triple.untouched(row, _pair(row))
 
 
 def _pair(row: Row) -> Draft:

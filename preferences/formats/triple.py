@@ -21,6 +21,20 @@ def matches(row: Row) -> bool:
     return bool(answers) and not any(isinstance(answer, list | dict) for answer in answers)
 
 
+def read_raw(row: Row) -> Draft:
+    """With `raw_text`: no chat template will see them."""
+    return untouched(row, read(row))
+
+
+def untouched(row: Row, draft: Draft) -> Draft:
+    """The draft of a row of texts; what only a chat template could put beside them is refused."""
+    for name in ("system", "tools"):
+        if row.get(name):
+            raise RowFault("not_raw_text", name, f"`{name}` has no place in a raw text.")
+    draft.raw_text = True
+    return draft
+
+
 def read(row: Row) -> Draft:
     """Texts wrapped in messages and otherwise untouched; the first of the prompt columns that is there counts."""
     column = next((key for key in PROMPTS if row.get(key) is not None), None)

@@ -40,7 +40,8 @@ def head(report: Report) -> str:
     figures.append(("", number(counts.usable), f"usable {nouns(report.kind or 'pair', counts)}"))
     left = counts.bad + counts.useless
     figures.append(("warn" if left else "", number(left), "records left out"))
-    figures.append(("", report.format or "not found", f"format, {report.container}" if report.container else "format"))
+    about = ["format", *(["raw text"] if report.raw_text else []), *([report.container] if report.container else [])]
+    figures.append(("", report.format or "not found", ", ".join(about)))
     cards = "".join(
         f'<div class="figure {tone}"><b{"" if value[:1].isdigit() else WORDY}>{breaking(value)}</b>'
         f'<span class="small">{text(told)}</span></div>'

@@ -29,6 +29,10 @@ def pickled(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def blank_template(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("\n")
+
+
 def without_template(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     settings = json.loads((folder / "tokenizer_config.json").read_text())
@@ -53,7 +57,7 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated header": (cut_in_its_header, "cut short"),
     "no config": (without("config.json"), "config.json"),
     "no tokenizer": (without("tokenizer.json"), "tokenizer.json"),
-    "no chat template": (without_template, "--chat-template"),
+    "a blank chat template": (blank_template, "--chat-template"),
     "auto_map": (with_auto_map, "auto_map"),
     "code": (with_code, "remove it"),
 }

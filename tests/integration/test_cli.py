@@ -66,12 +66,10 @@ def test_a_folder_becomes_a_model_and_comes_back_the_same(live: Live, folder: Pa
 def test_a_template_given_beside_the_folder_is_stored_with_it(live: Live, folder: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     make_tiny_model(bare, template=None)
-    refused = live.palate("models", "add", "bare", str(bare), good=False)
-    assert refused.returncode == 1
-    assert "--chat-template" in refused.stderr
+    assert "only files with raw_text can train it" in live.palate("models", "add", "bare", str(bare)).stderr
     given = tmp_path / "given.jinja"
     given.write_text(CHAT_TEMPLATE)
-    live.palate("models", "add", "bare", str(bare), "--chat-template", str(given))
+    assert "raw_text" not in live.palate("models", "add", "bare", str(bare), "--chat-template", str(given)).stderr
     live.palate("pull", "bare", str(tmp_path / "pulled"))
     assert (tmp_path / "pulled" / "chat_template.jinja").read_text() == CHAT_TEMPLATE
     assert not (bare / "chat_template.jinja").exists()

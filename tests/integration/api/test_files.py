@@ -93,6 +93,15 @@ def test_the_sdks_own_words_for_the_options(tenant: Tenant) -> None:
         assert files.get(session, tenant.project_id, file.id).options["on_error"] == "skip"
 
 
+@pytest.mark.parametrize(("wish", "kept"), [("true", {"raw_text": True}), ("false", {})])
+def test_texts_may_be_raw(tenant: Tenant, wish: str, kept: dict[str, bool]) -> None:
+    fields = {"purpose": "fine-tune", "palate[raw_text]": wish}
+    answer = tenant.http.post("/v1/files", data=fields, files={"file": ("a.jsonl", b"x\n")})
+    with transaction() as session:
+        options = files.get(session, tenant.project_id, answer.json()["id"]).options
+    assert {name: value for name, value in options.items() if name == "raw_text"} == kept
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
@@ -100,6 +109,12 @@ def test_the_sdks_own_words_for_the_options(tenant: Tenant) -> None:
         ({"purpose": "batch"}, "invalid_value", "purpose"),
         ({"purpose": "fine-tune", "porpoise": "x"}, "unknown_parameter", "porpoise"),
         ({"purpose": "fine-tune", "palate[on_error]": "drop"}, "invalid_value", "palate[on_error]"),
+        ({"purpose": "fine-tune", "palate[raw_text]": "yes"}, "invalid_value", "palate[raw_text]"),
+        (
+            {"purpose": "fine-tune", "palate[raw_text]": "true", "palate[format]": "kto"},
+            "raw_text_not_texts",
+            "palate[raw_text]",
+        ),
         ({"purpose": "fine-tune", "palate[max_bad_fraction]": "nan"}, "out_of_range", "palate[max_bad_fraction]"),
         ({"purpose": "fine-tune", "palate[max_bad_fraction]": "x"}, "invalid_type", "palate[max_bad_fraction]"),
         ({"purpose": "fine-tune", "expires_after[seconds]": "4000"}, "invalid_value", "expires_after[anchor]"),

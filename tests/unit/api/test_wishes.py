@@ -40,3 +40,11 @@ def test_a_format_and_a_mapping_that_do_not_suit_each_other():
     with pytest.raises(BadInput) as error:
         options(**{"palate[mapping]": '{"chosen": "a", "rejected": "b"}', "palate[format]": "openai_preference"})
     assert error.value.param == "palate[mapping]"
+
+
+def test_raw_texts_and_a_layout_that_has_none():
+    assert options(**{"palate[raw_text]": "true", "palate[format]": "plain_triple"})["raw_text"] is True
+    assert "raw_text" not in options(**{"palate[raw_text]": "false"})
+    with pytest.raises(BadInput) as error:
+        options(**{"palate[raw_text]": "true", "palate[mapping]": '{"chosen": "a", "rejected": "b"}'})
+    assert (error.value.code, error.value.param) == ("raw_text_not_texts", "palate[raw_text]")

@@ -195,3 +195,13 @@ def test_the_held_out_file_s_prompts_are_looked_for(tmp_path, capsys):
     assert (found.severity, found.detail["exact"], found.examples[0].line) == ("block", 5, 1)
     assert run(tmp_path / "train.jsonl", False, validation=tmp_path / "nowhere.jsonl") == 2
     assert "nowhere.jsonl" in "".join(capsys.readouterr().out.split())
+
+
+def test_raw_texts(tmp_path, good, capsys):
+    (tmp_path / "texts.jsonl").write_bytes(jsonl([triple(n) for n in range(12)]))
+    assert main(["check", str(tmp_path / "texts.jsonl"), "--raw-text"]) == 0
+    assert "plain_triple, raw text, jsonl" in capsys.readouterr().out
+    assert main(["check", str(good), "--raw-text"]) == 1
+    assert "raw_text_not_texts: " in capsys.readouterr().out
+    assert main(["check", str(good), "--raw-text", "--format", "openai_preference", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "raw_text_not_texts"

@@ -32,7 +32,7 @@ def test_rows_are_told_and_only_a_certain_refusal_dooms(
 ) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(data)
-    with early.reading(path, format=None, mapping=None, skip=skip) as reader:
+    with early.reading(path, early.Layout(), skip=skip) as reader:
         reader.join(60)
         assert reader.doomed == doomed
         if doomed:
@@ -52,11 +52,19 @@ def test_a_layout_of_one_s_own_is_read_by_its_mapping(
 ) -> None:
     path = tmp_path / "own.jsonl"
     path.write_bytes(MAPPED)
-    with early.reading(path, format=format, mapping=OWN, skip=False) as reader:
+    with early.reading(path, early.Layout(format, OWN), skip=False) as reader:
         reader.join(60)
         assert reader.doomed == bool(word)
         assert not word or word in str(reader.verdict(path))
     assert capfd.readouterr().err == ""
+
+
+def test_raw_texts_are_read_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_bytes(GOOD + jsonl([triple(0) | {"system": "Be brief."}]))
+    with early.reading(path, early.Layout(raw_text=True), skip=False) as reader:
+        reader.join(60)
+        assert reader.doomed
 
 
 class Taking(Service):
@@ -76,9 +84,10 @@ def test_a_mapping_goes_with_the_file(tmp_path: Path, command: str, monkeypatch:
     path = tmp_path / "own.jsonl"
     path.write_bytes(MAPPED)
     monkeypatch.setattr(early, "FROM_BYTES", 0)
-    words = [f"--mapping={field}={column}" for field, column in OWN.items()]
+    words = ["--raw-text", *(f"--mapping={field}={column}" for field, column in OWN.items())]
     service = Taking()
     train.upload(service, path, parser().parse_args([command, str(path), "--model", "m", *words]))
     assert json.loads(service.fields["palate[mapping]"]) == OWN
+    assert service.fields["palate[raw_text]"] == "true"
     with pytest.raises(BadInput, match="is not field=column"):
         train.upload(service, path, parser().parse_args([command, str(path), "--model", "m", "--mapping", "x"]))

@@ -139,7 +139,6 @@ SPOILED: list[tuple[str, str, Spoil]] = [
     ("safetensors_truncated", "empty", lambda f: (f / SINGLE).write_bytes(b"")),
     ("tokenizer_missing", "gone", lambda f: (f / TOKENIZER).unlink()),
     ("tokenizer_missing", "no JSON", lambda f: (f / TOKENIZER).write_text("{")),
-    ("chat_template_missing", "gone", no_template),
     ("chat_template_missing", "blank", lambda f: (f / TEMPLATE).write_text(" \n")),
     ("remote_code_refused", "config", lambda f: change(f, CONFIG, auto_map={"AutoModel": "x.Y"})),
     ("remote_code_refused", "tokenizer", lambda f: change(f, "tokenizer_config.json", init={"auto_map": {}})),
@@ -185,6 +184,13 @@ def test_a_split_model_has_the_facts_of_the_whole_one(folder: Path) -> None:
     whole = model_folder.check(folder)
     split(folder)
     assert model_folder.check(folder) == whole
+
+
+def test_a_model_for_raw_texts_needs_no_template(folder: Path) -> None:
+    assert model_folder.has_template(folder)
+    no_template(folder)
+    assert model_folder.check(folder).layers == 2
+    assert not model_folder.has_template(folder)
 
 
 @pytest.mark.parametrize("where", ["given", "configuration", "named default"])
