@@ -58,7 +58,7 @@ def run(
                     progress=advance,
                 )
             if report.usable and (as_json or html):
-                report.samples = samples(canonical, report.checks)
+                report.samples = samples(canonical, report.checks, report.elements)
         code = USABLE if report.usable else NOT_USABLE
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

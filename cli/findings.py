@@ -60,19 +60,20 @@ def _findings(found: list[Finding]) -> Table:
     quiet = len(found) - len(loud)
     title = f"Findings: {len(loud)}" + (f", and {quiet} checks with nothing to mend" if quiet else "")
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for column in ("severity", "code", "value", "limit", "records", "lines"):
+    in_array = any(example.element is not None for each in loud for example in each.examples)
+    for column in ("severity", "code", "value", "limit", "records", "elements" if in_array else "lines"):
         table.add_column(column, justify="right" if column in ("value", "limit", "records") else "left")
     table.show_header = bool(loud)
     for each in loud:
-        named = list(dict.fromkeys(example.line for example in each.examples))
-        lines = ", ".join(map(str, named[:5])) + ("…" if len(named) > 5 else "")
+        named = list(dict.fromkeys(example.place.number for example in each.examples))
+        lines = ", ".join(named[:5]) + ("…" if len(named) > 5 else "")
         table.add_row(
             Text(each.severity, STYLE[each.severity]),
             each.code,
             "" if each.value is None else amount(each.value, each.unit),
             "" if each.threshold is None else amount(each.threshold, each.unit),
             f"{each.count:,}" if each.count else "",
-            lines,
+            Text(lines),
         )
     return table
 

@@ -1,5 +1,6 @@
 """The door of this room: a file in, a report out, and on the way the canonical records."""
 
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -110,6 +111,8 @@ class _Check:
         self._tally = Tally(limits, refused)
         self._container: str | None = None
         self._written = 0
+        # Of each written record, where the file is a JSON array.
+        self._elements = array("I")
 
     def run(self, on_error: OnError, max_bad_fraction: float) -> Report:
         fault: FileError | None = None
@@ -123,7 +126,7 @@ class _Check:
         counts = tally.counted()
         error = fault or verdict(tally, counts, kind, self._limits, max_bad_fraction if on_error == "skip" else 0.0)
         findings = [] if error else self._checks.findings()
-        return Report(
+        report = Report(
             format=self._format.name if self._format else None,
             raw_text=self._asked.raw_text,
             kind=kind,
@@ -142,6 +145,8 @@ class _Check:
             status_details=None if error else details(tally, counts, kind),
             error=error,
         )
+        report.note_elements(self._elements)
+        return report
 
     def _read(self) -> None:
         self._container, rows = open_rows(
@@ -224,8 +229,10 @@ class _Check:
             if judged.line:
                 self._writer.add(judged.line)
                 self._written += 1
+                if raw.element is not None:
+                    self._elements.append(raw.element)
                 if self._looks:
-                    self._checks.see(parse_record.validate_json(judged.line), number)
+                    self._checks.see(parse_record.validate_json(judged.line), number, raw.element)
 
     def _told(self, fault: RowFault) -> RowFault:
         return self._asked.mapping.fault(fault) if self._asked.mapping else fault

@@ -1,8 +1,9 @@
 """What is told about a file: shape of `GET /files/{id}/report` and of `palate check --json`."""
 
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 from core.contract.advice import Recommended as Recommended
 from core.contract.finding import Example as Example
@@ -23,12 +24,13 @@ class LineError(BaseModel):
 
 
 class Notice(BaseModel):
-    """Something that was kept, with up to 20 of its lines."""
+    """Something that was kept, with up to 20 of its lines, and in a JSON array of its elements, from 0."""
 
     code: str
     message: str
     count: int
     lines: list[int] = []
+    elements: list[int] = []
 
 
 class Spread(BaseModel):
@@ -57,9 +59,10 @@ class SampleAnswer(BaseModel):
 
 class Sample(BaseModel):
     """A record to look at: texts shortened, and masked where they hold personal data; `codes` of findings that name
-    its line."""
+    its line, or in a JSON array its element, from 0."""
 
     line: int
+    element: int | None = None
     prompt: str
     answers: list[SampleAnswer]
     codes: list[str] = []
@@ -143,6 +146,15 @@ class Report(BaseModel):
     status_details: str | None = None
     inspection: Inspected | None = None
     error: FileError | None = None
+    # In the process that read the file: which element each canonical record is; empty but for a JSON array.
+    _elements: Sequence[int] = PrivateAttr(default=())
+
+    def note_elements(self, elements: Sequence[int]) -> None:
+        self._elements = elements
+
+    @property
+    def elements(self) -> Sequence[int]:
+        return self._elements
 
     @property
     def usable(self) -> bool:

@@ -21,8 +21,11 @@ FAR = 4_000
 LONGEST_LINE = 1 << 20
 
 
-def samples(canonical: Path, findings: Sequence[Finding]) -> list[Sample]:
-    """Of a canonical file, read once more: at most 20, in the order of the findings, those by chance behind them."""
+def samples(canonical: Path, findings: Sequence[Finding], elements: Sequence[int] = ()) -> list[Sample]:
+    """Of a canonical file, read once more: at most 20, in the order of the findings, those by chance behind them.
+
+    `elements`: of a JSON array, which one each record is.
+    """
     named = named_by(findings)
     found: dict[int, AnyRecord] = {}
     chance: list[tuple[int, int, bytes]] = []
@@ -37,8 +40,11 @@ def samples(canonical: Path, findings: Sequence[Finding]) -> list[Sample]:
             heapq.heappush(chance, place)
         elif place > chance[0]:
             heapq.heapreplace(chance, place)
-    picked = [sample(found[number], codes) for number, codes in named.items() if number in found]
-    others = [sample(parse_record.validate_json(row), []) for _, _, row in sorted(chance, reverse=True)]
+    picked = [sample(found[n], codes, elements[n] if elements else None) for n, codes in named.items() if n in found]
+    others = [
+        sample(parse_record.validate_json(row), [], elements[n] if elements else None)
+        for _, n, row in sorted(chance, reverse=True)
+    ]
     return picked + others[: MOST - len(picked)]
 
 
@@ -56,9 +62,10 @@ def named_by(findings: Iterable[Finding]) -> dict[int, list[str]]:
     return named
 
 
-def sample(record: AnyRecord, codes: list[str]) -> Sample:
+def sample(record: AnyRecord, codes: list[str], element: int | None = None) -> Sample:
     return Sample(
         line=record.origin.line,
+        element=element,
         prompt=ending(masked(told(record.prompt)[-FAR:])),
         answers=[SampleAnswer(name=name, text=beginning(masked(told(turns)[:FAR]))) for name, turns in answers(record)],
         codes=codes,

@@ -107,7 +107,7 @@ class Tally:
         if judged.columns or judged.beside:
             self._beside.update(dict.fromkeys((*judged.columns, *judged.beside)))
         for code in judged.warnings:
-            self._warn(code, raw.line)
+            self._warn(code, raw)
             if code == "extra_fields" and len(self._extra) < 20:
                 self._extra.update(dict.fromkeys(key[:60] for key in unknown(draft.extra)))
 
@@ -143,11 +143,13 @@ class Tally:
         found |= {name: theirs.get(name, name) for name in self._beside if name not in found}
         return found | {name: path for name, path in theirs.items() if name not in found}
 
-    def _warn(self, code: str, line: int) -> None:
+    def _warn(self, code: str, raw: RawRow) -> None:
         warning = self._warned.setdefault(code, Notice(code=code, message=_WARNED[code], count=0, lines=[]))
         warning.count += 1
         if len(warning.lines) < self._limits.example_lines:
-            warning.lines.append(line)
+            warning.lines.append(raw.line)
+            if raw.element is not None:
+                warning.elements.append(raw.element)
 
     def warnings(self) -> list[Notice]:
         """Those of rows."""

@@ -55,7 +55,7 @@ def validate(asked: argparse.Namespace) -> Report:
             os.fsync(canonical.fileno())
         if report.usable:
             rename(unsealed, asked.canonical)
-            report.samples = samples(asked.canonical, report.checks)
+            report.samples = samples(asked.canonical, report.checks, report.elements)
     finally:
         unsealed.unlink(missing_ok=True)
     if asked.name:

@@ -1,6 +1,6 @@
 """Who is better than whom: repeats, contradictions, cycles, and how the prompts are spread, from digests alone.
 
-32 bytes a comparison. Above `MOST` of them only every second prompt is kept, then every fourth, ...: whole prompts, so
+36 bytes a comparison. Above `MOST` of them only every second prompt is kept, then every fourth, ...: whole prompts, so
 that all shares stay true.
 """
 
@@ -25,7 +25,7 @@ class Graph:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._mask = 0
-        self._rows, self._lines, self._prompts = array("I"), array("I"), array("Q")
+        self._rows, self._marks, self._prompts = array("I"), array("Q"), array("Q")
         self._better, self._worse = array("Q"), array("Q")
 
     def see(self, seen: Seen) -> None:
@@ -40,12 +40,13 @@ class Graph:
             self._add(seen.place, prompt, answers[better], answers[worse])
 
     def _add(self, place: Place, prompt: int, better: int, worse: int) -> None:
+        assert place.row is not None
         self._rows.append(place.row)
-        self._lines.append(place.line)
+        self._marks.append(place.mark)
         self._prompts.append(prompt)
         self._better.append(better)
         self._worse.append(worse)
-        if len(self._lines) > self._most:
+        if len(self._marks) > self._most:
             self._thin()
 
     def _thin(self) -> None:
@@ -53,14 +54,14 @@ class Graph:
 
         self._mask = self._mask << 1 | 1
         kept = (np.frombuffer(self._prompts, np.uint64) & np.uint64(self._mask)) == 0
-        for name, kind in (("_rows", "I"), ("_lines", "I"), ("_prompts", "Q"), ("_better", "Q"), ("_worse", "Q")):
+        for name, kind in (("_rows", "I"), ("_marks", "Q"), ("_prompts", "Q"), ("_better", "Q"), ("_worse", "Q")):
             values = np.frombuffer(getattr(self, name), np.uint32 if kind == "I" else np.uint64)[kept]
             setattr(self, name, array(kind, values.tobytes()))
 
     def findings(self) -> list[Finding]:
-        if not self._lines:
+        if not self._marks:
             return []
-        return _Sorted(self._rows, self._lines, self._prompts, self._better, self._worse, self._mask + 1).findings()
+        return _Sorted(self._rows, self._marks, self._prompts, self._better, self._worse, self._mask + 1).findings()
 
 
 class _Sorted:
@@ -69,7 +70,7 @@ class _Sorted:
     def __init__(
         self,
         rows: "array[int]",
-        lines: "array[int]",
+        marks: "array[int]",
         prompts: "array[int]",
         better: "array[int]",
         worse: "array[int]",
@@ -82,7 +83,7 @@ class _Sorted:
         low, high, forward = np.minimum(ours, theirs), np.maximum(ours, theirs), ours < theirs
         order = np.lexsort((at, forward, high, low, asked))
         self.rows, self.prompts = at[order], asked[order]
-        self.lines = np.frombuffer(lines, np.uint32)[order]
+        self.marks = np.frombuffer(marks, np.uint64)[order]
         self.better, self.worse, forward = ours[order], theirs[order], forward[order]
         low, high = low[order], high[order]
         new = np.ones(len(order), bool)
@@ -112,8 +113,10 @@ class _Sorted:
         shown = np.flatnonzero(np.isin(self.rows, rows[:EXAMPLES]))
         # The first of the run of equal comparisons that each is in.
         starts = np.maximum.accumulate(np.where(self.first, np.arange(len(self.first)), 0))[shown]
-        before = dict(zip(self.rows[shown].tolist(), self.lines[starts].tolist(), strict=True))
-        examples = [(place, f"as line {before[place.row]}") for place in self.places(shown, EXAMPLES)]
+        before = dict(zip(self.rows[shown].tolist(), self.marks[starts].tolist(), strict=True))
+        examples = [
+            (place, f"as {Place.unpacked(None, before[place.row]).told}") for place in self.places(shown, EXAMPLES)
+        ]
         return self._told("exact_duplicates", len(rows), examples)
 
     def places(self, of: Vector, most: int) -> list[Place]:
@@ -121,8 +124,8 @@ class _Sorted:
         import numpy as np
 
         rows, first = np.unique(self.rows[of], return_index=True)
-        lines = self.lines[of][first[:most]]
-        return [Place(row, line) for row, line in zip(rows[:most].tolist(), lines.tolist(), strict=True)]
+        marks = self.marks[of][first[:most]]
+        return [Place.unpacked(row, mark) for row, mark in zip(rows[:most].tolist(), marks.tolist(), strict=True)]
 
     def contradictions(self) -> Finding:
         import numpy as np
@@ -187,7 +190,8 @@ class _Sorted:
 
 
 def _lines(places: Sequence[Place]) -> str:
-    return f"lines {', '.join(str(place.line) for place in places)}"
+    words = "lines" if places[0].element is None else "elements"
+    return f"{words} {', '.join(place.number for place in places)}"
 
 
 def _circles(prompts: Vector, better: Vector, worse: Vector) -> tuple[Vector, Vector]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from core.contract.finding import Finding
+from core.contract.finding import Finding, Place
 from core.contract.findings import EXAMPLES, finding
 from core.contract.preference import AnyRecord
 from preferences.checks.minhash import BANDS, LEAST, Waiting, likeness, words
@@ -30,18 +30,19 @@ class Prompts:
         self.held_out = HeldOut()
         self.wanted = True
 
-    def see(self, record: AnyRecord, row: int) -> None:
-        self.held_out.keep(record)
+    def see(self, record: AnyRecord, row: int, element: int | None = None) -> None:
+        self.held_out.keep(record, element)
 
     def findings(self) -> list[Finding]:
         return []
 
 
 class HeldOut:
-    """First `keep` the validation records, then `compare` the training ones."""
+    """First `keep` the validation records, then `compare` the training ones; `element` as in `Place`."""
 
     def __init__(self) -> None:
-        self._lines: list[int] = []
+        # Of each record the mark of its place.
+        self._marks: list[int] = []
         self._by_prompt: dict[int, list[int]] = {}
         self._waiting = Waiting()
         # Two rows a prompt, as `_wait` has them.
@@ -51,10 +52,10 @@ class HeldOut:
         self._near: dict[int, int] = {}
         self._sorted: list[tuple[Any, Any]] | None = None
 
-    def keep(self, record: AnyRecord) -> None:
+    def keep(self, record: AnyRecord, element: int | None = None) -> None:
         prompt = told(record.prompt)
-        self._by_prompt.setdefault(digest(prompt), []).append(len(self._lines))
-        self._lines.append(record.origin.line)
+        self._by_prompt.setdefault(digest(prompt), []).append(len(self._marks))
+        self._marks.append(Place(None, record.origin.line, element).mark)
         self._wait(prompt, record)
         if self._waiting.full:
             self._pack()
@@ -70,16 +71,16 @@ class HeldOut:
     def _pack(self) -> None:
         self._kept.append(self._waiting.take()[0])
 
-    def compare(self, record: AnyRecord) -> None:
+    def compare(self, record: AnyRecord, element: int | None = None) -> None:
         if self._sorted is None:
             self._sort()
-        prompt, line = told(record.prompt), record.origin.line
+        prompt, mark = told(record.prompt), Place(None, record.origin.line, element).mark
         if (same := self._by_prompt.get(digest(prompt))) is not None:
             for place in same:
-                self._exact.setdefault(place, line)
+                self._exact.setdefault(place, mark)
             return
         self._wait(prompt, record)
-        self._training.append(line)
+        self._training.append(mark)
         if self._waiting.full:
             self._match()
 
@@ -97,7 +98,7 @@ class HeldOut:
     def _match(self) -> None:
         import numpy as np
 
-        ours, lines = self._waiting.take()[0].reshape(-1, 2, BANDS), self._training
+        ours, marks = self._waiting.take()[0].reshape(-1, 2, BANDS), self._training
         bands = self._kept[0].reshape(-1, 2, BANDS)
         for band, (keys, order) in enumerate(self._sorted or []):
             starts = np.searchsorted(keys, ours[:, 0, band], "left")
@@ -105,7 +106,7 @@ class HeldOut:
             for row in np.flatnonzero(ends > starts).tolist():
                 places = order[starts[row] : min(ends[row], starts[row] + MOST_ALIKE)]
                 for place in places[(likeness(bands[places], ours[row]) >= LEAST).all(axis=1)].tolist():
-                    self._near.setdefault(place, lines[row])
+                    self._near.setdefault(place, marks[row])
         self._training = []
 
     def finding(self) -> Finding:
@@ -113,16 +114,9 @@ class HeldOut:
             self._sort()
         if self._waiting:
             self._match()
-        near = {place: line for place, line in self._near.items() if place not in self._exact}
-        of = max(1, len(self._lines))
-        examples = [
-            (self._lines[place], f"its prompt is on line {line} of the training file")
-            for place, line in sorted(self._exact.items())
-        ]
-        examples += [
-            (self._lines[place], f"its prompt is nearly that on line {line} of the training file")
-            for place, line in sorted(near.items())
-        ]
+        near = {place: mark for place, mark in self._near.items() if place not in self._exact}
+        of = max(1, len(self._marks))
+        examples = self._examples(self._exact, "its prompt is") + self._examples(near, "its prompt is nearly that")
         value = len(self._exact or near) / of
         return finding(
             "train_validation_leakage",
@@ -131,5 +125,15 @@ class HeldOut:
             share=(len(self._exact) + len(near)) / of,
             severity="warn" if near and not self._exact else None,
             examples=examples[:EXAMPLES],
-            detail={"exact": len(self._exact), "near": len(near), "of": len(self._lines)},
+            detail={"exact": len(self._exact), "near": len(near), "of": len(self._marks)},
         )
+
+    def _examples(self, found: dict[int, int], words: str) -> list[tuple[Place, str]]:
+        """The first validation records that have a training record."""
+        return [
+            (
+                Place.unpacked(None, self._marks[place]),
+                f"{words} on {Place.unpacked(None, mark).told} of the training file",
+            )
+            for place, mark in sorted(found.items())[:EXAMPLES]
+        ]

@@ -50,13 +50,13 @@ class Checks:
         """Whether records have to be shown at all."""
         return bool(self._checks or self._held_out)
 
-    def see(self, record: AnyRecord, row: int) -> None:
-        """`row`: the same for all records of a row of the file, as in `Place`."""
+    def see(self, record: AnyRecord, row: int, element: int | None = None) -> None:
+        """`row`: the same for all records of a row of the file, as in `Place`; `element` too."""
         if self._held_out:
-            self._held_out.compare(record)
+            self._held_out.compare(record, element)
         if not self._checks:
             return
-        seen = look(record, row)
+        seen = look(record, row, element)
         self._size.see(seen)
         for check in self._checks:
             check.see(seen)

@@ -37,9 +37,10 @@ class Seen:
         return [(one, other) for at, one in enumerate(above) for other in order[at + 1 :] if ranks[one] < ranks[other]]
 
 
-def look(record: AnyRecord, row: int) -> Seen:
+def look(record: AnyRecord, row: int, element: int | None = None) -> Seen:
+    """`row` and `element` as in `Place`."""
     prompt = told(record.prompt)
-    place = Place(row, record.origin.line)
+    place = Place(row, record.origin.line, element)
     if isinstance(record, UnpairedRecord):
         return Seen(record, place, prompt, [told(record.completion)], [], record.label)
     if isinstance(record, RankingRecord):

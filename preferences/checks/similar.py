@@ -1,4 +1,4 @@
-"""Records that are nearly another record: MinHash finds them, 80 bytes a record, up to `MOST` records."""
+"""Records that are nearly another record: MinHash finds them, 84 bytes a record, up to `MOST` records."""
 
 from array import array
 from typing import Any
@@ -17,12 +17,12 @@ class NearDuplicates:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._waiting = Waiting()
-        self._rows, self._lines = array("I"), array("I")
+        self._rows, self._marks = array("I"), array("Q")
         self._bands, self._sums = array("Q"), array("Q")
         self._beyond = 0
 
     def see(self, seen: Seen) -> None:
-        if len(self._lines) >= self._most:
+        if len(self._marks) >= self._most:
             self._beyond += 1
             return
         answers = [words(each) for each in seen.answers]
@@ -32,8 +32,9 @@ class NearDuplicates:
         # A wanted answer and an unwanted one are different things.
         label = [] if seen.label is None else [array("I", [seen.label])]
         self._waiting.add([asked[-kept:], *answers, *label])
+        assert seen.place.row is not None
         self._rows.append(seen.place.row)
-        self._lines.append(seen.place.line)
+        self._marks.append(seen.place.mark)
         if self._waiting.full:
             self._flush()
 
@@ -52,19 +53,21 @@ class NearDuplicates:
         return _earlier(bands, np.frombuffer(self._sums, np.uint64), np.frombuffer(self._rows, np.uint32))
 
     def findings(self) -> list[Finding]:
-        if not self._lines:
+        if not self._marks:
             return []
         import numpy as np
 
         earlier = self.earlier()
         hit = np.flatnonzero(earlier >= 0)
         examples = [
-            (Place(self._rows[each], self._lines[each]), f"nearly line {self._lines[earlier[each]]}")
-            for each in hit[:EXAMPLES].tolist()
+            (self._place(each), f"nearly {self._place(earlier[each]).told}") for each in hit[:EXAMPLES].tolist()
         ]
-        share, of = len(hit) / len(self._lines), len(self._lines)
+        share, of = len(hit) / len(self._marks), len(self._marks)
         detail: dict[str, Any] = {"of": of, **({"not_compared": self._beyond} if self._beyond else {})}
         return [finding("near_duplicates", share, count=len(hit), share=share, examples=examples, detail=detail)]
+
+    def _place(self, number: int) -> Place:
+        return Place.unpacked(self._rows[number], self._marks[number])
 
 
 def _earlier(bands: Any, sums: Any, rows: Any) -> Any:

@@ -37,8 +37,9 @@ def card(found: Finding) -> str:
     if found.action and found.severity != "info":
         parts.append(f'<p class="do">{text(found.action)}</p>')
     if found.examples:
-        rows = [(each.line, each.note) for each in found.examples]
-        parts.append(folded(f"{len(rows)} of its lines", table(("line", "what"), rows, right=(0,))))
+        unit = "line" if found.examples[0].element is None else "element"
+        rows = [(each.place.number, each.note) for each in found.examples]
+        parts.append(folded(f"{len(rows)} of its {unit}s", table((unit, "what"), rows, right=(0,))))
     if found.detail:
         parts.append(folded("in detail", detail(found.detail)))
     return f'<article class="card {tone}">{"".join(parts)}</article>'

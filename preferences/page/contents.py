@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from core.contract.finding import Place
 from preferences.page import charts
 from preferences.page.words import chip, folded, number, section, side_by_side, table, text
 from preferences.report import Counts, LineError, Report, Sample
@@ -58,13 +59,14 @@ def samples(report: Report) -> str:
 
 def sample(shown: Sample) -> str:
     chips = "".join(chip(code, "warn") for code in shown.codes)
+    where = Place(None, shown.line, shown.element).told
     answers = "".join(
         f'<div><p class="who">{chip(each.name, TONES.get(each.name, ""))}</p>'
         f'<p class="said" dir="auto">{text(each.text)}</p></div>'
         for each in shown.answers
     )
     return (
-        f'<article class="card sample"><div class="prompt"><p class="who">line {shown.line} {chips}</p>'
+        f'<article class="card sample"><div class="prompt"><p class="who">{where} {chips}</p>'
         f'<p class="said" dir="auto">{text(shown.prompt)}</p></div>'
         f'<div class="{side_by_side(len(shown.answers))}">{answers}</div></article>'
     )
@@ -78,8 +80,8 @@ def counts(report: Report) -> str:
     if report.mapping:
         parts.append(folded("which column became what", table(("field", "taken from"), report.mapping.items())))
     for notice in report.warnings:
-        lines = ", ".join(map(str, notice.lines))
-        where = f" Lines {lines}." if lines else ""
+        unit, places = ("Elements", notice.elements) if notice.elements else ("Lines", notice.lines)
+        where = f" {unit} {', '.join(map(str, places))}." if places else ""
         told = f"{notice.count:,}: {notice.message}{where}"
         parts.append(f'<p class="lead">{chip(notice.code, "warn")} {text(told)}</p>')
     return section("What is in the file", *parts)
