@@ -56,7 +56,7 @@ def open_rows(
         return "json_array" + suffix, split_elements(whole, limits.line)
     lines = [line.strip() for line in text.split(b"\n")]
     # A cell of a table may hold a line that looks like an object; a first line of JSON lines may be damaged.
-    if b"{" not in lines[0] and (delimiter := delimiter_of(head, whole=len(head) < HEAD)):
+    if b"{" not in lines[0] and (delimiter := delimiter_of(head, len(head) < HEAD, mapped)):
         return "csv" + suffix, read_csv(whole, delimiter, limits.line, mapped)
     if not any(line.startswith(b"{") for line in lines):
         raise FileFault("container_unknown", f"The file is {_guess(lines[0])}. {ACCEPTED}")

@@ -7,7 +7,7 @@ but for columns whose names speak of a number, and for cells that hold messages 
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -39,13 +39,16 @@ _TEXTS = re.compile(
 _FLAGS = {"true": True, "false": False}
 
 
-def delimiter_of(head: bytes, whole: bool) -> str | None:
-    """Which delimiter makes a table of a file that begins so; None when none does. `whole`: nothing follows `head`."""
+def delimiter_of(head: bytes, whole: bool, mapped: Collection[str] = ()) -> str | None:
+    """Which delimiter makes a table of a file that begins so; None when none does. `whole`: nothing follows `head`.
+
+    `mapped`: columns that the owner names.
+    """
     text = head.decode(errors="surrogateescape")
     lines = text.splitlines(keepends=True)
     if not whole and len(lines) > 1:
         lines.pop()  # cut off, perhaps
-    return next((mark for mark in DELIMITERS if _is_table(_records(lines, mark))), None)
+    return next((mark for mark in DELIMITERS if _is_table(_records(lines, mark), mapped)), None)
 
 
 def _records(lines: list[str], delimiter: str) -> list[list[str]]:
@@ -56,15 +59,18 @@ def _records(lines: list[str], delimiter: str) -> list[list[str]]:
     return found
 
 
-def _is_table(records: list[list[str]]) -> bool:
+def _is_table(records: list[list[str]], mapped: Collection[str]) -> bool:
     columns = [name.strip() for name in records[0]] if records else []
     names = list(filter(None, columns))
     if len(names) < 2 or not all(len(name) <= NAME for name in names):
         return False
-    telling = sum(_TELLING.search(name) is not None for name in names) >= 2
+    telling = sum(_TELLING.search(name) is not None for name in names) >= 2 or not set(mapped).isdisjoint(names)
     if doubled := next((name for name in names if names.count(name) > 1), None):
         if telling:
-            told = f"The table has two columns named `{printable(doubled)}`; give each a name of its own."
+            told = (
+                f"The table has {names.count(doubled)} columns named `{printable(doubled)}`: give each a name of its "
+                "own in the first line."
+            )
             raise FileFault("container_unknown", told)
         return False
     if telling:

@@ -148,7 +148,18 @@ def test_a_column_that_is_there_twice_is_named():
     assert check(data).error is None
     report = check(data.replace(b"Note", b"note", 1))
     assert report.error.code == "container_unknown"
-    assert "two columns named `note`" in report.error.message
+    assert "2 columns named `note`: give each a name of its own" in report.error.message
+
+
+@pytest.mark.parametrize("doubled", ["yes", "other"])
+def test_so_is_one_of_a_table_that_a_mapping_explains(doubled):
+    mapping = {"prompt": "q", "chosen": "yes", "rejected": "no"}
+    rows = [{"q": row["prompt"], "yes": row["chosen"], "no": row["rejected"], "other": 1, "more": 2} for row in ROWS]
+    data = table(rows)
+    assert check(data, mapping=mapping).error is None
+    report = check(data.replace(b"more", doubled.encode(), 1), mapping=mapping)
+    assert report.error.code == "container_unknown"
+    assert f"2 columns named `{doubled}`: give each a name of its own in the first line." in report.error.message
 
 
 def test_a_quote_that_is_never_closed_is_told_where_it_begins():
