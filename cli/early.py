@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from core.contract.errors import BadData, BadInput
 from preferences.check import check_file
 from preferences.faults import USELESS
+from preferences.mapping import words_of
 from preferences.report import FileError, LineError
 from preferences.tally import printable
 
@@ -30,6 +32,13 @@ class Layout(NamedTuple):
     mapping: dict[str, str | list[str]] | None = None
     raw_text: bool = False
 
+    def words(self) -> list[str]:
+        """As on the command line."""
+        flags = ["--format", self.format] if self.format else []
+        for word in words_of(self.mapping or {}):
+            flags += ["--mapping", word]
+        return [*flags, *(["--raw-text"] if self.raw_text else [])]
+
 
 class Doomed(Exception):
     """Nothing but a refusal can come of sending on."""
@@ -38,9 +47,10 @@ class Doomed(Exception):
 class Reader(threading.Thread):
     """Prints the first bad lines as they are found."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", *, skip: bool) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", layout: Layout, *, skip: bool) -> None:
         super().__init__(daemon=True)
         self._process = process
+        self._layout = layout
         self._skip = skip
         self._told = 0
         self._whole: str | None = None
@@ -67,7 +77,8 @@ class Reader(threading.Thread):
     def verdict(self, path: Path) -> BadData:
         """What is wrong with the whole, which is read to its end for it."""
         self.join()
-        return BadData(f"{path} would be refused, and is not sent: {self._whole}\nEvery bad line: palate check {path}")
+        check = shlex.join(["palate", "check", str(path), *self._layout.words()])
+        return BadData(f"{path} would be refused, and is not sent: {self._whole}\nEvery bad line: {check}")
 
 
 @contextmanager
@@ -75,7 +86,7 @@ def reading(path: Path, layout: Layout, *, skip: bool) -> Iterator[Reader]:
     options = {"path": str(path), "skip": skip, "layout": layout._asdict()}
     command = [sys.executable, "-m", "cli.early", json.dumps(options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        reader = Reader(process, skip=skip)
+        reader = Reader(process, layout, skip=skip)
         reader.start()
         try:
             yield reader

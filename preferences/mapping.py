@@ -1,5 +1,6 @@
 """Where the fields of a record stand in a layout of its owner's: canonical field -> column, or path into it."""
 
+import json
 import re
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
@@ -116,6 +117,13 @@ def from_words(words: Sequence[str]) -> dict[str, Any] | str:
             raise _bad(f"`{word[:60]}` is not field=column.")
         fields[name] = path.split(",") if name in LISTS and "," in path else path
     return fields
+
+
+def words_of(fields: dict[str, str | list[str]]) -> list[str]:
+    """What `from_words` reads as these; as JSON where a comma may stand in a name or between two."""
+    if any(name in LISTS for name in fields):
+        return [json.dumps(fields, ensure_ascii=False)]
+    return [f"{name}={path}" for name, path in fields.items()]
 
 
 def _follow(row: Row, path: str) -> Any:

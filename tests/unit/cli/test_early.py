@@ -1,6 +1,7 @@
 """What is wrong with a file, from the process that reads it beside the upload: rows at once, the whole at its end."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from cli import early, train
 from cli.arguments import parser
 from cli.service import Service
 from core.contract.errors import BadInput
+from preferences.mapping import from_words, parse_mapping
 from tests.unit.preferences.rows import jsonl, triple
 
 GOOD = jsonl([triple(n) for n in range(30)])
@@ -57,6 +59,31 @@ def test_a_layout_of_one_s_own_is_read_by_its_mapping(
         assert reader.doomed == bool(word)
         assert not word or word in str(reader.verdict(path))
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        (early.Layout(), ""),
+        (early.Layout("plain_triple", None, True), " --format plain_triple --raw-text"),
+        (early.Layout(None, OWN), " --mapping prompt=q --mapping chosen=yes --mapping rejected=no"),
+        (
+            early.Layout(None, {"prompt": "my question", "answers": ["a,b", "c"], "pairs": "won"}),
+            """ --mapping '{"prompt": "my question", "answers": ["a,b", "c"], "pairs": "won"}'""",
+        ),
+    ],
+    ids=["found", "format", "mapping", "columns"],
+)
+def test_the_advice_is_a_command_that_reads_the_file_alike(tmp_path: Path, layout: early.Layout, words: str) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(b"{\n")
+    with early.reading(path, layout, skip=False) as reader:
+        reader.join(60)
+        advice = str(reader.verdict(path)).splitlines()[-1]
+    assert advice == f"Every bad line: palate check {path}{words}"
+    given = parser().parse_args(shlex.split(advice.partition(": palate ")[2]))
+    mapping = parse_mapping(from_words(given.mapping)) if given.mapping else None
+    assert early.Layout(given.format, mapping and mapping.fields, given.raw_text) == layout
 
 
 def test_raw_texts_are_read_as_such(tmp_path: Path) -> None:
