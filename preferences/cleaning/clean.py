@@ -12,6 +12,7 @@ from preferences.check import check_file
 from preferences.cleaning.copying import copy
 from preferences.cleaning.reasons import DROPS, Reason, Reasons
 from preferences.limits import DEFAULT, Limits
+from preferences.mapping import parse_mapping
 from preferences.rows import RawRow
 
 
@@ -81,5 +82,6 @@ def clean(
         text = raw.data.decode(errors="replace")
         removed(Removed(line=raw.line, element=raw.element, reason=reason.name, note=reason.note, row=text))
 
-    kept = copy(layout, packed, source, out, reasons.of(), tell, limits)
+    asked = parse_mapping(mapping)
+    kept = copy(layout, packed, source, out, reasons.of(), tell, limits, asked.columns if asked else {})
     return Cleaned(rows=reasons.rows, kept=kept, removed=dict(counts))

@@ -17,23 +17,28 @@ from preferences.unpack import unpack
 
 Going = Mapping[int, Reason]
 Tell = Callable[[RawRow, Reason], None]
+# Column -> the field that it is read for: some files are known to be tables by these alone.
+Columns = Mapping[str, str]
 
 
-def copy(layout: str, packed: str, source: Path, out: BinaryIO, going: Going, tell: Tell, limits: Limits) -> int:
+def copy(
+    layout: str, packed: str, source: Path, out: BinaryIO, going: Going, tell: Tell, limits: Limits, mapped: Columns
+) -> int:
     """How many rows stay; `tell` is told of each that goes. JSON lines (but for blank ones), the elements of an array
     and the records of a CSV file stay byte for byte, the rows of a Parquet file keep their schema."""
+    rows = staying(source, going, tell, limits, mapped)
     with packing(out, packed) as target:
         if layout == "parquet":
-            return copy_parquet(source, target, going, tell, limits)
+            return copy_parquet(source, target, rows, limits)
         if layout == "csv":
-            return copy_csv(source, target, going, tell, limits)
-        return copy_json(layout, source, target, going, tell, limits)
+            return copy_csv(source, target, rows, going, limits)
+        return copy_json(layout, target, rows)
 
 
-def copy_json(layout: str, source: Path, target: BinaryIO, going: Going, tell: Tell, limits: Limits) -> int:
+def copy_json(layout: str, target: BinaryIO, rows: Iterable[RawRow]) -> int:
     kept = 0
     between = b"\n" if layout == "jsonl" else b",\n"
-    for raw in staying(source, going, tell, limits):
+    for raw in rows:
         target.write(between if kept else b"" if layout == "jsonl" else b"[\n")
         target.write(raw.data if layout == "jsonl" else raw.data.strip())
         kept += 1
@@ -44,9 +49,9 @@ def copy_json(layout: str, source: Path, target: BinaryIO, going: Going, tell: T
     return kept
 
 
-def copy_csv(source: Path, target: BinaryIO, going: Going, tell: Tell, limits: Limits) -> int:
+def copy_csv(source: Path, target: BinaryIO, rows: Iterable[RawRow], going: Going, limits: Limits) -> int:
     """By lines: a record is all from the line where it begins to the one where the next does."""
-    stays = {raw.line for raw in staying(source, going, tell, limits)}
+    stays = {raw.line for raw in rows}
     skipped = False
     with source.open("rb") as opened:
         _, chunks = unpack(opened, limits)
@@ -60,12 +65,12 @@ def copy_csv(source: Path, target: BinaryIO, going: Going, tell: Tell, limits: L
     return len(stays)
 
 
-def copy_parquet(source: Path, target: BinaryIO, going: Going, tell: Tell, limits: Limits) -> int:
+def copy_parquet(source: Path, target: BinaryIO, rows: Iterable[RawRow], limits: Limits) -> int:
     """A row's line is its number: the file has been read once already, by a process of its own."""
     import pyarrow
     import pyarrow.parquet
 
-    stays, seen = {raw.line for raw in staying(source, going, tell, limits)}, 0
+    stays, seen = {raw.line for raw in rows}, 0
     with (
         plain(source, limits) as opened,
         pyarrow.parquet.ParquetFile(opened) as read,
@@ -93,9 +98,9 @@ def plain(source: Path, limits: Limits) -> Iterator[BinaryIO]:
         yield laid
 
 
-def staying(source: Path, going: Going, tell: Tell, limits: Limits) -> Iterator[RawRow]:
+def staying(source: Path, going: Going, tell: Tell, limits: Limits, mapped: Columns) -> Iterator[RawRow]:
     with source.open("rb") as opened:
-        _, rows = open_rows(opened, limits)
+        _, rows = open_rows(opened, limits, mapped=mapped)
         for raw in rows:
             if reason := going.get(key(raw)) or beyond(raw):
                 tell(raw, reason)

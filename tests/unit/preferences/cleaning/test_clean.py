@@ -78,6 +78,15 @@ def test_lines_that_are_not_there_are_another_files(tmp_path: Path, data: bytes,
     assert refused.value.param == "lines"
 
 
+def test_a_table_that_only_its_mapping_tells_is_copied_too(tmp_path: Path) -> None:
+    """Every other record is ragged, so nothing but the columns that the owner names speaks of a table."""
+    lines = [b"q,good,bad\n", *(b"q%d,good %d,bad %d\n" % (n, n, n) if n % 2 else b"q%d,good\n" % n for n in range(30))]
+    mapping = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+    data, removed, done = cleaned(tmp_path, b"".join(lines), "malformed", mapping=mapping)
+    assert data == b"".join([lines[0], *lines[2::2]])
+    assert (len(removed), done.kept) == (15, 15)
+
+
 def test_a_layout_of_ones_own_takes_its_mapping(tmp_path: Path) -> None:
     own = [{"q": row["prompt"], "good": row["chosen"], "bad": row["rejected"]} for row in ROWS]
     mapping = {"prompt": "q", "chosen": "good", "rejected": "bad"}
