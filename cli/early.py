@@ -77,7 +77,7 @@ class Reader(threading.Thread):
     def verdict(self, path: Path) -> BadData:
         """What is wrong with the whole, which is read to its end for it."""
         self.join()
-        check = shlex.join(["palate", "check", str(path), *self._layout.words()])
+        check = shlex.join(["palate", "check", *self._layout.words(), "--", str(path)])
         return BadData(f"{path} would be refused, and is not sent: {self._whole}\nEvery bad line: {check}")
 
 

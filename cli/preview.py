@@ -27,6 +27,7 @@ Json = dict[str, Any]
 
 def run(arguments: argparse.Namespace) -> int:
     """0, also where records fall out: that is what is shown; 1 where the model can be trained on none."""
+    train.suits_upload(arguments, arguments.file)
     with Service.of(arguments.home) as service:
         with redirect_stdout(sys.stderr):  # what is printed here may be read by a program
             file_id = train.usable(service, arguments.file, arguments)

@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def asked(service: Service, arguments: argparse.Namespace) -> dict[str, Any]:
     """The body of the job, its files uploaded and checked."""
+    suits_upload(arguments, arguments.file, arguments.validation)
     training = usable(service, arguments.file, arguments)
     validation = usable(service, arguments.validation, arguments) if arguments.validation else None
     return request(arguments, training, validation)
@@ -90,6 +91,16 @@ def lora(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def suits_upload(arguments: argparse.Namespace, *named: str | None) -> None:
+    """Raises BadInput for flags of reading where nothing is uploaded: a stored file is what it was read as."""
+    flags = {"--format": arguments.format, "--mapping": arguments.mapping, "--raw-text": arguments.raw_text}
+    asked = [flag for flag, value in flags.items() if value]
+    if asked and all(each.startswith("file-") and not Path(each).is_file() for each in named if each):
+        raise BadInput(
+            f"{named[0]} is stored already, read as it was uploaded: leave {', '.join(asked)} out, or upload a file."
+        )
 
 
 def usable(service: Service, named: str, arguments: argparse.Namespace) -> str:

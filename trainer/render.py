@@ -99,7 +99,7 @@ class Renderer:
         if self.opening and head[: len(self.opening) + 1] == [*self.opening, self.tokenizer.bos_token_id]:
             bos = self.tokenizer.bos_token
             raise Unfit("special_token_in_text", f"The prompt begins with {bos!r}, which the tokenizer adds by itself.")
-        whole = [ids if ids[-1] == end else [*ids, end] for ids in whole]
+        whole = [ids if ids[-1:] == [end] else [*ids, end] for ids in whole]
         prefix = common(head, *whole)
         return Rendered(prefix, tuple(from_prefix(Answer(tuple(ids), ((prefix, len(ids)),)), prefix) for ids in whole))
 
@@ -112,7 +112,7 @@ class Renderer:
         """What the tokenizer puts before any text."""
         plain: list[int] = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         whole: list[int] = self.tokenizer("a")["input_ids"]
-        return next(whole[:at] for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
+        return next((whole[:at] for at in range(len(whole)) if whole[at : at + len(plain)] == plain), [])
 
     def answer(self, prompt: Sequence[Message], header: str, continuation: Sequence[Message], record: Record) -> Answer:
         """`header`: the prompt as rendered up to where the assistant begins to speak."""

@@ -20,11 +20,9 @@ class Remembered(Generic[T]):
     def of(self, session: Session, key: str, read: Callable[[], T | None]) -> T | None:
         """What `read` found; nothing is remembered of what is not there yet."""
         here = self._known.setdefault(session.get_bind().engine, {})
-        if key not in here:
-            found = read()
-            if found is None:
-                return None
+        found = here.get(key)
+        if found is None and (found := read()) is not None:
             if len(here) >= MOST:
                 here.clear()
             here[key] = found
-        return here[key]
+        return found

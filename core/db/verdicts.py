@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, defer
 
 from core.contract import advice, choice, gate
 from core.contract.advice import Recommended, Taken
+from core.contract.errors import BadInput
 from core.contract.finding import Finding
 from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LossName
@@ -53,6 +54,7 @@ def settle(session: Session, spec: JobSpec, files: Mapping[str, File]) -> Settle
     """Of processed files by param. BadInput where the loss cannot be made of them, or a finding on one blocks that
     `palate.accept` does not name."""
     training = files["training_file"]
+    alike(files)
     found = {param: of(session, file) for param, file in files.items()}
     taken = advice.take(spec.dpo(), kind_of(training), training.data_columns, found["training_file"].advised)
     loss = suited(taken.asked, files)
@@ -63,6 +65,20 @@ def settle(session: Session, spec: JobSpec, files: Mapping[str, File]) -> Settle
             raise gate.refusal(refused, source=f"File {files[param].id}", param=param)
         accepted += more
     return Settled(loss, taken, accepted)
+
+
+def alike(files: Mapping[str, File]) -> None:
+    """BadInput where one file's texts are raw and the other's go through the chat template: held-out figures would
+    tell of other text than what is trained on."""
+    raw = {param: bool(file.options.get("raw_text")) for param, file in files.items()}
+    if len(set(raw.values())) > 1:
+        one, other = sorted(raw, key=lambda param: raw[param], reverse=True)
+        raise BadInput(
+            f"`{one}` is a file of raw texts (`palate[raw_text]`), `{other}` is not; upload one of them anew, so that "
+            "both are read alike.",
+            code="raw_text_mixed",
+            param="validation_file",
+        )
 
 
 def of_job(session: Session, job: Job) -> tuple[DpoHyperparameters, LossName]:

@@ -52,7 +52,7 @@ class Reasons:
         self._listed = frozenset(lines)
         self.not_there = set(lines)
         self._faults: dict[int, Reason] = {}
-        self._lines: dict[int, int] = {}
+        self._in_array = False
         self._seen: dict[int, int] = {}
         self._repeats: dict[int, list[int]] = {}
         # Rows of more than one record: how many.
@@ -68,8 +68,7 @@ class Reasons:
     def see(self, raw: RawRow, found: RowFault | list[Judged]) -> None:
         number = key(raw)
         self.rows += 1
-        if raw.element is not None:
-            self._lines[number] = raw.line
+        self._in_array |= raw.element is not None
         if number in self._listed:
             self.not_there.discard(number)
             self._faults.setdefault(number, Reason(LISTED, "among the lines that were named"))
@@ -133,16 +132,16 @@ class Reasons:
         """By the row's key; a row goes for one reason, repeats before contradictions."""
         going = dict(self._faults)
         for number, first in self._whole(self._repeats):
-            going.setdefault(number, Reason("duplicates", f"the same as line {self._line(first)}"))
+            going.setdefault(number, Reason("duplicates", f"the same as {self._place(first)}"))
         near: dict[int, list[int]] = {}
         for place, earlier in enumerate(self._near.earlier().tolist() if self._of_near else []):
             if earlier >= 0:
                 near.setdefault(self._of_near[place], []).append(self._of_near[earlier])
         for number, other in self._whole(near):
-            going.setdefault(number, Reason("near_duplicates", f"nearly line {self._line(other)}"))
+            going.setdefault(number, Reason("near_duplicates", f"nearly {self._place(other)}"))
         for number, other in self._contradictions(going):
             says = "gives it the other label" if self._labelled else "prefers the other answer"
-            note = f"line {self._line(other)} {says}"
+            note = f"{self._place(other)} {says}"
             going.setdefault(number, Reason("contradictions", note))
         return going
 
@@ -150,8 +149,9 @@ class Reasons:
         """Rows of which every record is a repeat, and a row that it repeats."""
         return ((number, of[0]) for number, of in repeats.items() if len(of) == self._several.get(number, 1))
 
-    def _line(self, number: int) -> int:
-        return self._lines.get(number, number)
+    def _place(self, number: int) -> str:
+        """Elements may all stand on one line."""
+        return f"[{number}]" if self._in_array else f"line {number}"
 
     def _contradictions(self, gone: Collection[int]) -> Iterator[tuple[int, int]]:
         """Row, and one that says the opposite; of rows that do not go anyway."""

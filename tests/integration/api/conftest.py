@@ -138,8 +138,10 @@ class Tenant:
     sdk: OpenAI
     http: httpx.Client
 
-    def upload(self, data: bytes = b'{"prompt":"a","chosen":"b","rejected":"c"}\n', name: str = "pairs.jsonl") -> str:
-        return self.sdk.files.create(file=(name, data), purpose="fine-tune").id
+    def upload(
+        self, data: bytes = b'{"prompt":"a","chosen":"b","rejected":"c"}\n', name: str = "pairs.jsonl", **more: str
+    ) -> str:
+        return self.sdk.files.create(file=(name, data), purpose="fine-tune", extra_body=more or None).id
 
 
 @pytest.fixture

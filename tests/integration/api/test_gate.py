@@ -65,6 +65,18 @@ def test_a_finding_that_blocks_refuses_the_job_by_its_code(tenant: Tenant, model
     assert list(tenant.sdk.fine_tuning.jobs.list()) == []
 
 
+@pytest.mark.parametrize("raw", ["training_file", "validation_file"])
+def test_raw_texts_are_not_judged_on_chats(tenant: Tenant, model: str, judge: Judge, raw: str) -> None:
+    named = {
+        each: judge(file_id=tenant.upload(**({"palate[raw_text]": "true"} if each == raw else {})))
+        for each in ("training_file", "validation_file")
+    }
+    for refused in both(tenant, body(model, named["training_file"]) | named):
+        error = error_of(refused)
+        assert (refused.status_code, error["code"], error["param"]) == (400, "raw_text_mixed", "validation_file")
+        assert f"`{raw}` is a file of raw texts" in error["message"]
+
+
 def test_what_the_user_accepts_is_trained_on_and_recorded(tenant: Tenant, model: str, judge: Judge) -> None:
     file_id = judge(TURNED, REPEATED)
     inspected(tenant, file_id, model)

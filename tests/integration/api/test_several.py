@@ -61,6 +61,25 @@ def seconds(process: processes.Process) -> float:
     return up - process.start_time / os.sysconf("SC_CLK_TCK")
 
 
+def test_two_that_die_young_take_none_along(environment: dict[str, str], tmp_path: Path) -> None:
+    with serve({**environment, **TWO}, tmp_path / "log") as server:
+        first, kept = map(processes.of, serving(server))
+        until(lambda: seconds(kept) > LIVES_SECONDS, 30)
+        seen = {first.pid, kept.pid}
+        first.kill()
+        for _ in range(2):
+            until(lambda: len({*serving(server)} - seen) == 1)
+            young = next(processes.of(pid) for pid in serving(server) if pid not in seen)
+            seen.add(young.pid)
+            young.kill()
+            assert processes.wait(young, 10)
+            assert httpx.get(f"{server.url}/healthz", timeout=10).status_code == 200
+        until(lambda: len({*serving(server)} - seen) == 1)
+        assert kept.alive()
+        with frozen(kept.pid):
+            assert httpx.get(f"{server.url}/healthz", timeout=30).status_code == 200
+
+
 def test_none_outlives_the_one_that_made_them(environment: dict[str, str], tmp_path: Path) -> None:
     """Else the port would stay taken."""
     with serve({**environment, **TWO}, tmp_path / "log") as server:

@@ -116,6 +116,21 @@ def test_each_flag_of_train_is_a_setting_that_the_service_knows() -> None:
     assert (spec.palate.checkpoint.every_steps, spec.palate.eval.every_steps) == (5, 6)
 
 
+@pytest.mark.parametrize("named", ["file-1", "file-1 --validation file-2"])
+def test_a_stored_file_is_not_read_anew(named: str) -> None:
+    """Its texts would go another way than its owner believes."""
+    given = parsed("train", *named.split(), "--model", "m", "--raw-text", "--format", "plain_triple")
+    with pytest.raises(BadInput, match=r"file-1 is stored already.*leave --format, --raw-text out"):
+        train.suits_upload(given, given.file, given.validation)
+    train.suits_upload(parsed("train", *named.split(), "--model", "m"), given.file, given.validation)
+
+
+def test_flags_of_reading_serve_the_one_that_is_uploaded(tmp_path: Path) -> None:
+    (path := tmp_path / "held_out.jsonl").touch()
+    given = parsed("train", "file-1", "--validation", str(path), "--model", "m", "--raw-text")
+    train.suits_upload(given, given.file, given.validation)
+
+
 def test_what_is_not_asked_for_is_not_sent() -> None:
     body = train.request(parsed("train", "f", "--model", "m"), "file-1", None)
     method = {"type": "dpo", "dpo": {"hyperparameters": {}}}

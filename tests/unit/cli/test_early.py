@@ -80,7 +80,7 @@ def test_the_advice_is_a_command_that_reads_the_file_alike(tmp_path: Path, layou
     with early.reading(path, layout, skip=False) as reader:
         reader.join(60)
         advice = str(reader.verdict(path)).splitlines()[-1]
-    assert advice == f"Every bad line: palate check {path}{words}"
+    assert advice == f"Every bad line: palate check{words} -- {path}"
     given = parser().parse_args(shlex.split(advice.partition(": palate ")[2]))
     mapping = parse_mapping(from_words(given.mapping)) if given.mapping else None
     assert early.Layout(given.format, mapping and mapping.fields, given.raw_text) == layout

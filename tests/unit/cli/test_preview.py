@@ -53,6 +53,12 @@ def run(*more: str) -> int:
     return preview.run(parser().parse_args(["preview", "file-1", "--model", "tiny", *more]))
 
 
+def test_a_stored_file_is_not_read_anew(service: Answering) -> None:
+    with pytest.raises(BadInput, match="leave --raw-text out"):
+        run("--raw-text")
+    assert not service.asked
+
+
 def test_it_waits_and_shows_every_record(service: Answering, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--limit", "5") == 0
     assert service.asked == [{"model": "tiny", "limit": 5}] * 3

@@ -159,6 +159,16 @@ def test_a_repeat_is_no_contradiction_of_its_own(tmp_path: Path) -> None:
     }
 
 
+def test_an_array_on_one_line_tells_elements(tmp_path: Path) -> None:
+    rows = [*ROWS, ROWS[3], turned(ROWS[5])]
+    _, removed, _ = cleaned(tmp_path, json.dumps(rows).encode(), "duplicates", "contradictions")
+    assert {(each.line, each.element, each.note) for each in removed} == {
+        (1, 30, "the same as [3]"),
+        (1, 31, "[5] prefers the other answer"),
+        (1, 5, "[31] prefers the other answer"),
+    }
+
+
 def test_a_malformed_line_among_the_first_shifts_nothing(tmp_path: Path) -> None:
     """Rows are parsed ahead to detect the format: a fault there comes to light before the rows around it."""
     data = b"not json\n" + jsonl([ROWS[0], ROWS[0], *ROWS[1:]])
