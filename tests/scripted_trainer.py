@@ -6,7 +6,7 @@ do comes as JSON in the first probe prompt: {"steps": 5, "loading_seconds": 1, "
 in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (never another word). `fits`: with a row
 budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
 text, one a scored answer, named by the data; `answers` (default 3) says how many. `ballast`: so many bytes in each
-folder that it seals.
+folder that it seals. `deaf_in`: a phase that it enters and never leaves, whatever it is told, SIGTERM included.
 """
 
 import faulthandler
@@ -52,6 +52,7 @@ class Script:
 
     def run(self) -> Exit:
         self.record_process()
+        self.deaf("tokenizing")
         time.sleep(float(self.wanted.get("loading_seconds", 0)))
         if self.spec.resume_from is not None:
             manifests.verify(self.spec.resume_from.path, manifests.read(self.spec.resume_from.path))
@@ -66,6 +67,7 @@ class Script:
             resumed_from_step=self.start,
             details={"reference_forwards": self.reference()},
         )
+        self.deaf("reference_pass")
         self.say("phase", phase="training")
         for step in range(self.start + 1, self.total + 1):
             if (asked := self.asked_to_stop()) is not None:
@@ -77,6 +79,7 @@ class Script:
                 self.say("stopped", step=step - 1, reason=asked)
                 return Exit.STOPPED
             self.step(step)
+        self.deaf("exporting")
         self.say("checkpoint_sealed", step=self.total, path=self.seal("checkpoints", self.total), final=True)
         self.say("finished", step=self.total, metrics={}, trained_tokens=self.total * 100)
         return Exit.DONE
@@ -137,6 +140,13 @@ class Script:
         self.say("failed", code="scripted", message=f"The script says {code}.", step=self.start)
         (self.spec.workspace / "ranks" / "0.exit").write_text(str(code))
         sys.exit(code)
+
+    def deaf(self, phase: str) -> None:
+        if self.wanted.get("deaf_in") == phase:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self.say("phase", phase=phase)
+            while True:
+                signal.pause()
 
     def asked_to_stop(self) -> str | None:
         stop = self.spec.workspace / "stop"

@@ -36,6 +36,20 @@ GUARDS = [
         f"{HERE}{DATABASE}::test_slots_of_what_would_not_die_are_not_given_away",
     ),
     Guard(
+        "a full node passes the bell on",
+        "worker/celery_app.py",
+        "if hops < HOPS and claim.elsewhere():",
+        "if False:",
+        f"{HERE}worker/test_nodes.py::test_a_full_node_passes_the_bell_on",
+    ),
+    Guard(
+        "a bell is not passed on for ever",
+        "worker/celery_app.py",
+        "if hops < HOPS and claim",
+        "if claim",
+        f"{HERE}worker/test_nodes.py::test_a_bell_is_not_passed_on_for_ever",
+    ),
+    Guard(
         "a postponed job waits",
         TURNS,
         "AND j.run_after <= now() AND",

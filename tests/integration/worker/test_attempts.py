@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
 import redis
 
 from core import processes
@@ -147,6 +148,23 @@ def test_a_cancelled_job_stops_within_a_step_and_leaves_no_process(
     assert not any(process.alive() for process in ranks)
     with transaction() as session:
         assert not attempts.open_on(session, "n1")
+
+
+@pytest.mark.parametrize("phase", ["tokenizing", "reference_pass", "exporting"])
+def test_a_cancelled_job_ends_in_any_phase_whether_its_run_heeds_or_not(
+    worker: "subprocess.Popen[bytes]", submit: Submit, phase: str
+) -> None:
+    """It gets the time of a step, then SIGKILL: SIGTERM does nothing to it either."""
+    job_id = submit(steps=2, deaf_in=phase)
+    ring()
+    until(lambda: job_row(job_id).phase == phase, phase)
+    ranks = space_of(job_id, 1).processes()
+    with transaction() as session:
+        jobs.cancel(session, job_row(job_id).project_id, job_id)
+    assert finished(job_id, 10) == JobState.CANCELLED
+    assert ranks
+    assert not any(process.alive() for process in ranks)
+    assert job_row(job_id).fine_tuned_model is None
 
 
 def test_a_diverged_run_fails_with_its_reason_and_is_not_tried_again(

@@ -3,10 +3,12 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from core import processes
 from core.contract.errors import NotFound
@@ -15,8 +17,8 @@ from core.db import attempts, events, nodes
 from core.db.engine import transaction
 from core.db.tables import Attempt, Node
 from core.objects.store import Store
-from core.queue import ring
-from tests.integration.worker.conftest import Submit, job_row, start_worker
+from core.queue import QUEUE, ring
+from tests.integration.worker.conftest import ROOT, Submit, job_row, start_worker, worker_environment
 from tests.integration.worker.test_attempts import chain, finished, weights, with_resume_point
 from tests.waiting import until
 from worker.workspace import Workspace
@@ -101,6 +103,51 @@ def test_a_node_that_dies_leaves_its_job_to_the_other(
     with transaction() as session:
         said = [event.message for event in events.page(session, job, None, 100)[0]]
     assert any("was not heard of any more" in message for message in said)
+
+
+def test_a_full_node_passes_the_bell_on(
+    own_redis: "redis.Redis", service: dict[str, str], submit: Submit, tmp_path: Path
+) -> None:
+    """The other one looks by itself only once in a thousand seconds."""
+    fill("n1", submit)
+    worker = start_worker(service, tmp_path / "n2.log", PALATE_NODE="n2", PALATE_SWEEP_SECONDS="10000")
+    try:
+        until(lambda: "n2" in known(), "the other node")
+        job = submit(steps=2)
+        assert heard(service, "n1", hops=0) == 0
+        assert finished(job) == JobState.SUCCEEDED
+    finally:
+        worker.kill()
+        worker.wait()
+    assert node_of(job, 1) == "n2"
+
+
+def test_a_bell_is_not_passed_on_for_ever(own_redis: "redis.Redis", service: dict[str, str], submit: Submit) -> None:
+    fill("n1", submit)
+    with transaction() as session:
+        nodes.seen(session, "n2", 1, 0)
+    submit(steps=2)
+    for hops, passed_on in ((2, 1), (3, 0)):
+        assert heard(service, "n1", hops=hops) == 0
+        assert own_redis.llen(QUEUE) == passed_on
+        own_redis.delete(QUEUE)
+
+
+def fill(node: str, submit: Submit) -> None:
+    """Its only slot is taken."""
+    submit()
+    with transaction() as session:
+        nodes.seen(session, node, 1, 0)
+        assert attempts.claim(session, node=node, owner="o", lease_seconds=600)
+
+
+def heard(service: dict[str, str], node: str, hops: int) -> int:
+    """What a worker of this node starts when it gets the message."""
+    command = [sys.executable, "-c", f"from worker.celery_app import wake; print(wake(hops={hops}))"]
+    slots = {"PALATE_NODE": node, "PALATE_SLOTS": "1", "PALATE_TASK_SLOTS": "0"}
+    environment = worker_environment(service, **slots)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    return int(done.stdout)
 
 
 def space(scratch: Path, job_id: str) -> Workspace:
