@@ -61,6 +61,7 @@ def test_a_node_with_a_full_disk_leaves_the_job_to_another(
     assert job_row(job_id).epoch == 0
     started(PALATE_NODE="n2")
     assert finished(job_id) == JobState.SUCCEEDED
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 4)
     with transaction() as session:
         assert session.get_one(Attempt, (job_id, 1)).node == "n2"
     assert_whole(store)

@@ -65,6 +65,7 @@ def test_a_hundred_messages_make_one_attempt(
     started(PALATE_SWEEP_SECONDS="1000")
     until(lambda: own_redis.llen(queue.QUEUE) == 0, "every message to be taken")
     assert finished(job_id) == JobState.SUCCEEDED
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 3)
     with transaction() as session:
         assert session.scalar(select(func.count()).select_from(Attempt)) == 1
     assert_whole(store)
@@ -88,6 +89,8 @@ def test_old_messages_in_another_order_change_nothing(
     second = submit(steps=3)
     until(lambda: own_redis.llen(queue.QUEUE) == 0, "the late messages to be taken")
     assert finished(second) == JobState.SUCCEEDED
+    for job_id in (first, second):
+        assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 3)
     with transaction() as session:
         assert session.scalar(select(func.count()).select_from(Attempt)) == 2
     assert_whole(store)
@@ -101,5 +104,6 @@ def test_a_wiped_redis_costs_a_tick_and_hears_bells_again(
     for job_id in (submit(steps=2), submit(steps=2)):
         assert ring()
         assert finished(job_id, 30) == JobState.SUCCEEDED
+        assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 2)
         own_redis.flushdb()
     assert_whole(store)

@@ -134,6 +134,24 @@ def with_resume_point(job_id: str) -> None:
     until(look, "a resume point")
 
 
+def test_a_supervisor_that_is_told_to_leave_leaves_a_resume_point(
+    worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
+) -> None:
+    """As when its node is shut down: nobody's failure, and no step is lost."""
+    job_id = submit(steps=20, step_seconds=0.2)
+    ring()
+    with_resume_point(job_id)
+    supervisor = processes.read(space_of(job_id, 1).supervisor)
+    assert supervisor is not None
+    supervisor.send(signal.SIGTERM)
+    assert finished(job_id) == JobState.SUCCEEDED
+    with transaction() as session:
+        first, second = (session.get_one(Attempt, (job_id, epoch)) for epoch in (1, 2))
+    assert (first.outcome, first.failure_class, job_row(job_id).retries) == ("preempted", None, 0)
+    assert second.resumed_from_step == first.step
+    assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 20)
+
+
 def test_a_cancelled_job_stops_within_a_step_and_leaves_no_process(
     worker: "subprocess.Popen[bytes]", submit: Submit
 ) -> None:
