@@ -8,6 +8,7 @@ from tests.models import CHAT_TEMPLATE, make_tokenizer
 from tests.pairs import make_records
 from trainer.data import Truncation, make_renderer, tokenise
 from trainer.health import checks
+from trainer.render import LOST_TOKENS
 
 WITHOUT_END = CHAT_TEMPLATE.replace("<|end|>\n", " ").replace("<|assistant|>\n", "<|assistant|> ")
 TWO_BOS = "{{ bos_token }}" + CHAT_TEMPLATE
@@ -76,6 +77,21 @@ def test_a_few_conversations_that_the_template_changes_later() -> None:
     assert found.threshold == 0.0
     assert [each.line for each in found.examples] == [1, 2]
     assert found_in(records)["template_health"].severity == "info"
+
+
+@pytest.mark.parametrize("lost", [LOST_TOKENS, LOST_TOKENS + 1])
+def test_a_generation_prompt_that_no_answer_follows(lost: int) -> None:
+    """Where the assistant is to speak stand tokens that are not there before a real answer, one token each."""
+    template = CHAT_TEMPLATE.replace("<|assistant|>\n", "<|assistant|>\n" + "<|system|>" * lost)
+    renderer, records = make_renderer(make_tokenizer(template), [1]), make_records(12)
+    found = tokenise(renderer, records, 256, "drop")
+    health = next(each for each in checks(found, renderer, 12, 256, 1024) if each.code == "template_health")
+    if lost == LOST_TOKENS:
+        assert (found.problems, health.severity, health.count) == ([], "info", 0)
+        return
+    assert [(each.code, each.line) for each in found.problems] == [("template_render_failed", n + 1) for n in range(12)]
+    assert "the prompt's last 9 tokens" in found.problems[0].message
+    assert (health.severity, health.value, health.detail["prefix_lost"]) == ("block", 1.0, 12)
 
 
 def test_a_missing_end_token_is_put_there_and_told() -> None:
