@@ -1,15 +1,17 @@
 import gzip
 import io
 import json
+import unicodedata
 
+import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.contract.preference import parse_record
+from core.contract.preference import AnyRecord, Message, parse_record
 from preferences.faults import HINTS
 from preferences.limits import Limits
-from tests.unit.preferences.rows import BUILDERS, check, jsonl, openai
+from tests.unit.preferences.rows import BUILDERS, check, jsonl, openai, turn
 
 FILE_CODES = {
     "too_few_pairs", "too_many_bad_lines", "file_empty", "container_unknown", "container_damaged",
@@ -51,14 +53,62 @@ rows = st.fixed_dictionaries(
 )
 
 
-def usable(record) -> bool:
-    """What a loss could be made of: something asked, and answers that speak and differ."""
+def usable(record: AnyRecord) -> bool:
+    """What a loss could be made of: something asked, and answers that speak and differ to a reader."""
     answers = getattr(record, "completions", None) or [
         answer for name in ("chosen", "rejected", "completion") if (answer := getattr(record, name, None))
     ]
+    asked = record.prompt[-1]
     spoken = [(answer[-1].content or "").strip() or answer[-1].tool_calls for answer in answers]
-    differ = len(answers) == 1 or answers[0] != answers[1]
-    return record.prompt[-1].role != "assistant" and all(spoken) and differ
+    turns = [(answer[0].role, answer[-1].role) for answer in answers]
+    inside = {turn.role for answer in answers for turn in answer}
+    return (
+        asked.role in ("user", "tool")
+        and (asked.role == "tool" or (asked.content or "").strip() != "")
+        and set(turns) == {("assistant", "assistant")}
+        and not inside & {"system", "developer"}
+        and all(spoken)
+        and len({read(answer) for answer in answers}) == len(answers)
+    )
+
+
+def read(answer: list[Message]) -> str:
+    """As a reader sees it: white space and Unicode's several spellings of a letter are no difference."""
+    folded = [
+        turn.model_copy(update={"content": unicodedata.normalize("NFC", " ".join((turn.content or "").split()))})
+        for turn in answer
+    ]
+    return json.dumps([turn.model_dump() for turn in folded], sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_so"),
+    [
+        ({}, True),
+        ({"rejected": [("assistant", " It  is\u00a01.\n")]}, False),
+        ({"chosen": [("assistant", "caf\u00e9")], "rejected": [("assistant", "cafe\u0301")]}, False),
+        ({"rejected": [("assistant", "it is 1.")]}, True),
+        ({"prompt": [("user", "?"), ("assistant", "!")]}, False),
+        ({"prompt": [("system", "?")]}, False),
+        ({"prompt": [("user", " ")]}, False),
+        ({"rejected": [("assistant", "No."), ("user", "Why?")]}, False),
+        ({"rejected": [("user", "Why?"), ("assistant", "No.")]}, False),
+        ({"rejected": [("assistant", " ")]}, False),
+    ],
+)
+def test_the_judge_is_no_rubber_stamp(changes, is_so):
+    said = {"prompt": [("user", "?")], "chosen": [("assistant", "It is 1.")], "rejected": [("assistant", "No.")]}
+    turns = {name: [turn(*each) for each in said] for name, said in (said | changes).items()}
+    record = {"id": "1", "kind": "pair", "origin": {"line": 1, "format": "test"}} | turns
+    assert usable(parse_record.validate_python(record)) is is_so
+
+
+def test_the_judge_compares_the_last_answers_of_a_ranking():
+    answers = [[turn("assistant", text)] for text in ("a", "b", " b")]
+    record = {"id": "1", "kind": "ranking", "origin": {"line": 1, "format": "test"}, "prompt": [turn("user", "?")]}
+    for known in (2, 3):
+        record |= {"completions": answers[:known], "ranks": [1, 2, 3][:known]}
+        assert usable(parse_record.validate_python(record)) is (known == 2)
 
 
 def judged(data: bytes, **options) -> None:
