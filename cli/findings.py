@@ -26,6 +26,9 @@ def show(report: Report) -> None:
     console.print(f", {report.container}" if report.container else "")
     if report.counts.records:
         console.print(_counts(report))
+    if report.mapping:
+        told = ", ".join(f"{name} <- {path}" for name, path in report.mapping.items())
+        console.print(f"read from: {escape(printable(told))}")
     if report.errors:
         console.print(_errors(report))
     if report.checks:

@@ -12,11 +12,11 @@ Turn = dict[str, Any]
 class Draft:
     """`paths` name the prompt and each answer as the user's file does; `extra` becomes `meta`.
 
-    A pair has two answers, the chosen one first, or `tie` says that neither is better; a single one has a `label`;
-    those of a ranking have `ranks`, which `ranks_path` names. `margin`, `annotators` and `scores`
-    (which go to `meta`, too): what the format itself tells. `characters` of the prompt as the file has it, where
-    that is not what its turns hold. `part` keeps the ids of
-    several records of a row apart. `raw_text`: the texts of the turns are trained on as they stand.
+    A pair has two answers, the chosen one first, or `tie` says that neither is better; a single one has a `label`,
+    which `label_path` names; those of a ranking have `ranks`, which `ranks_path` names. `margin`, `annotators` and
+    `scores` (which go to `meta`, too): what the format itself tells. `characters` of the prompt as the file has it,
+    where that is not what its turns hold. `part` keeps the ids of several records of a row apart. `raw_text`: the texts
+    of the turns are trained on as they stand.
     """
 
     prompt: list[Turn]
@@ -26,6 +26,7 @@ class Draft:
     extra: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     label: bool = True
+    label_path: str = ""
     ranks: list[int] = field(default_factory=list)
     ranks_path: str = ""
     part: str = ""

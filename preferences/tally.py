@@ -129,7 +129,8 @@ class Tally:
     def learn(self, draft: Draft, kind: Kind, mapping: Mapping | None) -> None:
         """Where this record's fields came from."""
         told = zip(_NAMES[kind], draft.paths, strict=False) if kind != "ranking" else _ranking_paths(draft)
-        for name, path in (*told, ("margin", draft.margin_path), ("ranks", draft.ranks_path)):
+        beside = {"label": draft.label_path, "margin": draft.margin_path, "ranks": draft.ranks_path}
+        for name, path in (*told, *beside.items()):
             if path:
                 place = mapping.path(path) if mapping else path
                 self._fields.setdefault(name, {})[_NUMBER.sub("[]", place)] = None

@@ -30,7 +30,7 @@ def read(row: Row) -> Draft:
     if type(row[label]) is not bool:
         raise RowFault("label_not_bool", label, f"`{label}` is neither true nor false.")
     draft = _whole(row, label) if row.get("messages") is not None and "completion" not in row else _parts(row, label)
-    draft.label = row[label]
+    draft.label, draft.label_path = row[label], label
     return draft
 
 

@@ -51,6 +51,30 @@ def test_each_kind_is_told_in_its_own_words(tmp_path, build, words, capsys):
         assert word in out
 
 
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (openai, "prompt <- input.messages, chosen <- preferred_output, rejected <- non_preferred_output"),
+        (kto, "prompt <- prompt, completion <- completion, label <- label"),
+    ],
+)
+def test_where_each_field_was_read_from(tmp_path, build, told, capsys):
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(jsonl([build(number) for number in range(12)]))
+    assert run(path, False) == 0
+    assert f"read from: {told}\n" in capsys.readouterr().out
+
+
+def test_a_column_s_name_does_not_steer_the_terminal(tmp_path, capsys):
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(jsonl([{"[red]q\x1b[2J": f"q{n}", "a": "yes", "b": "no"} for n in range(12)]))
+    mapping = {"prompt": "[red]q\x1b[2J", "chosen": "a", "rejected": "b"}
+    assert main(["check", str(path), "--mapping", json.dumps(mapping)]) == 0
+    out = capsys.readouterr().out
+    assert "read from: prompt <- [red]q" in out
+    assert "\x1b[2J" not in out
+
+
 def test_ties_are_told_apart(tmp_path, capsys):
     rows = [helpsteer(n) | ({"overall_preference": 0} if n < 28 else {}) for n in range(40)]
     (tmp_path / "data.jsonl").write_bytes(jsonl(rows))

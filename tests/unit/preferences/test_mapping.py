@@ -1,11 +1,13 @@
 """Layouts of one's own: canonical fields named by column or path."""
 
 import json
+import re
 
 import pytest
 
 from core.contract.errors import BadInput
-from tests.unit.preferences.rows import check, hh, jsonl, kto, openai, triple, turn
+from preferences.page.report import page
+from tests.unit.preferences.rows import BUILDERS, check, hh, jsonl, kto, kto_messages, openai, triple, turn
 from tests.unit.preferences.test_formats import records
 
 
@@ -193,6 +195,26 @@ def test_the_report_shows_where_each_field_came_from():
         "weight": "weight",
     }
     assert check(jsonl([own(n) for n in range(10)]), mapping=OWN).mapping == OWN
+
+
+NAMES = {"kto": ("prompt", "completion", "label"), "ranked": ("prompt", "answers", "ranks")}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_format_shows_where_each_field_came_from(name):
+    report = check(jsonl([BUILDERS[name](n) for n in range(12)]))
+    assert report.format == name
+    columns = set(BUILDERS[name]())
+    for field in NAMES.get(name, ("prompt", "chosen", "rejected")):
+        assert re.split(r"[.\[]", report.mapping[field])[0] in columns, field
+    shown = [f"<tr><td>{field}</td><td>{path}</td></tr>" for field, path in report.mapping.items()]
+    bare = re.sub(r"<(\w+)[^>]*>", r"<\1>", page(report))
+    assert [row for row in shown if row not in bare] == []
+
+
+def test_the_label_s_own_name_is_shown():
+    report = check(jsonl([kto_messages(n) for n in range(12)]))
+    assert report.mapping == {"prompt": "messages", "completion": "messages", "label": "kto_tag"}
 
 
 def test_cells_of_a_table_are_read_as_what_they_are_mapped_to():
