@@ -1,5 +1,13 @@
 """A file that cannot be used is refused with its lines, and no job trains on it."""
 
+import csv
+import gzip
+import io
+import json
+import pickle
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.conftest import MODEL
@@ -33,6 +41,8 @@ FILES: dict[str, tuple[bytes, str, list[tuple[int, str]]]] = {
         [(11, "field_type"), (12, "field_missing"), (13, "json_invalid")],
     ),
     "few.jsonl": (b"".join(LINES[:5]), "at least 10", []),
+    "bomb.jsonl.gz": (gzip.compress(b"{" + b" \n" * (40 << 20)), "unpacks", [(1, "json_invalid")]),
+    "pickled.jsonl": (pickle.dumps([json.loads(line) for line in LINES]), "pickle", []),
     "blank.jsonl": (b"\n \n", "empty", []),
 }
 
@@ -95,6 +105,35 @@ def test_bad_rows_may_be_skipped(user: User) -> None:
     assert user.judged(file.id)["status"] == "processed"
     found = user.http.get(f"/files/{file.id}/errors", params={"limit": 2}).json()
     assert ([each["line"] for each in found["data"]], found["has_more"]) == ([11, 12], True)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("bomb.jsonl.gz", "decompression_limit"), ("pickled.jsonl", "container_unknown")]
+)
+def test_a_hostile_file_has_its_own_code(user: User, sent: dict[str, str], name: str, code: str) -> None:
+    user.judged(sent[name])
+    assert user.http.get(f"/files/{sent[name]}/report").json()["error"]["code"] == code
+
+
+def test_a_table_is_read_by_its_mapping(user: User) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([("ask", "good", "bad"), *(json.loads(line).values() for line in LINES)])
+    mapping = {"prompt": "ask", "chosen": "good", "rejected": "bad"}
+    fields = {"purpose": "fine-tune", "palate[mapping]": json.dumps(mapping)}
+    sent = user.http.post("/files", data=fields, files={"file": ("own.csv", text.getvalue().encode())})
+    file = user.judged(sent.json()["id"])
+    assert file["status"] == "processed", file
+    report = user.http.get(f"/files/{file['id']}/report").json()
+    assert (report["container"], report["counts"]["pairs"], report["mapping"]) == ("csv", 30, mapping)
+
+
+def test_parquet_is_read(user: User) -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([json.loads(line) for line in LINES]), out)
+    file = user.judged(user.upload(out.getvalue(), "pairs.parquet"))
+    assert file["status"] == "processed", file
+    report = user.http.get(f"/files/{file['id']}/report").json()
+    assert (report["container"], report["counts"]["usable"]) == ("parquet", 30)
 
 
 @pytest.mark.parametrize(
