@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from core.contract.finding import Place
 from core.contract.preference import AnyRecord, parse_record
 from preferences.checks.alike import LEAST, is_near
 from preferences.checks.private import personal, secrets
@@ -150,8 +151,7 @@ class Reasons:
         return ((number, of[0]) for number, of in repeats.items() if len(of) == self._several.get(number, 1))
 
     def _place(self, number: int) -> str:
-        """Elements may all stand on one line."""
-        return f"[{number}]" if self._in_array else f"line {number}"
+        return Place(None, number, number if self._in_array else None).told
 
     def _contradictions(self, gone: Collection[int]) -> Iterator[tuple[int, int]]:
         """Row, and one that says the opposite; of rows that do not go anyway."""

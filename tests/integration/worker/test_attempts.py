@@ -113,13 +113,8 @@ def test_a_killed_supervisor_takes_its_ranks_along_and_the_job_goes_on(
     worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
 ) -> None:
     job_id = submit(steps=8, step_seconds=0.2)
-    ring()
-    with_resume_point(job_id)
-    space = space_of(job_id, 1)
-    supervisor, ranks = processes.read(space.supervisor), space.processes()
-    assert supervisor is not None
-    assert ranks
-    os.kill(supervisor.pid, signal.SIGKILL)
+    supervisor, ranks = under_way(job_id)
+    supervisor.kill()
     until(lambda: not any(process.alive() for process in ranks), "the ranks' end", 5)
     assert finished(job_id) == JobState.SUCCEEDED
     assert job_row(job_id).epoch == 2
@@ -134,15 +129,23 @@ def with_resume_point(job_id: str) -> None:
     until(look, "a resume point")
 
 
+def under_way(job_id: str) -> tuple[processes.Process, list[processes.Process]]:
+    """Supervisor and ranks of the first attempt, which has left a resume point."""
+    ring()
+    with_resume_point(job_id)
+    space = space_of(job_id, 1)
+    supervisor, ranks = processes.read(space.supervisor), space.processes()
+    assert supervisor is not None
+    assert ranks
+    return supervisor, ranks
+
+
 def test_a_supervisor_that_is_told_to_leave_leaves_a_resume_point(
     worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
 ) -> None:
     """As when its node is shut down: nobody's failure, and no step is lost."""
     job_id = submit(steps=20, step_seconds=0.2)
-    ring()
-    with_resume_point(job_id)
-    supervisor = processes.read(space_of(job_id, 1).supervisor)
-    assert supervisor is not None
+    supervisor, _ = under_way(job_id)
     supervisor.send(signal.SIGTERM)
     assert finished(job_id) == JobState.SUCCEEDED
     with transaction() as session:

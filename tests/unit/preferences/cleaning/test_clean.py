@@ -163,9 +163,9 @@ def test_an_array_on_one_line_tells_elements(tmp_path: Path) -> None:
     rows = [*ROWS, ROWS[3], turned(ROWS[5])]
     _, removed, _ = cleaned(tmp_path, json.dumps(rows).encode(), "duplicates", "contradictions")
     assert {(each.line, each.element, each.note) for each in removed} == {
-        (1, 30, "the same as [3]"),
-        (1, 31, "[5] prefers the other answer"),
-        (1, 5, "[31] prefers the other answer"),
+        (1, 30, "the same as element [3]"),
+        (1, 31, "element [5] prefers the other answer"),
+        (1, 5, "element [31] prefers the other answer"),
     }
 
 
