@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.contract.run_spec import Settings
 from trainer import folder as model_folder
-from trainer import lora, model
+from trainer import lora, model, parts
 from trainer.ds_config import ds_config
 from trainer.layouts import Batch
 from trainer.scorer import Scorer
@@ -102,6 +102,11 @@ class Engine:
         self.deepspeed.empty_partition_cache()
 
     @property
+    def scaling(self) -> float | None:
+        """alpha / r, as the layers apply it."""
+        return next((layer.scaling[lora.NAME] for _, layer in lora.layers(self.model)), None)
+
+    @property
     def model(self) -> nn.Module:
         model: nn.Module = self.scorer.model
         return model
@@ -111,6 +116,16 @@ class Engine:
         """Parameters (and buffers, which are whole anyway), gathered on every rank while inside."""
         with self._gathered([tensor for tensor in tensors if isinstance(tensor, nn.Parameter)]):
             yield [tensor.detach() for tensor in tensors]
+
+    @torch.no_grad()
+    def merge_adapter(self, precision: str) -> None:
+        """From here on the frozen weights are those that are exported, bit for bit, and the model without its adapter
+        is the exported one; nothing can be trained any more."""
+        for part in parts.of_model(self.model, model.DTYPES[precision]):
+            if len(part.gathered) > 1:
+                with self._gathered(list(part.gathered), modifier_rank=0):
+                    made = part.make([tensor.detach() for tensor in part.gathered]).values()
+                    part.gathered[0].data.copy_(torch.cat(list(made)))  # a file may hold it in pieces
 
     @contextlib.contextmanager
     def sampling(self) -> Iterator[Any]:
