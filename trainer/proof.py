@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from core.contract.run_spec import Settings
 from trainer.course import Course
 from trainer.data import Example
 from trainer.render import Answer
@@ -96,7 +95,7 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
             for each in examples
         ],
         sums=sums[:, 0].tolist(),
-        noise=noise(spec.settings),
+        noise=course.noise.sums,
         fused=engine.scorer.fused,
         tied=is_tied(engine.model),
         tensors=tensors,
@@ -104,10 +103,6 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
         opening=course.openings[0] if course.openings else list(first.answers[0].ids[: first.prefix]),
         ends=sorted(course.renderer.end_ids),
     )
-
-
-def noise(settings: Settings) -> float:
-    return {"fp32": 6e-6, "bf16": 2.5e-2}[settings.precision]
 
 
 def is_tied(model: torch.nn.Module) -> bool:

@@ -19,13 +19,12 @@ from trainer.collection import Collection, scored_tokens
 from trainer.export import ADAPTER, ADAPTER_CONFIG, adapter_folder
 from trainer.failures import GateFailed
 from trainer.layouts import collate
+from trainer.noise import FACTOR, by_root
 from trainer.proof import Proof, is_tied
 from trainer.rows import plan
 from trainer.safetensors_file import TYPES, digest, table
 from trainer.scorer import Scorer
 
-# Times the rms noise of one scoring.
-FACTOR = 8.0
 # How far the slope of what the merge changed on what it should have changed may be from 1, beside its own uncertainty.
 SLOPE, SIGMAS = 0.005, 6.0
 NEW_TOKENS = 32
@@ -196,11 +195,11 @@ def same_sums(
     """The largest difference of an answer's sum, in nats / sqrt(scored tokens), within 8 times the noise."""
     examples, limit = proof.answers(), FACTOR * proof.noise
     off = sums(loaded, proof, spec.row_tokens, device, look)[:, 0] - torch.tensor(proof.sums)
-    worst = float((off.abs() / scored_tokens(examples).sqrt()).max())
+    worst = float(by_root(off, scored_tokens(examples)).max())
     if not worst <= limit:
         raise ExportMismatch(
             f"The {what}, loaded again, differs from the trained one by {worst:.1e} nats / sqrt(token); {limit:.1e} "
-            f"is allowed, 8 times the noise of this model."
+            f"is allowed, {FACTOR} times the noise of this model."
         )
     return {f"difference of the {what}": worst, "allowed": limit}
 
