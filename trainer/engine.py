@@ -16,6 +16,7 @@ from trainer import lora, model, parts
 from trainer.ds_config import ds_config
 from trainer.layouts import Batch
 from trainer.scorer import Scorer
+from trainer.slope import Slope
 from trainer.world import World
 
 
@@ -118,14 +119,22 @@ class Engine:
             yield [tensor.detach() for tensor in tensors]
 
     @torch.no_grad()
-    def merge_adapter(self, precision: str) -> None:
+    def merge_adapter(self, precision: str) -> Slope:
         """From here on the frozen weights are those that are exported, bit for bit, and the model without its adapter
-        is the exported one; nothing can be trained any more."""
+        is the exported one; nothing can be trained any more. Returns what that changed, beside what it should have."""
+        slope = Slope()
+        assert self.adapter is not None
+        assert self.scaling is not None
         for part in parts.of_model(self.model, model.DTYPES[precision]):
-            if len(part.gathered) > 1:
-                with self._gathered(list(part.gathered), modifier_rank=0):
-                    made = part.make([tensor.detach() for tensor in part.gathered]).values()
-                    part.gathered[0].data.copy_(torch.cat(list(made)))  # a file may hold it in pieces
+            if len(part.gathered) == 1:
+                continue
+            with self._gathered(list(part.gathered), modifier_rank=0):
+                weight, a, b = (tensor.detach() for tensor in part.gathered)
+                merged = torch.cat(list(part.make([weight, a, b]).values()))  # a file may hold it in pieces
+                change = self.scaling * (b.float() @ a.float())
+                slope.add(merged.float() - weight.float(), change.T if self.adapter.fan_in_fan_out else change)
+                weight.copy_(merged)
+        return slope
 
     @contextlib.contextmanager
     def sampling(self) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from trainer.course import Course
 from trainer.data import Example
 from trainer.render import Answer
 from trainer.scoring import Tick, score_examples
+from trainer.slope import Slope
 
 EXAMPLES = 32
 # Of all of them together: the proof lies in a row of the database while the job is under way.
@@ -30,7 +31,8 @@ class Proof(BaseModel):
 
     `fused`: whether the sums came through the fused head. `tied`: head and embeddings are one weight. `tensors`: by
     file, the sha256 of each tensor as it was made, cut to 16 digits, in the order of the file. `scaling`: of the
-    adapter, alpha / r. `opening`: a prompt up to where the assistant begins, `ends`: what ends its answer.
+    adapter, alpha / r. `slope`: what its merge changed. `opening`: a prompt up to where the assistant begins, `ends`:
+    what ends its answer.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -47,6 +49,7 @@ class Proof(BaseModel):
     tied: bool
     tensors: dict[str, list[str]]
     scaling: float | None
+    slope: Slope | None
     opening: list[int]
     ends: list[int]
 
@@ -79,8 +82,7 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
     engine, progress, spec = course.engine, course.progress, course.spec
     examples = chosen(course.data.held_out.examples or course.data.train.examples)
     merged = spec.settings.lora is not None and "model" in spec.export
-    if merged:
-        engine.merge_adapter(spec.settings.precision)
+    slope = engine.merge_adapter(spec.settings.precision) if merged else None
     row_tokens = spec.row_tokens
     sums = score_examples(engine, course.world, examples, course.layout, row_tokens, tick, reference=merged)
     first = examples[0]
@@ -100,6 +102,7 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
         tied=is_tied(engine.model),
         tensors=tensors,
         scaling=engine.scaling,
+        slope=slope,
         opening=course.openings[0] if course.openings else list(first.answers[0].ids[: first.prefix]),
         ends=sorted(course.renderer.end_ids),
     )

@@ -24,9 +24,8 @@ from trainer.proof import Proof, is_tied
 from trainer.rows import plan
 from trainer.safetensors_file import TYPES, digest, table
 from trainer.scorer import Scorer
+from trainer.slope import Slope
 
-# How far the slope of what the merge changed on what it should have changed may be from 1, beside its own uncertainty.
-SLOPE, SIGMAS = 0.005, 6.0
 NEW_TOKENS = 32
 Look = Callable[[], None]
 
@@ -58,8 +57,10 @@ def verify(spec: RunSpec, folder: Path, proof: Proof, device: torch.device, look
     adapter = adapter_folder(spec, folder) if "adapter" in spec.export and spec.settings.lora else None
     if "model" in spec.export:
         same_headers(spec, folder)
+        if proof.slope:
+            found.figures |= merged_rightly(proof.slope, "merged weights")
         if adapter:
-            found.figures |= merge(spec, folder, adapter, look)
+            found.figures |= merged_rightly(merge(spec, folder, adapter, look), "exported model")
         loaded = whole(folder, spec.settings.precision)
         if is_tied(loaded) != proof.tied:
             count = "one" if is_tied(loaded) else "two"
@@ -104,31 +105,24 @@ def same_headers(spec: RunSpec, folder: Path) -> None:
             raise ExportMismatch(f"{name} was exported as {entry.dtype}; the run computes in {mine}.")
 
 
-def merge(spec: RunSpec, folder: Path, adapter: Path, look: Look) -> dict[str, float]:
-    """Least-squares slope of W_out - W on alpha / r B A, by the adapter's bytes, over all adapted matrices.
-
-    1 where they were merged rightly, however the sum was rounded as long as it was rounded without a bias. Its
-    uncertainty is reckoned from the residuals: matrices are few and small in small models.
-    """
-    moved = expected = spread = 0.0
+def merge(spec: RunSpec, folder: Path, adapter: Path, look: Look) -> Slope:
+    """Of the exported files on those of the base model, by the adapter's bytes."""
+    slope = Slope()
     out, base = Tensors(folder), Tensors(spec.model_dir)
     for name, change in changes(adapter):
-        if name not in out.files or name not in base.files:
-            continue
-        look()
-        merged = out[name]
-        difference = merged.float() - base[name].to(merged.dtype).float()
-        moved += float((difference * change).sum(dtype=torch.float64))
-        expected += float(change.square().sum(dtype=torch.float64))
-        spread += float(((difference - change) * change).square().sum(dtype=torch.float64))
-    if expected == 0.0:
-        return {}
-    slope, sure = moved / expected, SIGMAS * spread**0.5 / expected
-    if not abs(slope - 1) <= SLOPE + sure:
+        if name in out.files and name in base.files:
+            look()
+            merged = out[name]
+            slope.add(merged.float() - base[name].to(merged.dtype).float(), change)
+    return slope
+
+
+def merged_rightly(slope: Slope, what: str) -> dict[str, float]:
+    if not slope.right:
         raise ExportMismatch(
-            f"The exported model holds {slope:.4f} times the adapter's change; 1 +- {SLOPE + sure:.4f} is allowed."
+            f"The {what} holds {slope.value:.4f} times the adapter's change; 1 +- {slope.allowed:.4f} is allowed."
         )
-    return {"merge slope": slope}
+    return {f"merge slope of the {what}": slope.value}
 
 
 class Tensors:
@@ -192,7 +186,7 @@ def adapt(spec: RunSpec, folder: Path, proof: Proof) -> nn.Module:
 def same_sums(
     spec: RunSpec, loaded: nn.Module, proof: Proof, device: torch.device, look: Look, what: str
 ) -> dict[str, float]:
-    """The largest difference of an answer's sum, in nats / sqrt(scored tokens), within 8 times the noise."""
+    """The largest difference of an answer's sum, in nats / sqrt(scored tokens), within the noise."""
     examples, limit = proof.answers(), FACTOR * proof.noise
     off = sums(loaded, proof, spec.row_tokens, device, look)[:, 0] - torch.tensor(proof.sums)
     worst = float(by_root(off, scored_tokens(examples)).max())

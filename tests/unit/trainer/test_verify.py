@@ -22,7 +22,7 @@ from trainer.proof import TOKENS, Proof, Scored, chosen
 from trainer.render import Answer
 from trainer.safetensors_file import digest, table
 from trainer.scorer import Scorer
-from trainer.verify import ExportMismatch, Found, verify
+from trainer.verify import ExportMismatch, Found, changes, merge, merged_rightly, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # PEFT asks for it
 CPU = torch.device("cpu")
@@ -62,7 +62,8 @@ class Made:
             Scored(prefix=each.prefix, answers=[(list(a.ids), list(a.spans)) for a in each.answers])
             for each in EXAMPLES
         ]
-        judged = {"examples": scored, "sums": self.sums, "noise": 6e-6, "fused": True, "tied": True, "scaling": 2.0}
+        judged = {"examples": scored, "sums": self.sums, "noise": 6e-6, "fused": True, "tied": True}
+        judged |= {"scaling": 2.0, "slope": None}
         return Proof(**{**of_a_run, **judged, "tensors": tensors, "opening": [5, 6, 7], "ends": [2], **other})  # type: ignore[arg-type]
 
     def verified(self, proof: Proof | None = None) -> Found:
@@ -116,7 +117,7 @@ def made(base: Path, tmp_path: Path) -> Made:
 
 def test_what_was_exported_rightly_passes(made: Made) -> None:
     found = made.verified()
-    assert found.figures["merge slope"] == pytest.approx(1, abs=1e-3)
+    assert found.figures["merge slope of the exported model"] == pytest.approx(1, abs=1e-3)
     for what in ("exported model", "adapter on its base model"):
         assert found.figures[f"difference of the {what}"] < found.figures["allowed"] == 8 * 6e-6
     assert found.text is not None
@@ -227,8 +228,6 @@ def test_a_merge_by_rounding_to_nearest_is_refused_in_bf16(base: Path, tmp_path:
     """Changes smaller than half a unit of bf16 go: by fair rounding the sum of them stays."""
     made = export(base, tmp_path / "exported", "bf16", strength=1e-3)
     before = load_file(base / "model.safetensors")
-    from trainer.verify import changes, merge
-
     change = dict(changes(made.folder / "adapter"))
 
     def fairly(tensors: dict[str, Tensor]) -> None:
@@ -243,11 +242,14 @@ def test_a_merge_by_rounding_to_nearest_is_refused_in_bf16(base: Path, tmp_path:
             tensors[name] = (before[name].bfloat16().float() + each).bfloat16()
 
     made.change(fairly)
-    figures = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
-    assert figures["merge slope"] == pytest.approx(1, abs=0.1)
+    slope = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
+    assert slope.right
+    assert slope.allowed < 0.2
     made.change(nearest)
+    slope = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
+    assert not slope.right
     with pytest.raises(ExportMismatch, match="times the adapter's change"):
-        merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
+        merged_rightly(slope, "exported model")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
