@@ -30,10 +30,13 @@ from trainer.schedule import total_steps
 from trainer.scoring import score_examples
 from trainer.split import apart
 from trainer.stop import StopRequested
+from trainer.verify_alone import verify_alone
 from trainer.world import World
 
 
 def run(spec: RunSpec, world: World, emitter: Emitter) -> Exit:
+    if spec.unverified:
+        return verify_alone(spec, world, emitter)
     milestones: Milestones | None = None
     try:
         course = assemble(spec, world, emitter)
@@ -186,18 +189,23 @@ def counted(found: Iterable[AnyRecord], told: Callable[[int], None]) -> Iterator
 
 
 def finish(course: Course, milestones: Milestones) -> None:
+    """An adapter's resume point first: it is small. One of full weights is three times the model that follows in
+    seconds, and would be dropped at once."""
+    if course.spec.settings.lora and course.progress.step > milestones.saved_at:
+        milestones.write_resume_point()
     milestones.evaluate()
     milestones.sample("after")
-    milestones.write_checkpoint(final=True)
+    milestones.write_model()
     progress = course.progress
     figures = {**progress.figures, "stalled_seconds": milestones.stalled}
     course.emitter.say(Finished, step=progress.step, metrics=figures, trained_tokens=progress.tokens)
 
 
 def leave(word: str, milestones: Milestones | None, emitter: Emitter) -> Exit:
-    """`drain` leaves a resume point behind, unless no step was done yet; `cancel` leaves what is sealed already."""
+    """`drain` leaves a resume point behind, unless no step was done yet or the finished model is sealed; `cancel` what
+    is sealed already."""
     step = milestones.course.progress.step if milestones else 0
-    if word == "drain" and milestones and step > milestones.saved_at:
+    if word == "drain" and milestones and step > milestones.saved_at and not milestones.sealed:
         milestones.write_resume_point()
     if milestones:
         milestones.background.drain() if word == "drain" else milestones.background.abandon()

@@ -79,6 +79,17 @@ class ResumeFrom(BaseModel):
     manifest_digest: str
 
 
+class Unverified(BaseModel):
+    """The finished model of this run, stored by an attempt that did not come to verify it. Its manifest's `proof` is
+    what it is verified by (trainer.proof).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: Path
+    manifest_digest: str
+
+
 class RunSpec(Spec):
     """One attempt. `row_tokens`: at most so many tokens are fed in one forward of a rank (one example may need more);
     `checkpoint_steps` and `eval_steps` are intervals. `recompute`: activations are computed again in the backward pass.
@@ -90,7 +101,7 @@ class RunSpec(Spec):
     Layout of `workspace` (made by the worker, filled by the trainer):
     events.jsonl, stop (made by the worker: one word, cancel or drain), ranks/N.json {pid, start_time},
     logs/rank-N.log, checkpoints/step-N/, resume/step-N/, reference/new/ (sealed = renamed from NAME.tmp, holding
-    manifest.json).
+    manifest.json), verify/step-N/ (a sealed model under second names).
     """
 
     run_id: str = Field(description="names the rendezvous, never anything exported")
@@ -118,6 +129,7 @@ class RunSpec(Spec):
     probe_prompts: list[str] = []
     shard_bytes: int = 2 << 30
     resume_from: ResumeFrom | None = None
+    unverified: Unverified | None = Field(default=None, description="nothing is trained: this model is verified")
 
 
 class InspectSpec(Spec):
