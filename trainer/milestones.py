@@ -139,6 +139,8 @@ class Milestones:
             world.wait()
             self.verify(partial)
         meta = {"step": step, "precision": precision, "base_model": spec.model_digest}
+        if course.renderer.template.asks_clock:  # then it decides the tokens, and so the weights
+            meta["clock"] = course.renderer.template.clock.isoformat()
 
         def close() -> None:
             if seal.when_whole(partial, world.size, meta, lambda: background.abandoned):
