@@ -9,7 +9,7 @@ from preferences.faults import RowFault
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _KNOWN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 # An assistant's reasoning, as servers give it back; chat templates read the first name.
-_REASONING = ("reasoning_content", "reasoning", "thinking")
+_REASONING = ("reasoning_content", "reasoning", "thinking", "thinking_content")
 # Fields that change what the model is shown or says: refused rather than moved to `meta`.
 _SPEAKING = frozenset({"function_call", "audio", "refusal", "images", "image", "video", "videos"})
 

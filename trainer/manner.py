@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -65,11 +66,18 @@ def arguments(function: Json) -> Any:
         return {}
     if isinstance(given, str):
         try:
-            read = json.loads(given)
+            read = json.loads(given, parse_float=finite, parse_constant=finite)
         except (ValueError, RecursionError):
             return given
         return read if isinstance(read, dict) else {} if read is None else given
     return given
+
+
+def finite(text: str) -> float:
+    """A number that JSON can write again; ValueError for others."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
 
 
 def shorten(turns: list[Json]) -> None:

@@ -219,7 +219,8 @@ COMMAND = (
     "{%- for m in messages %}{%- if m.role == 'system' %}{{ '<S>' ~ m.content ~ '<EOP>' }}"
     "{%- elif m.role == 'user' %}{{ '<U>' ~ m.content ~ '<EOP>' }}{%- elif m.role == 'assistant' %}"
     "{{ '<BOT>' ~ m.content }}{%- for c in m.tool_calls or [] %}"
-    "{{ 'Action: ' ~ c.function.name ~ c.function.arguments }}{%- endfor %}{{ '<EOP>' }}{%- elif m.role == 'tool' %}{{ '<S>' ~ m.content ~ '<EOP>' }}{%- endif %}{%- endfor %}"
+    "{{ 'Action: ' ~ c.function.name ~ c.function.arguments }}{%- endfor %}{{ '<EOP>' }}"
+    "{%- elif m.role == 'tool' %}{{ '<S>' ~ m.content ~ '<EOP>' }}{%- endif %}{%- endfor %}"
     "{%- if add_generation_prompt %}{{ '<BOT>' }}{%- endif %}"
 )
 # The arguments of a call one by one: only an object has them.
