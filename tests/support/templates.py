@@ -3,6 +3,9 @@
 What each family does that others do not stands in its comment.
 """
 
+import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tests.models import WORDS
@@ -230,10 +233,9 @@ CODER = QWEN25.replace(
 )
 
 
-def tokenizer_of(template: str | None, *, eos: str, bos: str = "<s>") -> Any:
-    """Byte-level, with all families' marks as special tokens; `<think>` and the like are tokens, but not special."""
+@cache
+def trained() -> str:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -246,8 +248,29 @@ def tokenizer_of(template: str | None, *, eos: str, bos: str = "<s>") -> Any:
     )
     inner.train_from_iterator((" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))), trainer)
     inner.add_tokens([AddedToken(each, normalized=False) for each in WRITTEN])
+    return inner.to_str()
+
+
+def tokenizer_of(template: str | None, *, eos: str, bos: str = "<s>") -> Any:
+    """Byte-level, with all families' marks as special tokens; `<think>` and the like are tokens, but not special."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
     made = PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token=bos, eos_token=eos, clean_up_tokenization_spaces=False
+        tokenizer_object=Tokenizer.from_str(trained()), bos_token=bos, eos_token=eos, clean_up_tokenization_spaces=False
     )
     made.chat_template = template
     return made
+
+
+def folder_of(folder: Path, template: str | None, *, eos: str, stops: list[int] | None = None) -> Path:
+    """What an inspection reads of a model: no weights. `stops`: as generation_config.json has them; None: the eos."""
+    tokenizer = tokenizer_of(template, eos=eos)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    size = {"vocab_size": len(tokenizer), "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "max_position_embeddings": 4096, **size}
+    (folder / "config.json").write_text(json.dumps(config))
+    ends = [tokenizer.eos_token_id] if stops is None else stops
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    return folder
