@@ -60,10 +60,10 @@ def of_job(session: Session, project_id: str, file: File, job_id: str) -> OfJob:
     job = jobs.get(session, project_id, job_id)
     if job.training_file != file.id:
         raise BadInput(f"Job {job_id} was trained on file {job.training_file}, not on this one.", param="job")
-    asked, loss = verdicts.of_job(session, job)
-    model = models.by_id(session, job.model_id)
-    payload = admission.inspection_of(job.training_digest or "", model, asked, loss)
-    known = admission.known_inspection(session, payload) if job.training_digest else None
+    model, known = models.by_id(session, job.model_id), None
+    if job.training_digest is not None:
+        asked, loss = verdicts.of_job(session, job)
+        known = admission.known_inspection(session, admission.inspection_of(job.training_digest, model, asked, loss))
     return OfJob(events.findings(session, job_id), known, model.name)
 
 

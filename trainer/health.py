@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from core.contract.finding import Finding, Severity
-from core.contract.findings import finding
+from core.contract.findings import CHECKS, finding
 from trainer.data import Tokenised
 from trainer.lengths import nearest_rank
 from trainer.render import Renderer
@@ -100,7 +100,7 @@ def template(found: Tokenised, renderer: Renderer, records: int) -> Finding:
         share=value,
         examples=notes,
         severity=severity,
-        action=" ".join(warned) if warned else None,
+        action=" ".join([*([CHECKS["template_health"].action] if found.unfit else []), *warned]) or None,
         detail=detail,
     )
 

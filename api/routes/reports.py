@@ -56,7 +56,7 @@ def report(
             if stored is None:
                 found.error = FileFault(code=file.error_code or "", message=file.status_details or "")
             found.file = found.file or file.filename
-    if seen or judged:
+    if seen or (judged and (judged.findings or judged.inspection)):
         found = Report.model_validate(stored or {})
         if judged:
             found = inspections.merged(found, judged.findings)

@@ -103,7 +103,7 @@ def test_tool_role(tmp_path: Path) -> None:
 
 def test_a_clock(tmp_path: Path) -> None:
     found = seen(case("end-token"), tmp_path, folder_of(tmp_path / "model", CLOCK, eos="<|im_end|>"))
-    assert (found.usable, health(found).severity) == (24, "warn")
+    assert (found.usable, health(found).severity) == (60, "warn")
     assert "tells the time" in health(found).action
     assert any("tells the time" in note for note in found.previews[0].notes)
 
