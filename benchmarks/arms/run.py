@@ -57,7 +57,7 @@ def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any
     import tempfile
 
     from core.contract.run_spec import Lora, RunSpec, Settings
-    from planning.resolve import CPU_ROW_TOKENS
+    from planning.memory import cpu_budget
     from trainer import loop, world
     from trainer.emit import Emitter
     from trainer.run import assemble
@@ -87,7 +87,7 @@ def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any
             train_digest=digest,
             seed=work.seed,
             settings=settings,
-            row_tokens=arm.get("row_tokens", 65_536 if cuda() else CPU_ROW_TOKENS),
+            row_tokens=arm.get("row_tokens", 65_536 if cuda() else cpu_budget(known(folder), settings)),
             layout=arm.get("layout", "auto"),
         )
         print_to_stderr()
@@ -117,6 +117,15 @@ def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any
         "memory": memory(before),
         "peak": peak(),
     }
+
+
+def known(folder: Path) -> Any:
+    """What planning knows of the model."""
+    from planning import weights
+    from planning.facts import facts
+    from planning.model_json import read_json
+
+    return facts(read_json(folder / "config.json"), weights.read(folder))
 
 
 class Timed:
