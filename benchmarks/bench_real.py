@@ -30,7 +30,7 @@ from demo import smollm2  # noqa: E402
 MICRO = (1, 2, 4)
 AGREE = 1e-4
 SEEDS = 3
-HELD_OUT = 100
+HELD_OUT = 64
 GOALS = {"speed": 1.8, "memory": 0.9}
 
 
@@ -137,7 +137,7 @@ def main() -> None:
                 speed(name, work, options.rounds, runs, options.default and not work.lora)
             if options.only in (None, f"{name} quality"):
                 rate = 5e-5 if work.lora else 5e-6
-                quality(name, replace(work, pairs=32, batch=8, longest=128, learning_rate=rate), runs)
+                quality(name, replace(work, pairs=24, batch=8, longest=128, learning_rate=rate), runs)
     except Enough:
         print(f"  The minutes are over: call again to go on ({options.results} holds {len(runs.known)} runs).")
 
