@@ -62,6 +62,8 @@ class Course:
     renderer: Renderer
     openings: list[list[int]]
     data: Data
+    # Of the training examples, the indices of those that a step of this run trains on.
+    used: list[int]
     engine: Engine
     layout: Layout
     noise: Noise

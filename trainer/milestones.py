@@ -78,15 +78,18 @@ class Milestones:
             course.emitter.phase(Phase.TRAINING, step, course.total)
 
     def judge(self) -> None:
-        """What the reference's log-probabilities say of the data, told while training goes on: nobody waits for it."""
+        """What the reference's log-probabilities say of the examples that the run uses, told while training goes on:
+        nobody waits for it."""
         course = self.course
         if not course.world.leads or not LOSSES[course.spec.settings.loss].reference:
             return
 
         def tell() -> None:
-            found = reference_checks.checks(course.data.train.examples, course.reference.train, course.spec.seed)
+            train = course.data.train
+            examples, reference = train.pick(course.used), course.reference.train[train.numbers(course.used)]
+            found = reference_checks.checks(examples, reference, course.spec.seed)
             if found:
-                course.emitter.say(Judged, findings=found)
+                course.emitter.say(Judged, findings=found, examples=len(examples), of=len(train))
 
         self.background.submit(tell)
 
