@@ -188,9 +188,12 @@ class Milestones:
         return path, partial, digests
 
     def meta(self) -> dict[str, Any]:
-        spec = self.course.spec
+        spec, template = self.course.spec, self.course.renderer.template
         step, precision = self.course.progress.step, spec.settings.precision
-        return {"step": step, "precision": precision, "base_model": spec.model_digest}
+        meta: dict[str, Any] = {"step": step, "precision": precision, "base_model": spec.model_digest}
+        if template.asks_clock:  # then it decides the tokens, and so the weights
+            meta["clock"] = template.clock.isoformat()
+        return meta
 
     def exporting(self, final: bool) -> Tick:
         """A stop is heeded now and then. But a drain that cut off any other than the final one would leave it out."""

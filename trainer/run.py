@@ -60,8 +60,9 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     seed.settle(spec.seed)
     resumed = checkpoint.check(spec, world, spec.resume_from) if spec.resume_from else None
     world.agree(model.find_damage(spec.model_dir, world.rank, world.size))
-    renderer = make_renderer(folder.load_tokenizer(spec.model_dir), folder.end_tokens(spec.model_dir))
-    prompts = openings(renderer, spec.probe_prompts, records.are_raw(spec.train_data))
+    tokenizer = folder.load_tokenizer(spec.model_dir)
+    renderer = make_renderer(tokenizer, folder.end_tokens(spec.model_dir), spec.clock)
+    prompts = openings(renderer, spec.probe_prompts, records.first(spec.train_data))
     data = tokenised_data(spec, world, emitter, renderer)
     engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
     probed = probe(engine, world, spec, data.train.examples)

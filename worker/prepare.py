@@ -172,6 +172,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         resume_steps=own.resume_steps,
         resume_seconds=own.resume_seconds,
         probe_prompts=list(options.probe_prompts),
+        clock=job.created_at,
         resume_from=here.resume,
         unverified=here.unverified,
     )

@@ -1,5 +1,6 @@
 """What the worker hands the trainer: one JSON file, nothing left `auto`, local paths only."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,6 +96,8 @@ class RunSpec(Spec):
     `checkpoint_steps` and `eval_steps` are intervals. `recompute`: activations are computed again in the backward pass.
     `held_out_share` of the training examples is held out, by prompt, where there is no `eval_data` (trainer.split).
 
+    clock: what a chat template that asks for the time is told, the same in every attempt: the job's creation, in UTC.
+
     `reference_key` names the reference (weights, dtype, scorer version); `reference_entries` are files of earlier
     runs under that key, in which log-probabilities are looked up by the tokens they belong to.
 
@@ -127,6 +130,7 @@ class RunSpec(Spec):
     resume_steps: int = 50
     resume_seconds: float = 300.0
     probe_prompts: list[str] = []
+    clock: datetime | None = Field(default=None, description="None: the start of the run")
     shard_bytes: int = 2 << 30
     resume_from: ResumeFrom | None = None
     unverified: Unverified | None = Field(default=None, description="nothing is trained: this model is verified")
