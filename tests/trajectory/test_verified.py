@@ -58,7 +58,7 @@ def test_killed_in_the_middle_of_its_verification(brief: RunSpec, killed: Run, t
     assert (started["resumed_from_step"], started["total_steps"], started["world_size"]) == (2, 2, 1)
     (verified,) = again.events("verified")
     assert verified["passed"]
-    assert verified["figures"]["merge slope of the merged weights"] == pytest.approx(1, abs=0.005)
+    assert verified["figures"]["merge slope of the merged model"] == pytest.approx(1, abs=0.005)
     assert verified["figures"]["difference of the exported model"] <= verified["figures"]["allowed"]
     assert again.events()[-1] | {"event": "finished", "step": 2} == again.events()[-1]
     assert again.events("phase")[-1]["phase"] == "verifying"
