@@ -161,7 +161,7 @@ def test_cancelled_while_it_verifies(worker: "subprocess.Popen[bytes]", submit: 
 def test_a_run_whose_time_is_over_and_that_is_killed_while_it_verifies_trains_no_further(
     worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
 ) -> None:
-    job_id = submit(steps=1000, step_seconds=0.2, at={"verifying": "kill"}, palate={"max_runtime_seconds": 6})
+    job_id = submit(steps=1000, step_seconds=0.2, at={"verifying": "kill"}, palate={"max_runtime_seconds": 8})
     ring()
     assert finished(job_id) == JobState.SUCCEEDED, job_row(job_id).error
     seen = steps_of(job_id)
