@@ -7,8 +7,8 @@ in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (n
 budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
 text, one a scored answer, named by the data; `answers` (default 3) says how many. `ballast`: so many bytes in each
 folder that it seals. `deaf_in`: a phase that it enters and never leaves, whatever it is told, SIGTERM included.
-In the first attempt `at` may also name `exporting`, `sealed` (and not yet told) or `verifying`; `verifying` says what
-becomes of that in every attempt: an act, `refused`, or `waits` for a word to stop.
+In the first attempt `at` may also name `reference_pass`, `exporting`, `sealed` (and not yet told) or `verifying`;
+`verifying` says what becomes of that in every attempt: an act, `refused`, or `waits` for a word to stop.
 """
 
 import faulthandler
@@ -72,6 +72,7 @@ class Script:
             details={"reference_forwards": self.reference()},
         )
         self.deaf("reference_pass")
+        self.act_at("reference_pass")
         self.say("phase", phase="training")
         for step in range(self.start + 1, self.total + 1):
             if (asked := self.asked_to_stop()) is not None:

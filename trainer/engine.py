@@ -169,7 +169,8 @@ class Engine:
                 weight, a, b = (tensor.detach() for tensor in part.gathered)
                 merged = torch.cat(list(part.make([weight, a, b]).values()))  # a file may hold it in pieces
                 change = self.scaling * (b.float() @ a.float())
-                slope.add(merged.float() - weight.float(), change.T if self.adapter.fan_in_fan_out else change)
+                change = change.T if self.adapter.fan_in_fan_out else change
+                slope.add(part.entries[0].name, weight, merged, change)
                 weight.copy_(merged)
         return slope
 
