@@ -10,7 +10,7 @@ template leaves out is seen by `trainer.kept` and refused, or noted. Raw texts g
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import chain
@@ -69,11 +69,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rendered:
-    """`prefix`: tokens of the header, where scoring begins. `notes`: what is to be told (names in trainer.health)."""
+    """`prefix`: tokens of the header, where scoring begins. `notes`: what is to be told (names in trainer.health).
+    kwargs: the template's variables, as JSON."""
 
     prefix: int
     answers: tuple[Answer, ...]
     notes: frozenset[str] = frozenset()
+    kwargs: str = "{}"
 
     @property
     def longest(self) -> int:
@@ -121,7 +123,7 @@ class Renderer:
                 refusals[manner] = unfit
                 continue
             notes = changes(manner, told) | ({"clock"} if self.template.clock_read else set())
-            return Rendered(found.prefix, found.answers, found.notes | notes)
+            return replace(found, notes=found.notes | notes)
         # One that only tries the other way of writing arguments says less than what came behind it.
         raise next((each for each in (refusals[self.plain], *refusals.values()) if each.fault), refusals[self.plain])
 
@@ -168,7 +170,7 @@ class Renderer:
             refuse_python(turns, whole)
             self.look_behind(record, prompt, continuation, whole, manner, kwargs)
             answers.append(self.answer(header, head, whole, record, prompt, continuation, turns, say, notes))
-        return Rendered(len(head[0]), tuple(answers), frozenset(notes))
+        return Rendered(len(head[0]), tuple(answers), frozenset(notes), dumps(kwargs, sort_keys=True))
 
     def raw(self, prompt: str, answers: Sequence[str]) -> Rendered:
         """Texts as they stand, with an EOS token behind each answer: the tokens that TRL makes of its "standard" format
