@@ -51,25 +51,34 @@ class Look:
         whole: str,
         manner: Manner,
         kwargs: Json,
-    ) -> None:
-        """The same for what follows the prompt, but for the assistant's own texts, which `answer` looks for itself."""
-        if len(continuation) == 1 and not continuation[0].tool_calls:
-            return
+    ) -> set[str]:
+        """The same for what follows the prompt; whether the assistant's texts are there, `answer` sees by itself."""
+        plain = len(continuation) == 1 and not continuation[0].tool_calls
         told = [*prompt, *continuation]
         own = range(len(prompt), len(told))
-        absent = [place for place in kept.absent(told, whole) if place in own and told[place].role != "assistant"]
-        shape = ("whole", len(prompt), manner, dumps(kwargs), kept.shape(told, record.tools))
+        places = [] if plain else kept.absent(told, whole)
+        absent = [place for place in places if place in own and told[place].role != "assistant"]
+        # One answer looks alike behind whatever prompt.
+        about = (kept.shape(continuation, None), None) if plain else (kept.shape(told, record.tools), len(prompt))
+        shape = (about, manner, dumps(kwargs))
         if absent or shape not in self.losses:
             found = self.lost(told, record.tools, manner, kwargs, header=False)
+            found = found and [each._replace(message=each.message - len(prompt)) for each in found]
             self.losses.setdefault(shape, found)
         else:
             found = self.losses[shape]
         if found is None:
-            found = [Lost(*kept.words(told[place], place), place, 0) for place in absent]
+            found = [Lost(*kept.words(told[place], place), place - len(prompt), 0) for place in absent]
+        notes: set[str] = set()
         for each in found:
-            its = each.kind in ("call", "arguments") or told[each.message].role != "assistant"
-            if each.message in own and its and each.kind not in ("name", "reasoning"):
+            if each.message < 0 or each.kind in ("tool", "reasoning"):
+                continue
+            assistant = continuation[each.message].role == "assistant"
+            if each.kind == "name":
+                notes |= {"name_left_out"} if continuation[each.message].role != "tool" else set()
+            elif not assistant or each.times or each.kind in ("call", "arguments"):
                 raise unfit(each)
+        return notes
 
     def lost(
         self, messages: Sequence[Message], tools: list[Json] | None, manner: Manner, kwargs: Json, header: bool

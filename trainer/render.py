@@ -141,7 +141,7 @@ class Renderer:
         for turns, continuation in zip(spoken, continuations, strict=True):
             whole = say(turns)
             refuse_python(turns, whole)
-            self.look.at_answer(record, prompt, continuation, whole, manner, kwargs)
+            notes |= self.look.at_answer(record, prompt, continuation, whole, manner, kwargs)
             answers.append(self.answer(header, head, whole, record, prompt, continuation, turns, say, notes))
         return Rendered(len(head[0]), tuple(answers), frozenset(notes), dumps(kwargs, sort_keys=True))
 
