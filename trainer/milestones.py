@@ -15,7 +15,7 @@ from core.contract.trainer_events import CheckpointSealed, Evaluated, Judged, Re
 from core.disk import link_all
 from trainer import checkpoint, folder, reference_checks, seal, stop
 from trainer.background import Background
-from trainer.course import Course, ticker
+from trainer.course import Course, rendering, ticker
 from trainer.evaluate import held_out
 from trainer.export import export
 from trainer.losses import kl
@@ -191,12 +191,10 @@ class Milestones:
         return path, partial, digests
 
     def meta(self) -> dict[str, Any]:
-        spec, template = self.course.spec, self.course.renderer.template
-        step, precision = self.course.progress.step, spec.settings.precision
-        meta: dict[str, Any] = {"step": step, "precision": precision, "base_model": spec.model_digest}
-        if template.asks_clock:  # then it decides the tokens, and so the weights
-            meta["clock"] = template.clock.isoformat()
-        return meta
+        course = self.course
+        step, precision = course.progress.step, course.spec.settings.precision
+        told = rendering(course.renderer, course.data)
+        return {"step": step, "precision": precision, "base_model": course.spec.model_digest, **told}
 
     def exporting(self, final: bool) -> Tick:
         """A stop is heeded now and then. But a drain that cut off any other than the final one would leave it out."""

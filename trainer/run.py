@@ -15,7 +15,7 @@ from core.contract.states import Phase
 from core.contract.trainer_events import Finished, Started, Stopped
 from trainer import batches, checkpoint, folder, gate, model, records, seed
 from trainer.collection import Collection
-from trainer.course import Course, Data, Progress, ticker
+from trainer.course import Course, Data, Progress, rendering, ticker
 from trainer.data import Example, Tokenised, make_renderer, together, tokenise
 from trainer.emit import Emitter
 from trainer.engine import Engine
@@ -97,6 +97,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
             "reference_cached": search.cached if search else 0,
             "reference_forwards": search.missing if search else 0,
             "used_examples": len(used),
+            **rendering(renderer, data),
         },
     )
     course = Course(
@@ -138,6 +139,7 @@ def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Rend
     if not train.examples:
         reason = f" The first reason: {train.problems[0].message}" if train.problems else ""
         raise BadData(f"No usable pair is left of the training file.{reason}", code="no_usable_pairs")
+    kwargs = train.kwargs
     held_out = Tokenised()
     if spec.held_out_share and not spec.eval_data:
         train, held_out = apart(train, spec.seed, spec.held_out_share)
@@ -154,6 +156,7 @@ def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Rend
         Collection(train.mismatched),
         Collection(held_out.mismatched),
         dropped=len(train.problems) + len(held_out.problems),
+        kwargs=frozenset(kwargs | held_out.kwargs),
     )
 
 
