@@ -15,6 +15,7 @@ from trainer import folder as model_folder
 from trainer import lora, model, parts
 from trainer.ds_config import ds_config
 from trainer.layouts import Batch
+from trainer.rounding import Draws, into
 from trainer.scorer import Scorer
 from trainer.slope import Slope
 from trainer.world import World
@@ -44,7 +45,10 @@ class Engine:
         )
         self.deepspeed, *_ = deepspeed.initialize(model=self.scorer, optimizer=optimizer, config=config)
         self._gathered = deepspeed.zero.GatheredParameters
-        self.world = world
+        self.world, self.seed, self.step = world, seed, 0
+        self._names = {parameter: name for name, parameter in self.scorer.named_parameters()}
+        if settings.precision == "bf16":
+            self.deepspeed.optimizer._reassign_or_swap_out_partitioned_parameters = self._copy_masters
 
     def score(self, batch: Batch) -> Tensor:
         """[S, 2] with a graph (trainer.scorer)."""
@@ -93,10 +97,37 @@ class Engine:
                 total += gradient.double().square().sum()
         return total
 
-    def update(self, learning_rate: float) -> None:
+    def update(self, learning_rate: float, step: int) -> None:
+        """`step`: of the run, from 1."""
+        self.step = step
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = learning_rate
         self.deepspeed.step()
+
+    def _copy_masters(self, group: int) -> None:
+        """To bf16 by stochastic rounding, in the place of DeepSpeed's copy to nearest, by which most updates are lost.
+
+        Run, step, parameter and element decide the draws, not the ranks.
+        """
+        optimizer, at = self.deepspeed.optimizer, 0
+        weights, masters = optimizer.fp16_partitioned_groups_flat, optimizer.fp32_partitioned_groups_flat
+        for parameter in optimizer.fp16_groups[group]:
+            count = parameter.partition_numel()
+            mine = slice(at, at + count)
+            draws = Draws((self.seed, self.step, self._names[parameter]))
+            into(weights[group].data[mine], masters[group].data[mine], draws, self.world.rank * count)
+            at += count
+        optimizer._unflatten_partitioned_parameters(group)
+
+    def resumed(self, step: int) -> None:
+        """After a resume point was loaded, by which DeepSpeed has rounded the masters to nearest: as after `step`."""
+        self.step = step
+        optimizer = self.deepspeed.optimizer
+        if self.step and optimizer.dtype == torch.bfloat16:
+            optimizer.checkpoint_event_prologue()
+            for group in range(len(optimizer.fp16_groups)):
+                self._copy_masters(group)
+            optimizer.checkpoint_event_epilogue()
 
     def forget(self) -> None:
         """After a forward that raised: what it had gathered is partitioned again."""
@@ -125,7 +156,7 @@ class Engine:
         slope = Slope()
         assert self.adapter is not None
         assert self.scaling is not None
-        for part in parts.of_model(self.model, model.DTYPES[precision]):
+        for part in parts.of_model(self.model, model.DTYPES[precision], self.seed):
             if len(part.gathered) == 1:
                 continue
             with self._gathered(list(part.gathered), modifier_rank=0):

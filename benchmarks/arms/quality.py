@@ -73,7 +73,7 @@ class Judge:
         from trainer import parts
 
         weights: dict[str, Any] = {}
-        for part in parts.of_model(model, torch.float32):
+        for part in parts.of_model(model, torch.float32, 0):
             with deepspeed.zero.GatheredParameters(list(part.gathered)):
                 weights |= {name: tensor.detach().clone() for name, tensor in part.make(part.gathered).items()}
         self.plain.load_state_dict(weights)

@@ -99,7 +99,7 @@ def export(base: Path, folder: Path, precision: str = "fp32", strength: float = 
         b.data.copy_(strength * torch.randn(b.shape, generator=generator))
     dtype = model.DTYPES[precision]
     for path, made in (
-        (folder / "model.safetensors", parts.of_model(trained, dtype)),
+        (folder / "model.safetensors", parts.of_model(trained, dtype, 0)),
         (folder / "adapter" / ADAPTER, parts.of_adapter(trained, dtype)),
     ):
         path.parent.mkdir(exist_ok=True)
