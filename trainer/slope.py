@@ -35,7 +35,8 @@ class Slope:
         if merged.dtype == torch.float32:
             lost = change.abs() * torch.minimum(change.abs(), merged.abs() * 2.0**-24)
         parts = made * change, change.square(), ((made - change) * change).square(), lost
-        one = Slope(*(float(part.sum(dtype=torch.float64)) for part in parts))
+        product, square, spread, gone = (float(part.sum(dtype=torch.float64)) for part in parts)
+        one = Slope(product, square, spread, gone)
         if not one.within(OFF_EACH):
             self.odd[name] = one.value
         self.product += one.product
