@@ -40,7 +40,8 @@ class Slope:
         # Few elements move by a whole unit each where a change is small: residuals that show none would show no doubt.
         doubt = variance(base.float() + change) if merged.dtype == torch.bfloat16 else (made - change).square()
         parts = made * change, change.square(), doubt * change.square(), lost
-        one = Slope(*(float(part.sum(dtype=torch.float64)) for part in parts))
+        product, square, spread, gone = (float(part.sum(dtype=torch.float64)) for part in parts)
+        one = Slope(product, square, spread, gone)
         if not one.within(OFF_EACH):
             self.odd[name] = one.value
         self.product += one.product
