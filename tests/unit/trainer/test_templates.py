@@ -468,6 +468,8 @@ def test_smollm2s_own_template_and_tokenizer() -> None:
         (example,) = found.examples
         feeds = tokenizer.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"]
         assert list(example.answers[0].ids[: example.prefix]) == feeds
+        whole = tokenizer.apply_chat_template([*prompt, GOOD])["input_ids"]
+        assert list(example.answers[0].ids) == whole[: len(example.answers[0].ids)]
         assert scored(own, example) == ["it was good<|im_end|>"]
         assert health(own, found).severity == "info"
     developer = told(own, record([DEVELOPER, ASK], [GOOD], [BAD]))
