@@ -247,11 +247,11 @@ class Renderer:
         """Ids and offsets of the header, as a server feeds them, and of what follows it."""
         ids, offsets = head
         # No token reaches over a special one: from the header's last one on it is as in the whole.
-        at = next((n for n in reversed(range(len(ids))) if ids[n] in self.parting), 0)
-        start = offsets[at][0] if ids else 0
-        more, places = self.tokenize(whole[start:])
-        if more[: len(ids) - at] == ids[at:]:
-            return [*ids[:at], *more], [*offsets[:at], *((begin + start, end + start) for begin, end in places)]
+        for at in dict.fromkeys((next((n for n in reversed(range(len(ids))) if ids[n] in self.parting), 0), 0)):
+            start = offsets[at][0] if at else 0
+            more, places = self.tokenize(whole[start:])
+            if more[: len(ids) - at] == ids[at:]:
+                return [*ids[:at], *more], [*offsets[:at], *((begin + start, end + start) for begin, end in places)]
         notes.add("boundary_retokenised")
         rest, border = whole[len(header) :], len(header)
         lead = self.tokenize("\n")[0]
