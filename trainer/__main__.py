@@ -1,6 +1,6 @@
 """The trainer is a program: `torchrun … -m trainer --spec run.json` trains, `python -m trainer inspect --spec …` looks
 first, `python -m trainer warm …` waits to be asked for ranks (trainer.warm), `python -m trainer gguf FILE FOLDER`
-unpacks a model (trainer.gguf)."""
+unpacks a model (trainer.gguf), `python -m trainer calibrate` measures the node (trainer.calibrate)."""
 
 import argparse
 import os
@@ -16,6 +16,10 @@ def main(arguments: list[str]) -> int:
         from trainer import warm
 
         return warm.main(arguments[1:])
+    if arguments[:1] == ["calibrate"]:
+        from trainer import calibrate
+
+        return calibrate.main()
     if arguments[:1] == ["gguf"]:
         from trainer import gguf
 
