@@ -107,9 +107,8 @@ def write_model(folder: Path, model: Any, tokenizer: Any) -> Path:
         {name: p.detach() for name, p in model.named_parameters()}, folder / "model.safetensors", {"format": "pt"}
     )
     config.save_pretrained(folder)
-    GenerationConfig(
-        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id
-    ).save_pretrained(folder)
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    GenerationConfig(**{name: getattr(config, name, None) for name in names}).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from core.contract.errors import BadModel
+from planning import weights as weights_of
 from planning.facts import Built, Fault, alike
 from trainer import data, lora
 from trainer import folder as model_folder
@@ -21,6 +22,12 @@ OTHER_HEADS = re.compile(
 # Its configuration has `is_decoder: false`, as an encoder's does, and it is none.
 DECODERS = {"gpt_neox_japanese"}
 SHOWN = 3
+# As safetensors spells them; integers stand for masks and positions.
+TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "BOOL": torch.bool,
+    "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64,
+    "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64, "C64": torch.complex64,
+}
 
 
 def check(folder: Path, *, weights: bool = True, tokenizer: bool = True) -> Built:
@@ -28,8 +35,13 @@ def check(folder: Path, *, weights: bool = True, tokenizer: bool = True) -> Buil
     quiet()
     built = Built()
     try:
-        model = build(folder, weights, built)
-        describe(model, built)
+        config = known(folder)
+    except BadModel as bad:
+        # A tokenizer is found by its model's type.
+        blame(built, bad)
+        return built
+    try:
+        describe(build(folder, config, weights, built), built)
     except BadModel as bad:
         blame(built, bad)
     if tokenizer:
@@ -52,11 +64,10 @@ def quiet() -> None:
     reports.disable_progress_bar()
 
 
-def build(folder: Path, weights: bool, built: Built) -> Any:
+def build(folder: Path, config: Any, weights: bool, built: Built) -> Any:
     """On no device. Raises BadModel; what is wrong with the weights alone goes to `built`."""
     from transformers import AutoModelForCausalLM
 
-    config = known(folder)
     refuse_other_kinds(config)
     try:
         with torch.device("meta"):
@@ -70,7 +81,7 @@ def build(folder: Path, weights: bool, built: Built) -> Any:
     if encodes and config.model_type not in DECODERS:
         raise not_causal(config, "is an encoder, in which each token sees those behind it")
     if weights:
-        compare(folder, config, built)
+        compare(folder, type(model), config, built)
     return model
 
 
@@ -108,18 +119,16 @@ def not_causal(config: Any, why: str) -> BadModel:
     )
 
 
-def compare(folder: Path, config: Any, built: Built) -> None:
-    """Loaded as the trainer loads it, but onto no device: tensors that are missing, or of another shape."""
-    from transformers import AutoModelForCausalLM
-
+def compare(folder: Path, model: Any, config: Any, built: Built) -> None:
+    """As the trainer loads it, from tensors that have names, shapes and types alone: what is missing or unlike."""
+    found, _ = weights_of.read(folder)
+    stored = {each.name: torch.empty(each.shape, dtype=TYPES[each.dtype], device="meta") for each in found}
     try:
-        _, info = AutoModelForCausalLM.from_pretrained(
-            folder,
+        _, info = model.from_pretrained(
+            None,
             config=config,
+            state_dict=stored,
             device_map={"": "meta"},
-            trust_remote_code=False,
-            local_files_only=True,
-            use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )

@@ -156,8 +156,12 @@ def unfit_tensors(found: dict[str, Any], reader: Any) -> list[str]:
     missing = sorted(set(wanted) - set(held))
     if missing:
         reasons.append(f"it lacks tensors ({some(missing)})")
-    if len(set(held)) < len(held):
-        reasons.append("it holds a tensor twice")
+    tokens = len(found.get("tokenizer.ggml.tokens") or [])
+    rows = max(
+        (int(tensor.shape[-1]) for tensor in reader.tensors if tensor.name == "token_embd.weight"), default=tokens
+    )
+    if tokens > rows:
+        reasons.append(f"its tokenizer has {tokens} tokens, and its table {rows} rows")
     return reasons
 
 
