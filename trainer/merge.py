@@ -6,6 +6,7 @@ those that it was trained with.
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ def merge(base: Path, adapter: Path, folder: Path) -> list[str]:
     except Exception as error:
         raise model_folder.refusal("base model", error) from error
     try:
-        merged = PeftModel.from_pretrained(model, adapter, is_trainable=False, low_cpu_mem_usage=False)
-        unused = unplaced(merged, adapter)
-        if unused:
-            raise ValueError(f"it holds {unused[0]}, which the base has no place for")
+        with warnings.catch_warnings():
+            # It warns of tensors without a place, which are an error here.
+            warnings.simplefilter("ignore")
+            merged = PeftModel.from_pretrained(model, adapter, is_trainable=False)
+        refuse_strays(merged, adapter)
         whole: Any = merged.merge_and_unload(safe_merge=True)
     except Exception as error:
         message = f"{adapter} does not fit the base {base}: {first_line(error).rstrip('.')}."
@@ -72,11 +74,14 @@ def settings(adapter: Path) -> dict[str, Any]:
     return dict(told)
 
 
-def unplaced(merged: Any, adapter: Path) -> list[str]:
-    """Tensors of the adapter's file that the model has no place for; PEFT passes over them."""
+def refuse_strays(merged: Any, adapter: Path) -> None:
+    """Tensors of the adapter's file that the base has no place for, or the other way round; PEFT passes over both."""
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
-    placed = get_peft_model_state_dict(merged)
-    with safe_open(adapter / WEIGHTS, framework="pt") as held:
-        return sorted(set(held.keys()) - set(placed))
+    with safe_open(adapter / WEIGHTS, framework="pt") as opened:
+        held, wanted = set(opened.keys()), set(get_peft_model_state_dict(merged))
+    if held - wanted:
+        raise ValueError(f"it holds {min(held - wanted)}, which the base has no place for")
+    if wanted - held:
+        raise ValueError(f"it lacks {min(wanted - held)}")
