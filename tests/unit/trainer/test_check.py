@@ -13,7 +13,14 @@ from safetensors.torch import load_file, save_file
 from core.contract.errors import BadInput
 from planning import facts, lora, tensors
 from planning.facts import Built, ModelFacts
-from tests.models import make_tiny_hybrid, make_tiny_mamba, make_tiny_model, make_tokenizer, write_model
+from tests.models import (
+    make_tiny_hybrid,
+    make_tiny_mamba,
+    make_tiny_model,
+    make_tiny_sentencepiece,
+    make_tokenizer,
+    write_model,
+)
 from trainer import check
 from trainer import lora as trained
 
@@ -238,6 +245,21 @@ def passes(judge: Callable[..., None], *arguments: object) -> bool:
     except BadInput:
         return False
     return True
+
+
+def test_a_sentencepiece_model_alone_is_a_tokenizer(tmp_path: Path) -> None:
+    """Its pieces are SentencePiece's own."""
+    import sentencepiece
+
+    from trainer import folder as model_folder
+
+    folder = make_tiny_sentencepiece(tmp_path / "model")
+    assert check.check(folder).faults == []
+    tokenizer = model_folder.load_tokenizer(folder)
+    own = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    for text in ("the fox ran over a hill", "Paris, 42  times", "Ürümqi 日本", "wonderful\nmorning"):
+        assert tokenizer(text)["input_ids"] == [own.bos_id(), *own.encode(text)]
+    assert tokenizer.eos_token_id == own.eos_id()
 
 
 def test_a_layer_that_only_some_have_is_known_by_its_number() -> None:
