@@ -70,7 +70,7 @@ def convert(file: Path, folder: Path) -> list[str]:
     try:
         save_model(reader, found, config, folder)
         tokenizer.save_pretrained(folder)
-    # The de-quantiser raises what it meets: NotImplementedError, ValueError, KeyError.
+    # The de-quantiser raises what it meets.
     except Exception as error:
         raise of_the_node(error) or Unfit(f"{file} cannot be read: {first_line(error)}. Rather {INSTEAD}.") from error
     kinds = sorted({tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1})
