@@ -70,7 +70,7 @@ def check(facts: ModelFacts, targets: list[str]) -> None:
             if table:
                 what = f"`{target}` is a table of tokens, which LoRA does not adapt here"
             elif stored:
-                what = f"`{target}` is no linear layer of its own once the model is loaded (its experts are one tensor)"
+                what = f"`{target}` is in the model's files, but is no linear layer once the model is loaded"
             raise BadInput(
                 f"{what}; it has {', '.join(known[:SHOWN])}.",
                 code="lora_unfit" if table else "unknown_modules",

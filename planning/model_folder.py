@@ -22,13 +22,15 @@ from planning.weights import listed
 TEMPLATE = "chat_template.jinja"
 ADAPTER, AUTO_MAP = "adapter_config.json", "auto_map"
 VOCABULARIES = (("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",))
+# Without one of each a folder holds no model.
+MODEL = (("config.json",), (weights.SINGLE, weights.INDEX))
 # Their keys are tokens or tensors, not settings.
 NOT_SETTINGS = {"tokenizer.json", "vocab.json", "added_tokens.json", weights.INDEX}
 KEPT = {".json", ".jinja", ".model", ".txt", ".md"}
 POINTER = b"version https://git-lfs.github.com/spec/"
 KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
 # What a fault leaves nothing to say about.
-FILES, CONFIG, WEIGHTS, TOKENIZER = "files", "config", "weights", "tokenizer"
+FILES, CONFIG, LENGTH, WEIGHTS, TOKENIZER = "files", "config", "length", "weights", "tokenizer"
 
 
 @dataclass
@@ -78,9 +80,10 @@ def look(folder: Path, *, chat_template: bool = False) -> Look:
     if not found.sound(FILES):
         return found
     pointers = pointed(found)
+    alone = not all(any((folder / name).exists() for name in names) for names in MODEL)
     if (folder / ADAPTER).exists():
-        adapter(found)
-    if (folder / "config.json").exists() or not (folder / ADAPTER).exists():
+        adapter(found, alone)
+    if not (alone and (folder / ADAPTER).exists()):
         whole(found, chat_template, pointers)
     return found
 
@@ -103,13 +106,12 @@ def whole(found: Look, chat_template: bool, pointers: set[str]) -> None:
         if quantisation is not None:
             found.faults.append((WEIGHTS, quantisation))
         if context_length(config) is None:
-            found.faults.append(
-                (CONFIG, bad_config(folder / "config.json", f"it names no context length (`{CONTEXT[0]}`)"))
-            )
+            missing = bad_config(folder / "config.json", f"it names no context length (`{CONTEXT[0]}`)")
+            found.faults.append((LENGTH, missing))
     if not pointers & {"tokenizer.json", "tokenizer_config.json", TEMPLATE}:
         tokenizer(found, chat_template)
     own_code(found, pointers)
-    if config is not None and held and found.sound(CONFIG, WEIGHTS):
+    if config is not None and held and found.sound(CONFIG, LENGTH, WEIGHTS):
         found.facts = facts(config, held)
 
 
@@ -177,11 +179,11 @@ def pointed(found: Look) -> set[str]:
         message = (
             f"{found.folder} holds Git-LFS pointers in place of files ({listed(names)}); run `git lfs pull` there."
         )
-        found.fault(WEIGHTS, message, "lfs_pointer")
+        found.fault(FILES, message, "lfs_pointer")
     return set(names)
 
 
-def adapter(found: Look) -> None:
+def adapter(found: Look, alone: bool) -> None:
     path = found.folder / ADAPTER
     try:
         told = read_json(path)
@@ -191,7 +193,7 @@ def adapter(found: Look) -> None:
     base = told.get("base_model_name_or_path") if isinstance(told, dict) else None
     kind = str(told.get("peft_type") or "").upper() if isinstance(told, dict) else ""
     named = f"{'a LoRA' if kind == 'LORA' else 'an'} adapter of {base or 'a base that it does not name'}"
-    if (found.folder / "config.json").exists():
+    if not alone:
         found.fault(
             FILES,
             f"{path} is {named} beside a whole model: which of them is meant? Remove the adapter's files, or move them "

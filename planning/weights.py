@@ -38,12 +38,11 @@ def read(folder: Path) -> tuple[list[Tensor], list[BadModel]]:
     except BadModel as bad:
         return [], [bad]
     if not files:
-        return [], [
-            BadModel(
-                f"{folder} has no {SINGLE}; save the model with save_pretrained(), which writes safetensors.",
-                code="model_safetensors_missing",
-            )
-        ]
+        packed = sorted(path.name for path in folder.glob("*.gguf"))
+        instead = "save the model with save_pretrained(), which writes safetensors"
+        if packed:
+            instead = f"name its GGUF file ({packed[0]}) or the folder of safetensors that it was made from"
+        return [], [BadModel(f"{folder} has no {SINGLE}; {instead}.", code="model_safetensors_missing")]
     faults: list[BadModel] = []
     held: dict[str, str] = {}
     found: list[Tensor] = []

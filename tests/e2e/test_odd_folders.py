@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from demo import smollm2
 from tests.e2e.live import Live, User, error_of
 from tests.models import make_tiny_sentencepiece, make_tokenizer
+from tests.support.real_model import real_model
 from tests.unit.trainer.test_gguf import File
 from tests.unit.trainer.test_merge import make_adapter
 
@@ -64,6 +66,19 @@ def test_a_gguf_file(live: Live, user: User, file_id: str, tmp_path: Path) -> No
     trained(user, "odd/gguf", file_id)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_real_gguf_file(live: Live, user: User, file_id: str) -> None:
+    """SmolLM2 as its wheel holds it, quantised to 4 bits: added, trained with LoRA for a step, reloaded."""
+    real_model()
+    done = live.palate("models", "add", "odd/smollm2", str(smollm2.gguf()))
+    assert "is de-quantised (F32, Q4_1" in done.stderr
+    assert done.stdout.startswith("odd/smollm2  134,515,008 parameters, float32, context 8,192\n")
+    config = user.http.get("/models/odd/smollm2/files/config.json").json()
+    assert "_model_name_or_path" not in config
+    trained(user, "odd/smollm2", file_id, lora={"r": 4}, max_length=128)
+
+
 def test_experts_are_told_of_at_plan_time_and_left_alone(live: Live, user: User, file_id: str, tmp_path: Path) -> None:
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
@@ -88,7 +103,7 @@ def test_experts_are_told_of_at_plan_time_and_left_alone(live: Live, user: User,
     for route in ("/fine_tuning/plan", "/fine_tuning/jobs"):
         error = error_of(user.http.post(route, json=body(target_modules=["gate_proj", "up_proj"])), 400)
         assert error["code"] == "unknown_modules"
-        assert "its experts are one tensor); it has k_proj, o_proj, q_proj, v_proj." in error["message"]
+        assert "is no linear layer once the model is loaded; it has k_proj, o_proj, q_proj, v_proj." in error["message"]
     told = "LoRA leaves the experts of this model as they are (12,288 of "
     plan = user.http.post("/fine_tuning/plan", json=body(), params={"wait": 30}).json()
     assert [each["param"] for each in plan["warnings"] if told in each["message"]] == [

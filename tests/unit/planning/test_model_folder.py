@@ -283,6 +283,20 @@ def test_an_adapter_says_whose_it_is_and_what_to_do(folder: Path) -> None:
     assert f"--adapter {folder}" in refusal.value.message
 
 
+def test_an_adapter_that_brings_the_configuration_of_its_base_is_still_one(folder: Path) -> None:
+    an_adapter(folder, alone=False)
+    (folder / SINGLE).unlink()
+    with pytest.raises(BadModel) as refusal:
+        model_folder.check(folder)
+    assert refusal.value.code == "model_is_adapter"
+
+
+def test_a_folder_of_gguf_names_the_file(folder: Path) -> None:
+    (folder / SINGLE).rename(folder / "model-Q8_0.gguf")
+    with pytest.raises(BadModel, match=r"name its GGUF file \(model-Q8_0.gguf\)"):
+        model_folder.check(folder)
+
+
 def test_masks_and_positions_kept_as_integers_are_no_quantised_weights(folder: Path) -> None:
     kinds = ("attn.bias", "attn.masked_bias", "position_ids", "relative_position_index")
     found = [weights.Tensor(f"h.0.{name}", dtype, (1, 8), 0, 8) for name in kinds for dtype in ("U8", "I32")]
