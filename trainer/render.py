@@ -1,37 +1,36 @@
 """From messages to token ids: what the model's own chat template makes of a pair, and which tokens are scored.
 
-Scored are the tokens of the continuation's assistant messages, each with its end-of-turn token; headers, tool and user
-turns are not. They are found by rendering growing prefixes of the conversation. Raw texts go round the template.
+What is trained is what the model is served with. A server renders the prompt up to where the assistant speaks (the
+header), feeds its tokens, and the model goes on until it writes the end of its turn. So an answer's ids are those of
+the header and those of what the template writes behind it, up to and with the first end token that it writes itself.
+Scored are the continuation's assistant turns, each with its end token; headers, tool and user turns are not. What the
+template leaves out is seen by `trainer.look` and refused, or noted. Raw texts go round the template.
 """
 
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property, partial
+from itertools import chain
+from json import dumps
 from typing import Any
 
-from core.contract.errors import BadModel
-from core.contract.preference import Message, Record
+from core.contract.preference import Message, Origin, Record
+from trainer.border import CHANGES, behind, content_end
+from trainer.look import Look
+from trainer.manner import THINKING, Manner, alternatives, shortened, thinks, written_as_python
+from trainer.special import refuse_special
+from trainer.template import Template
+from trainer.unfit import FAILED, Unfit
 
-# A header may begin with what an answer's first token swallows; more than this is a template that cannot be trained on.
-LOST_TOKENS = 8
-CHANGES = "The chat template changes an earlier turn when a later one is added."
-NO_TEMPLATE = (
-    "The model's tokenizer has no chat template: add the model again with --chat-template, or train it on texts as "
-    "they stand (a file of prompt, chosen and rejected with `palate[raw_text]`), which needs none."
-)
+# As the template of a Mistral model checks them.
+NINE_LETTERS = r"length\s*(!=|==)\s*9\b"
 Spans = tuple[tuple[int, int], ...]
-
-
-class Unfit(Exception):
-    """This record cannot be trained on: a code of the data report and a sentence; `fault`: what ails the template."""
-
-    def __init__(self, code: str, message: str, fault: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.fault = fault
+Json = dict[str, Any]
+Say = Callable[..., str]
+Offsets = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rendered:
-    """`prefix`: tokens that the prompt and all answers have in common, where scoring begins."""
+    """`prefix`: tokens of the header, where scoring begins. `notes`: what is to be told (names in trainer.health).
+    kwargs: the template's variables, as JSON."""
 
     prefix: int
     answers: tuple[Answer, ...]
+    notes: frozenset[str] = frozenset()
+    kwargs: str = "{}"
 
     @property
     def longest(self) -> int:
@@ -57,35 +59,91 @@ class Rendered:
 class Renderer:
     """`tokenizer`: a fast one; without a chat template it serves raw texts only. `end_ids`: tokens that end a turn.
 
-    Counts as it goes: `answered` answers, behind `appended` of which the template wrote no end token.
+    stops: those of them at which the exported model stops by its generation_config. clock: what a template is told that
+    asks for the time; None: now.
     """
 
-    def __init__(self, tokenizer: Any, end_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        end_ids: frozenset[int],
+        stops: frozenset[int] | None = None,
+        clock: datetime | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.end_ids = end_ids
-        self.answered = self.appended = 0
-        special = sorted(
-            (t.content for t in tokenizer.added_tokens_decoder.values() if t.special), key=len, reverse=True
-        )
-        self.special = re.compile("|".join(re.escape(text) for text in special) or r"(?!)")
+        self.stops = end_ids if stops is None else stops
+        self.template = Template(tokenizer, clock)
+        added = tokenizer.added_tokens_decoder
+        self.added = frozenset(n for n, token in added.items() if token.content.strip())
+        special = {n: token.content for n, token in added.items() if token.special}
+        self.closing = (frozenset(special) | end_ids) - ({tokenizer.bos_token_id} - end_ids)
+        texts = sorted(special.values(), key=len, reverse=True)
+        self.special = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+        self.look = Look(self.template)
 
     def render(self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]]) -> Rendered:
         """Raises Unfit. `prompt`: the record's, or what is left of it; `continuations`: one or more answers to it."""
         if record.raw_text:
             return self.raw(prompt[0].content or "", [turns[0].content or "" for turns in continuations])
-        header = self.text(prompt, record.tools, header=True)
-        head = self.tokenize(header)[0]
-        answers = [self.answer(prompt, header, continuation, record) for continuation in continuations]
-        prefix = common(head, *(answer.ids for answer in answers))
-        if len(head) - prefix > LOST_TOKENS:
-            raise Unfit(
-                "template_render_failed",
-                f"The chat template renders the prompt's last {len(head) - prefix} tokens otherwise before an answer.",
-                "prefix_lost",
+        told = [*prompt, *chain(*continuations)]
+        refuse_special(self.special, record, prompt, told)
+        refusals: dict[Manner, Unfit] = {}
+        for manner in self.manners(record, prompt, continuations):
+            try:
+                found = self.attempt(record, prompt, continuations, manner)
+            except Unfit as unfit:
+                refusals[manner] = unfit
+                continue
+            notes = changes(manner, told) | ({"clock"} if self.template.clock_read else set())
+            return replace(found, notes=found.notes | notes)
+        # One that only tries the other way of writing arguments says less than what came behind it.
+        raise next((each for each in (refusals[self.plain], *refusals.values()) if each.fault), refusals[self.plain])
+
+    @cached_property
+    def plain(self) -> Manner:
+        """The messages as they are, but for what the template cannot know."""
+        role = "developer" if self.template.mentions(r"\bdeveloper\b") else "system"
+        return Manner(developer=role, short_ids=self.template.mentions(NINE_LETTERS))
+
+    def manners(
+        self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]]
+    ) -> list[Manner]:
+        """In this order, the same for every record: what becomes of one does not depend on others."""
+        told = [*prompt, *chain(*continuations)]
+        mentions = self.template.mentions
+        return list(
+            alternatives(
+                self.plain,
+                quiet=THINKING not in (record.chat_template_kwargs or {})
+                and mentions(rf"\b{THINKING}\b")
+                and not any(map(thinks, chain(*continuations))),
+                calls=any(message.tool_calls for message in told),
+                developer=self.plain.developer == "developer" and any(each.role == "developer" for each in told),
+                inline=any(message.reasoning_content for message in told) and mentions("</think>"),
             )
-        if head[:2] == [self.tokenizer.bos_token_id] * 2:
-            raise Unfit("template_render_failed", "The chat template begins with two BOS tokens.", "double_bos")
-        return Rendered(prefix, tuple(from_prefix(answer, prefix) for answer in answers))
+        )
+
+    def attempt(
+        self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]], manner: Manner
+    ) -> Rendered:
+        kwargs = manner.kwargs(record.chat_template_kwargs or {})
+        say = partial(self.template.text, tools=record.tools, kwargs=kwargs)
+        spoken = [manner.turns([*prompt, *continuation]) for continuation in continuations]
+        header = say(spoken[0][: len(prompt)], header=True)
+        refuse_python(spoken[0][: len(prompt)], header)
+        notes = self.look.at_prompt(record, prompt, header, manner, kwargs)
+        head = self.tokenize(header)
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and head[0][:2] == [bos] * 2:
+            raise Unfit(FAILED, "The chat template begins with two BOS tokens.", "double_bos")
+        answers = []
+        for turns, continuation in zip(spoken, continuations, strict=True):
+            whole = say(turns)
+            refuse_python(turns, whole)
+            notes |= self.look.at_answer(record, prompt, continuation, whole, manner, kwargs)
+            answers.append(self.answer(header, head, whole, record, prompt, continuation, turns, say, notes))
+        return Rendered(len(head[0]), tuple(answers), frozenset(notes), dumps(kwargs, sort_keys=True))
 
     def raw(self, prompt: str, answers: Sequence[str]) -> Rendered:
         """Texts as they stand, with an EOS token behind each answer: the tokens that TRL makes of its "standard" format
@@ -101,7 +159,8 @@ class Renderer:
             raise Unfit("special_token_in_text", f"The prompt begins with {bos!r}, which the tokenizer adds by itself.")
         whole = [ids if ids[-1:] == [end] else [*ids, end] for ids in whole]
         prefix = common(head, *whole)
-        return Rendered(prefix, tuple(from_prefix(Answer(tuple(ids), ((prefix, len(ids)),)), prefix) for ids in whole))
+        spans = [((max(prefix, 1), len(ids)),) for ids in whole]
+        return Rendered(prefix, tuple(Answer(tuple(ids), span) for ids, span in zip(whole, spans, strict=True)))
 
     def raw_ids(self, text: str) -> list[int]:
         """Behind the BOS token, where the tokenizer begins with one by itself."""
@@ -114,88 +173,149 @@ class Renderer:
         whole: list[int] = self.tokenizer("a")["input_ids"]
         return next((whole[:at] for at in range(len(whole)) if whole[at : at + len(plain)] == plain), [])
 
-    def answer(self, prompt: Sequence[Message], header: str, continuation: Sequence[Message], record: Record) -> Answer:
-        """`header`: the prompt as rendered up to where the assistant begins to speak."""
-        whole = self.text([*prompt, *continuation], record.tools)
-        ids, offsets = self.tokenize(whole)
+    def opened(self, prompt: str, like: Record, answers: Sequence[Sequence[Message]]) -> list[int]:
+        """The tokens of a prompt up to where the assistant begins to speak, rendered as `like` is. Raises Unfit."""
+        if like.raw_text:
+            return self.raw_ids(prompt)
+        asked = [Message(role="user", content=prompt)]
+        refuse_special(self.special, like, asked, asked)
+        manner = self.manners(like, asked, answers)[0]
+        kwargs = manner.kwargs(like.chat_template_kwargs or {})
+        return self.tokenize(self.template.text(manner.turns(asked), None, kwargs, header=True))[0]
+
+    def answer(
+        self,
+        header: str,
+        head: tuple[list[int], Offsets],
+        whole: str,
+        record: Record,
+        prompt: Sequence[Message],
+        continuation: Sequence[Message],
+        turns: Sequence[Json],
+        say: Say,
+        notes: set[str],
+    ) -> Answer:
+        """`head`: the header's ids and offsets; `turns`: prompt and continuation as the template is told them."""
+        if not continuation:
+            raise Unfit(FAILED, "The continuation holds no assistant message.")
+        asked = (record.chat_template_kwargs or {}).get(THINKING) is False
+        whole = behind(header, whole, prompt, continuation, asked, notes)
+        ids, offsets = self.joined(header, head, whole, notes)
+        begins = [begin for begin, _ in offsets]
         spans: list[tuple[int, int]] = []
         for number, message in enumerate(continuation):
             if message.role != "assistant":
                 continue
-            before = [*prompt, *continuation[:number]]
-            until = whole if number == len(continuation) - 1 else self.text([*before, message], record.tools)
-            if not whole.startswith(until):
-                raise Unfit("template_render_failed", CHANGES, "earlier_turn_changes")
-            start = self.content_start(before, header if number == 0 else None, until, record)
-            end = content_end(until, start, message)
-            first = next((i for i, (_, stop) in enumerate(offsets) if stop > start), len(ids))
-            last = self.turn_end(ids, offsets, end, len(until))
-            if last is None:
-                last = next((i for i, (begin, _) in enumerate(offsets) if begin >= end), len(ids))
-                if number == len(continuation) - 1:
-                    ids = [*ids[:last], self.tokenizer.eos_token_id]
-                    last += 1
-                    self.appended += 1
-            spans.append((first, last))
+            at = len(prompt) + number
+            last = number == len(continuation) - 1
+            until = whole if last else say(turns[: at + 1])
+            before = header if number == 0 else say(turns[:at], header=True)
+            if not whole.startswith(before) or not until.startswith(before):
+                raise Unfit(FAILED, CHANGES, "earlier_turn_changes")
+            end = content_end(until, len(before), message, notes)
+            first = len(head[0]) if number == 0 else bisect_left(offsets, len(before) + 1, key=lambda each: each[1])
+            calls = first if message.tool_calls else None
+            if whole.startswith(until):
+                after = self.turn_end(ids, bisect_left(begins, end), bisect_left(begins, len(until)), calls)
+            elif whole.startswith(until[:end]):
+                after = self.turn_end(ids, bisect_left(begins, end), len(ids), calls)
+                own = self.answer_end(until, end, len(before) if message.tool_calls else None)
+                if after is None or own != ids[after - 1]:  # it ends so only where the conversation does
+                    notes.add("last_turn_only")
+                    continue
+            else:
+                raise Unfit(FAILED, CHANGES, "earlier_turn_changes")
+            if after is None:
+                after = bisect_left(begins, end)
+                if last:
+                    ids = [*ids[:after], self.tokenizer.eos_token_id]
+                    after += 1
+                    notes.add("end_token_appended")
+            spans.append((first, after))
+        if asked:
+            notes.discard("empty_reasoning")
         if not spans:
-            raise Unfit("template_render_failed", "The continuation holds no assistant message.")
-        self.answered += 1
-        return Answer(tuple(ids[: spans[-1][1]]), tuple(spans))
+            raise Unfit(FAILED, "The continuation holds no assistant message.")
+        # Nothing predicts the token at position 0.
+        (first, after), *others = spans
+        return Answer(tuple(ids[: spans[-1][1]]), ((max(first, 1), after), *others))
 
-    def content_start(self, before: Sequence[Message], header: str | None, until: str, record: Record) -> int:
-        """The character where an assistant turn begins, behind its header."""
-        header = header or self.text(before, record.tools, header=True)
-        if until.startswith(header):
-            return len(header)
-        shared = common(header, until)
-        if shared < len(self.text(before, record.tools).rstrip()):
-            raise Unfit("template_render_failed", CHANGES, "earlier_turn_changes")
-        return shared
+    def joined(
+        self, header: str, head: tuple[list[int], Offsets], whole: str, notes: set[str]
+    ) -> tuple[list[int], Offsets]:
+        """Ids and offsets of the header, as a server feeds them, and of what follows it."""
+        ids, offsets = self.tokenize(whole)
+        if ids[: len(head[0])] == head[0]:
+            return ids, offsets
+        notes.add("boundary_retokenised")
+        rest, border = whole[len(header) :], len(header)
+        lead = self.tokenize("\n")[0]
+        # Behind a line end, since some tokenizers put a blank before the beginning of a text.
+        more, places = self.tokenize("\n" + rest)
+        if more[: len(lead)] == lead:
+            more, places, border = more[len(lead) :], places[len(lead) :], border - 1
+        else:
+            more, places = self.tokenize(rest)
+        return [*head[0], *more], [*head[1], *((begin + border, end + border) for begin, end in places)]
 
-    def turn_end(self, ids: list[int], offsets: list[tuple[int, int]], start: int, stop: int) -> int | None:
-        """Index behind the first end-of-turn token between two characters."""
-        for i, (token, (begin, _)) in enumerate(zip(ids, offsets, strict=True)):
-            if start <= begin < stop and token in self.end_ids:
-                return i + 1
-        return None
+    def turn_end(self, ids: list[int], after: int, stop: int, calls: int | None) -> int | None:
+        """Index behind the token that ends a turn whose content ends at token `after`: the first special one behind it.
 
-    def text(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None, header: bool = False) -> str:
-        """Rendered; with `header`, up to where the assistant would begin to speak. BadModel without a template."""
-        if not self.tokenizer.chat_template:
-            raise BadModel(NO_TEMPLATE, code="no_chat_template", param="model")
-        turns = [self.turn(message) for message in messages]
+        `calls`: where the turn of tool calls begins. They have special tokens of their own, so there it is the first
+        token that ends a turn elsewhere, or the last special one.
+        """
+        if calls is None:
+            places, back = range(after, stop), self.added
+            found = next((n for n in places if ids[n] in self.closing), None)
+        else:
+            places, back = range(max(after, calls), stop), self.closing
+            ends = self.end_ids | self.usual_end
+            found = next((n for n in places if ids[n] in ends), None)
+        if found is None:
+            found = next((n for n in reversed(places) if ids[n] in back), None)
+        return None if found is None else found + 1
+
+    def answer_end(self, text: str, end: int, calls: int | None) -> int | None:
+        """The token that ends the last turn of `text`, whose content ends at the character `end`; `calls` likewise."""
+        ids, offsets = self.tokenize(text)
+        begins = [begin for begin, _ in offsets]
+        found = self.turn_end(
+            ids, bisect_left(begins, end), len(ids), None if calls is None else bisect_left(begins, calls)
+        )
+        return None if found is None else ids[found - 1]
+
+    @cached_property
+    def usual_end(self) -> frozenset[int]:
+        """The token that the template writes behind a plain answer, where it has one."""
+        if not self.template.sources:
+            return frozenset()
+        asked, said = Message(role="user", content="Qa"), Message(role="assistant", content="Qb")
+        plain = Record(id="", prompt=[asked], origin=Origin(line=0, format=""))
         try:
-            rendered = self.tokenizer.apply_chat_template(
-                turns, tools=tools, tokenize=False, add_generation_prompt=header
-            )
-        # A template is a program of the model's author: whatever it raises is about this record.
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise Unfit("template_render_failed", f"The chat template refuses this conversation: {reason}") from error
-        assert isinstance(rendered, str)
-        return rendered
+            found = self.render(plain, [asked], [[said]])
+        except Unfit:
+            return frozenset()
+        return frozenset() if "end_token_appended" in found.notes else frozenset(found.answers[0].ids[-1:])
 
-    def turn(self, message: Message) -> dict[str, Any]:
-        """A message as templates expect it. Raises Unfit where its text would become a special token."""
-        found = self.special.search(message.content or "") or self.special.search(json.dumps(message.tool_calls or ""))
-        if found:
-            raise Unfit("special_token_in_text", f"A message contains {found.group()!r}, a special token of the model.")
-        return {"content": "", **message.model_dump(exclude_none=True)}
-
-    def tokenize(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def tokenize(self, text: str) -> tuple[list[int], Offsets]:
         """Ids and character offsets. The template writes the BOS token itself, hence no special tokens on top."""
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return encoding["input_ids"], encoding["offset_mapping"]
 
 
-def content_end(text: str, start: int, message: Message) -> int:
-    """The character behind the message's content; the start of the turn for one of tool calls alone."""
-    content = (message.content or "").strip()
-    at = text.find(content, start)
-    if at < 0:
-        reason = "The chat template does not show the content of an assistant message."
-        raise Unfit("template_render_failed", reason, "content_missing")
-    return at + len(content)
+def changes(manner: Manner, told: Sequence[Message]) -> set[str]:
+    """Notes of what the template was told otherwise than the record says it."""
+    found = {"without_reasoning"} if manner.quiet else set()
+    if manner.developer != "developer" and any(message.role == "developer" for message in told):
+        found.add("developer_as_system")
+    if manner.short_ids and shortened(told):
+        found.add("short_tool_call_ids")
+    return found
+
+
+def refuse_python(turns: Sequence[Json], text: str) -> None:
+    if written_as_python(turns, text):
+        raise Unfit(FAILED, "The chat template writes the arguments of a tool call as Python would, not as JSON.")
 
 
 def common(*sequences: Sequence[Any]) -> int:
@@ -204,9 +324,3 @@ def common(*sequences: Sequence[Any]) -> int:
         if any(item != items[0] for item in items[1:]):
             return i
     return min(map(len, sequences))
-
-
-def from_prefix(answer: Answer, prefix: int) -> Answer:
-    """The first span begins where prompt and answers part; never at position 0, which nothing predicts."""
-    (_, end), *rest = answer.spans
-    return Answer(answer.ids, ((max(prefix, 1), end), *rest))

@@ -13,9 +13,9 @@ from core.contract.preference import AnyRecord
 from core.contract.run_spec import RunSpec
 from core.contract.states import Phase
 from core.contract.trainer_events import Finished, Started, Stopped
-from trainer import checkpoint, folder, gate, model, records, seed
+from trainer import batches, checkpoint, folder, gate, model, records, seed
 from trainer.collection import Collection
-from trainer.course import Course, Data, Progress, ticker
+from trainer.course import Course, Data, Progress, rendering, ticker
 from trainer.data import Example, Tokenised, make_renderer, together, tokenise
 from trainer.emit import Emitter
 from trainer.engine import Engine
@@ -30,10 +30,13 @@ from trainer.schedule import total_steps
 from trainer.scoring import score_examples
 from trainer.split import apart
 from trainer.stop import StopRequested
+from trainer.verify_alone import verify_alone
 from trainer.world import World
 
 
 def run(spec: RunSpec, world: World, emitter: Emitter) -> Exit:
+    if spec.unverified:
+        return verify_alone(spec, world, emitter)
     milestones: Milestones | None = None
     try:
         course = assemble(spec, world, emitter)
@@ -57,19 +60,24 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     seed.settle(spec.seed)
     resumed = checkpoint.check(spec, world, spec.resume_from) if spec.resume_from else None
     world.agree(model.find_damage(spec.model_dir, world.rank, world.size))
-    renderer = make_renderer(folder.load_tokenizer(spec.model_dir), folder.end_tokens(spec.model_dir))
-    prompts = openings(renderer, spec.probe_prompts, records.are_raw(spec.train_data))
+    tokenizer = folder.load_tokenizer(spec.model_dir)
+    renderer = make_renderer(tokenizer, folder.end_tokens(spec.model_dir), spec.clock)
+    prompts = openings(renderer, spec.probe_prompts, records.first(spec.train_data))
     data = tokenised_data(spec, world, emitter, renderer)
     engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
     probed = probe(engine, world, spec, data.train.examples, renderer.end_ids)
     total = total_steps(len(data.train), spec.settings)
     progress = Progress()
-    reference = without_reference({name: each.examples for name, each in data.all().items()})
+    parts = {name: each.examples for name, each in data.all().items()}
+    reference = without_reference(parts)
     if spec.resume_from and resumed:
         reference, saved = checkpoint.load(spec, world, engine, probed.layout, resumed, emitter)
         progress = Progress(**saved)
-    parts = {name: each.examples for name, each in data.all().items()}
-    search = None if resumed or not LOSSES[spec.settings.loss].reference else ReferencePass(spec, world, emitter, parts)
+    used = batches.used(spec.seed, total, spec.train_digest, len(data.train), spec.settings.batch_size)
+    search = None
+    if LOSSES[spec.settings.loss].reference and not resumed:
+        needed = {"train": used, "mismatched": used if len(data.mismatched) else []}
+        search = ReferencePass(spec, world, emitter, parts, needed)
     emitter.say(
         Started,
         world_size=world.size,
@@ -88,6 +96,8 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
             "noise": asdict(probed.noise),
             "reference_cached": search.cached if search else 0,
             "reference_forwards": search.missing if search else 0,
+            "used_examples": len(used),
+            **rendering(renderer, data),
         },
     )
     course = Course(
@@ -97,6 +107,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
         renderer,
         prompts,
         data,
+        used,
         engine,
         probed.layout,
         probed.noise,
@@ -128,6 +139,7 @@ def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Rend
     if not train.examples:
         reason = f" The first reason: {train.problems[0].message}" if train.problems else ""
         raise BadData(f"No usable pair is left of the training file.{reason}", code="no_usable_pairs")
+    kwargs = train.kwargs
     held_out = Tokenised()
     if spec.held_out_share and not spec.eval_data:
         train, held_out = apart(train, spec.seed, spec.held_out_share)
@@ -144,6 +156,7 @@ def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Rend
         Collection(train.mismatched),
         Collection(held_out.mismatched),
         dropped=len(train.problems) + len(held_out.problems),
+        kwargs=frozenset(kwargs | held_out.kwargs),
     )
 
 
@@ -186,18 +199,23 @@ def counted(found: Iterable[AnyRecord], told: Callable[[int], None]) -> Iterator
 
 
 def finish(course: Course, milestones: Milestones) -> None:
+    """An adapter's resume point first: it is small. One of full weights is three times the model that follows in
+    seconds, and would be dropped at once."""
+    if course.spec.settings.lora and course.progress.step > milestones.saved_at:
+        milestones.write_resume_point()
     milestones.evaluate()
     milestones.sample("after")
-    milestones.write_checkpoint(final=True)
+    milestones.write_model()
     progress = course.progress
     figures = {**progress.figures, "stalled_seconds": milestones.stalled}
     course.emitter.say(Finished, step=progress.step, metrics=figures, trained_tokens=progress.tokens)
 
 
 def leave(word: str, milestones: Milestones | None, emitter: Emitter) -> Exit:
-    """`drain` leaves a resume point behind, unless no step was done yet; `cancel` leaves what is sealed already."""
+    """`drain` leaves a resume point behind, unless no step was done yet or the finished model is sealed; `cancel` what
+    is sealed already."""
     step = milestones.course.progress.step if milestones else 0
-    if word == "drain" and milestones and step > milestones.saved_at:
+    if word == "drain" and milestones and step > milestones.saved_at and not milestones.sealed:
         milestones.write_resume_point()
     if milestones:
         milestones.background.drain() if word == "drain" else milestones.background.abandon()
