@@ -115,7 +115,9 @@ def usable(model: Any) -> set[str]:
 
 def features(layer: nn.Module) -> tuple[int, int]:
     """Out, in; a Conv1D keeps its weight transposed."""
-    rows, columns = layer.weight.shape
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    rows, columns = weight.shape
     return (int(rows), int(columns)) if isinstance(layer, nn.Linear) else (int(columns), int(rows))
 
 
