@@ -76,7 +76,8 @@ def test_the_margin_of_fp32(tmp_path: Path, lora: Lora | None, seed: int) -> Non
     exported: dict[str, dict[str, float]] = {}
     renderer = make_renderer(folder.load_tokenizer(base), folder.end_tokens(base))
     examples = tokenise(renderer, records.read(data), LONGEST, "drop", "sigmoid").examples
-    start = margin(model.load(base, "fp32"), None, examples)
+    # Of the weights that a run of this precision starts from.
+    start = {name: margin(model.load(base, name).float(), None, examples) for name in ("fp32", "bf16")}
     for precision in ("fp32", "bf16"):
         spec = RunSpec(
             run_id="margin",
@@ -105,12 +106,12 @@ def test_the_margin_of_fp32(tmp_path: Path, lora: Lora | None, seed: int) -> Non
         engine[precision] = run.events("eval")[-1]["metrics"]["eval/rewards/margins"] / spec.settings.beta
         out = spec.workspace / "checkpoints" / f"step-{PAIRS // BATCH}"
         # In fp32 arithmetic, on the fp32 base: what the files hold, not what a server rounds of it.
-        exported[precision] = {"model": float(margin(model.load(out, "fp32"), start, examples))}
+        exported[precision] = {"model": float(margin(model.load(out, "fp32"), start[precision], examples))}
         if lora:
             from peft import PeftModel
 
             adapted = PeftModel.from_pretrained(model.load(base, "fp32"), str(out / "adapter")).merge_and_unload()
-            exported[precision]["adapter"] = float(margin(adapted, start, examples))
+            exported[precision]["adapter"] = float(margin(adapted, start["fp32"], examples))
         gc.collect()
     assert engine["fp32"] > 0.1
     assert engine["bf16"] == pytest.approx(engine["fp32"], rel=CLOSE)
