@@ -19,6 +19,7 @@ import shutil
 import signal
 import sys
 import time
+from datetime import UTC
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,7 +70,7 @@ class Script:
             pairs=20,
             dropped=0,
             resumed_from_step=self.start,
-            details={"reference_forwards": self.reference()},
+            details={"reference_forwards": self.reference(), "clock": self.clock()},
         )
         self.deaf("reference_pass")
         self.act_at("reference_pass")
@@ -124,6 +125,9 @@ class Script:
         """In the first attempt only."""
         if self.spec.run_id.endswith("-a1"):
             self.act(self.wanted.get("at", {}).get(place))
+
+    def clock(self) -> str | None:
+        return self.spec.clock.astimezone(UTC).isoformat() if self.spec.clock else None
 
     def reference(self) -> int:
         """How many answers no earlier run had; they are left for later ones."""
