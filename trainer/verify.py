@@ -43,7 +43,7 @@ class Found:
 
     @property
     def message(self) -> str:
-        told = [f"{name} {value:.2g}" for name, value in self.figures.items()]
+        told = [f"{name} {value:.4g}" for name, value in self.figures.items()]
         return f"The exported model, loaded again, is the one that was trained ({', '.join(told)})."
 
 
