@@ -1,13 +1,17 @@
 """Folders as people download them, added by the operator and trained by a user: nothing refused that can be trained."""
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo import smollm2
+from tests.conftest import ROOT
 from tests.e2e.live import Live, User, error_of
 from tests.models import make_tiny_sentencepiece, make_tokenizer
 from tests.support.real_model import real_model
@@ -116,6 +120,13 @@ def test_experts_are_told_of_at_plan_time_and_left_alone(live: Live, user: User,
     digest = live.palate("models", "list").stdout
     assert adapter["base_model_name_or_path"] == "odd/experts"
     assert adapter["revision"][:12] in next(line for line in digest.splitlines() if line.startswith("odd/experts"))
+
+
+def test_a_reader_that_leaves_takes_nothing_back(live: Live, user: User, model_folder: Path) -> None:
+    add = shlex.join([sys.executable, "-m", "cli.main", "models", "add", "odd/pipe", str(model_folder)])
+    line = f"{add} --home {shlex.quote(str(live.home))} | true"
+    subprocess.run(["sh", "-c", line], cwd=ROOT, env=live.environment, check=True, timeout=180, capture_output=True)
+    assert user.http.get("/models/odd/pipe/files").status_code == 200
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # PEFT asks for it
