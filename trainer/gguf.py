@@ -142,7 +142,7 @@ def width(settings: dict[str, Any]) -> int:
 
 
 def unfit_tensors(found: dict[str, Any], reader: Any) -> list[str]:
-    layers = own(found).get("block_count")
+    layers = own(found).get("block_count", 0)
     if not number(layers) or layers > len(reader.tensors):
         return []
     wanted, held = places(found), [tensor.name for tensor in reader.tensors]

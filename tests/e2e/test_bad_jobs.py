@@ -29,7 +29,11 @@ def small_table(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 64}))
     path = folder / "model.safetensors"
     tensors = load_file(path)
-    save_file(tensors | {"model.embed_tokens.weight": tensors["model.embed_tokens.weight"][:64].clone()}, path)
+    save_file(
+        tensors | {"model.embed_tokens.weight": tensors["model.embed_tokens.weight"][:64].clone()},
+        path,
+        {"format": "pt"},
+    )
 
 
 def with_nan(folder: Path) -> None:

@@ -43,9 +43,7 @@ def test_a_tokenizer_that_is_a_sentencepiece_model_alone(live: Live, user: User,
     assert "tokenizer.model" in [each["path"] for each in listed]
 
 
-def test_stale_code_is_left_out_and_told(
-    live: Live, user: User, file_id: str, model_folder: Path, tmp_path: Path
-) -> None:
+def test_stale_code_is_left_out_and_told(live: Live, user: User, model_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model_folder, tmp_path / "model"))
     where = {"AutoConfig": "configuration_x.XConfig", "AutoModelForCausalLM": "modeling_x.X"}
     change(folder, "config.json", auto_map=where)
@@ -60,9 +58,9 @@ def test_stale_code_is_left_out_and_told(
     listed = [each["path"] for each in user.http.get("/models/odd/code/files").json()["data"]]
     assert not [path for path in listed if path.endswith(".py")]
     assert "auto_map" not in user.http.get("/models/odd/code/files/config.json").json()
-    trained(user, "odd/code", file_id)
 
 
+@pytest.mark.slow
 def test_a_gguf_file(live: Live, user: User, file_id: str, tmp_path: Path) -> None:
     path = File("qwen2").write(tmp_path / "model.gguf")
     done = live.palate("models", "add", "odd/gguf", str(path))
@@ -129,6 +127,7 @@ def test_a_reader_that_leaves_takes_nothing_back(live: Live, user: User, model_f
     assert user.http.get("/models/odd/pipe/files").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # PEFT asks for it
 def test_an_adapter_is_merged_into_its_base(
     live: Live, user: User, file_id: str, model_folder: Path, tmp_path: Path
