@@ -113,7 +113,7 @@ def usable(model: Any) -> set[str]:
     return linear_layers(model) - shared(model, named(model))
 
 
-def features(layer: nn.Module) -> tuple[int, int]:
+def features(layer: Any) -> tuple[int, int]:
     """Out, in; a Conv1D keeps its weight transposed."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
