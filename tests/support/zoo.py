@@ -31,7 +31,7 @@ ROPE_3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 YARN = {"rope_type": "yarn", "factor": 8.0, "beta_fast": 32.0, "beta_slow": 1.0, "rope_theta": 150000.0}
 # name -> (transformers' model type, what of its configuration is not its own)
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "bloom": ("bloom", {"hidden_size": 32, "n_layer": LAYERS, "n_head": 4}),
+    "bloom": ("bloom", {"hidden_size": 32, "n_layer": LAYERS, "n_head": 4, "seq_length": CONTEXT}),
     "cohere": ("cohere", {**LLAMA, "use_qk_norm": True}),
     "cohere2": ("cohere2", {**LLAMA, "sliding_window": WINDOW}),
     "deepseek_v3": (
