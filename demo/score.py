@@ -45,7 +45,7 @@ def logps(model: Any, tokenizer: Any, answers: Sequence[tuple[str, str]]) -> tor
         encoded = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
         ids, attended = encoded["input_ids"], encoded["attention_mask"]
         logits = model(input_ids=ids, attention_mask=attended).logits[:, :-1].float()
-        tokens = logits.log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+        tokens = logits.gather(-1, ids[:, 1:, None]).squeeze(-1) - logits.logsumexp(-1)
         scored = attended[:, 1:].bool()
         for row, prompt in enumerate(prompts):
             scored[row, : len(prompt) - 1] = False
