@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from core.contract.errors import BadModel
 from core.contract.run_spec import Lora
 from trainer import folder as model_folder
+from trainer import summed
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -52,6 +53,7 @@ def inject(model: nn.Module, lora: Lora, seed: int) -> "LoraConfig":
     for path, layer in layers(model):
         layer.lora_A[NAME].weight.data.copy_(initial(path, layer, seed))
         nn.init.zeros_(layer.lora_B[NAME].weight)
+        summed.install(layer, NAME)
     return config
 
 
