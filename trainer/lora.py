@@ -83,6 +83,8 @@ def find_targets(model: Any, wanted: list[str] | None) -> list[str]:
     modules = {name: module for name, module in model.named_modules() if name}
     linear = {name for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
     usable = linear - shared(model, modules)
+    refused = not_taken(model, {last(name) for name in usable})
+    usable = {name for name in usable if last(name) not in refused}
     if wanted is None:
         short = sorted({last(name) for name in usable})
         found = {name for name in modules if matches(name, short)}
@@ -94,9 +96,40 @@ def find_targets(model: Any, wanted: list[str] | None) -> list[str]:
         if not reached:
             raise BadModel(unknown(target, usable), code="unknown_modules", param=PARAM)
         for name in reached:
+            if last(name) in refused:
+                raise BadModel(refused[last(name)], code="lora_unfit", param=PARAM)
             if name not in usable:
                 raise BadModel(unfit(target, name, modules[name], name in linear), code="lora_unfit", param=PARAM)
     return sorted(set(wanted))
+
+
+def not_taken(model: Any, names: set[str]) -> dict[str, str]:
+    """Of these modules' names, those into which PEFT puts no LoRA in this architecture, and why.
+
+    Some layers of state-space models bypass their forward. And where transformers keeps experts as one parameter, PEFT
+    takes a name that they have in files for that parameter, in the layers too where it is a module's.
+    """
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import _check_lora_target_modules_mamba as check_state_space
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers as convert
+
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        config = LoraConfig(target_modules=[name])
+        try:
+            check_state_space(config, model, name)
+        except ValueError:
+            found[name] = f"{name} of this architecture bypasses its own forward, and so any adapter. Leave it out."
+            continue
+        try:
+            convert(config, model, None)
+            taken = config.target_modules == {name}
+        # Of a name that PEFT takes for a part of such a parameter, where the others are not named as well.
+        except ValueError:
+            taken = False
+        if not taken:
+            found[name] = f"{name} names experts in this architecture, which LoRA leaves as they are. Leave it out."
+    return found
 
 
 def shared(model: Any, modules: dict[str, nn.Module]) -> set[str]:
