@@ -164,7 +164,7 @@ def prepared(base: Path, setup: Setup) -> tuple[RunSpec, Inspection, ModelFacts]
         train_data=base / "data.zst",
         train_digest=digest,
         settings=settings,
-        row_tokens=memory.row_budget(settings, found),
+        row_tokens=memory.row_budget(settings, found, facts=known),
     )
     return spec, found, known
 

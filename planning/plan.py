@@ -78,6 +78,7 @@ class Plan(BaseModel):
     held_out: int = Field(description="of the validation file, or of the training file where palate.eval.split says so")
     unit: Literal["pair", "list", "single"]
     dropped: int
+    left_out: dict[str, int] = Field(description="why so many records are dropped")
     steps: int
     ranks: int
     row_tokens: int
@@ -133,6 +134,7 @@ def make(
         held_out=held_out.usable if held_out else inspection.usable - pairs,
         unit=LOSSES[loss].unit,
         dropped=inspection.dropped,
+        left_out=inspection.problem_counts,
         steps=steps,
         ranks=ranks,
         row_tokens=row_tokens,

@@ -11,8 +11,9 @@ T = TypeVar("T", int, float)
 
 MAX_BATCH = 64
 STEPS_WANTED = 20
-# Tokens that one forward of a rank is fed on a CPU: more is no faster there.
-CPU_ROW_TOKENS = 4_096
+# Tokens that one forward of a rank is fed on a CPU: more is no faster there. A model whose tokens keep much for the
+# backward is fed fewer (planning.memory), down to the least: its rows are long at work, and so hardly slower.
+CPU_ROW_TOKENS, LEAST_CPU_ROW_TOKENS = 4_096, 1_024
 # How often the row budget may be halved after a GPU ran out of memory.
 MAX_HALVINGS = 3
 # Examples held out where no validation file is given: so many make a figure (50: +- 7 points, 500: +- 2), and a

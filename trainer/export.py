@@ -49,7 +49,7 @@ def export(
     are `digests`: by file, of each tensor as it was made (trainer.proof).
     """
     dtype = DTYPES[spec.settings.precision]
-    model = parts.of_model(engine.model, dtype) if "model" in spec.export else []
+    model = parts.of_model(engine.model, dtype, spec.seed) if "model" in spec.export else []
     adapter = parts.of_adapter(engine.model, dtype) if "adapter" in spec.export else []
     stream = Stream(engine, world, background, spec.shard_bytes, len(model) + len(adapter), tick, target, digests)
     files: list[Path] = []

@@ -88,7 +88,7 @@ def train_step(course: Course, step: int, resume_due: bool) -> Stepped:
         raise Diverged(f"The {what} is not a finite number at step {step}: try a lower learning rate.", step=step)
     if first_look:
         first_look.judge(means["preference"])
-    engine.update(learning_rate(step, course.total, spec.settings))
+    engine.update(learning_rate(step, course.total, spec.settings), step)
     course.progress.step = step
     course.progress.tokens += int(tokens)
     return Stepped(means, len(batch), int(tokens), math.sqrt(gradient), int(stopped), resume > 0)

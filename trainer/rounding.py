@@ -1,4 +1,4 @@
-"""Stochastic rounding from fp32 to bf16: up or down, each as often as the value is near, so that on average none is lost.
+"""Stochastic rounding from fp32 to bf16: up or down, each the oftener the nearer, so that on average nothing is lost.
 
 Rounding to nearest loses every update under half a unit (Gupta et al. 2015; measured: docs/numerics.md). The draws are
 not a generator's: each is a hash of a seed, a name and the element's index, so the same bits come out on any number of
@@ -40,7 +40,7 @@ def rounded(values: Tensor, draws: Draws, start: int = 0) -> Tensor:
 
 def into(target: Tensor, values: Tensor, draws: Draws, start: int = 0) -> None:
     """The same in place, of one dimension: `target` bf16 [n], `values` fp32 [n]."""
-    ramp = torch.arange(CHUNK // 2 + 1, dtype=torch.int32, device=values.device)
+    ramp = torch.arange(min(CHUNK, len(values)) // 2 + 1, dtype=torch.int32, device=values.device)
     for low in range(0, len(values), CHUNK):
         part = values[low : low + CHUNK]
         at = start + low

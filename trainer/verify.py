@@ -58,7 +58,7 @@ def verify(spec: RunSpec, folder: Path, proof: Proof, device: torch.device, look
     if "model" in spec.export:
         same_headers(spec, folder)
         if proof.slope:
-            found.figures |= merged_rightly(proof.slope, "merged weights")
+            found.figures |= merged_rightly(proof.slope, "merged model")
         if adapter:
             found.figures |= merged_rightly(merge(spec, folder, adapter, look), "exported model")
         loaded = whole(folder, spec.settings.precision)
@@ -113,15 +113,13 @@ def merge(spec: RunSpec, folder: Path, adapter: Path, look: Look) -> Slope:
         if name in out.files and name in base.files:
             look()
             merged = out[name]
-            slope.add(merged.float() - base[name].to(merged.dtype).float(), change)
+            slope.add(name, base[name].to(merged.dtype), merged, change)
     return slope
 
 
 def merged_rightly(slope: Slope, what: str) -> dict[str, float]:
-    if not slope.right:
-        raise ExportMismatch(
-            f"The {what} holds {slope.value:.4f} times the adapter's change; 1 +- {slope.allowed:.4f} is allowed."
-        )
+    if fault := slope.fault():
+        raise ExportMismatch(f"The {what} holds {fault}.")
     return {f"merge slope of the {what}": slope.value}
 
 

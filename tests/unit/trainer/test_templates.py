@@ -1,5 +1,6 @@
 """What a template does with what people write: calls, names, instructions, ends, reasoning, clocks."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from core.contract.errors import BadModel
 from core.contract.finding import Finding
 from core.contract.preference import PreferenceRecord
+from tests.conftest import ROOT
 from tests.models import CHAT_TEMPLATE
 from tests.support import templates as t
 from tests.support.real_model import real_model
@@ -31,7 +33,7 @@ from tests.unit.trainer.test_families import (
 )
 from trainer import folder, reference_file
 from trainer.data import Example, Tokenised, make_renderer, tokenise
-from trainer.health import checks
+from trainer.health import NOTES, checks
 from trainer.render import Renderer
 
 DAY, NEXT = datetime(2026, 2, 3, 23, 30, tzinfo=UTC), datetime(2026, 2, 4, 0, 30, tzinfo=UTC)
@@ -202,6 +204,11 @@ def test_texts_that_do_not_come_through(old: str, new: str, words: str) -> None:
     assert words in reason(own, record([ASK, OLD, long], [GOOD], [BAD]))
 
 
+def test_an_answer_that_is_written_twice() -> None:
+    own = renderer(t.SMOLLM2.replace(CONTENT, "(m['content'] * (2 if m['role'] == 'assistant' else 1)) + '<|im_end|>"))
+    assert "shows the text of an assistant message 2 times" in reason(own, record([SYSTEM, ASK], [GOOD], [BAD]))
+
+
 def test_a_look_by_shape_does_not_stand_for_another_text() -> None:
     """A short text comes through whole, then a long one of the same shape does not."""
     own = renderer(t.SMOLLM2.replace("m['content'] + '<|im_end|>", "m['content'][:40] + '<|im_end|>"))
@@ -244,7 +251,8 @@ def test_the_look_costs_one_rendering_for_each_shape(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(own.template, "text", counted)
     plain, system = record([ASK], [GOOD], [BAD]), record([SYSTEM, ASK], [GOOD], [BAD])
     assert len(tokenise(own, [plain, system] * 50, 4096, "drop").examples) == 100
-    assert len(rendered) == 3 * 100 + 2
+    # Of two shapes of prompts, and of one of answers.
+    assert len(rendered) == 3 * 100 + 3
 
 
 # Ends.
@@ -441,6 +449,11 @@ def test_the_border_of_prompt_and_answer_is_where_a_server_has_it() -> None:
     assert list(example.answers[0].ids) == [*head, *rest, 7]
     assert list(example.answers[0].ids) != own.tokenizer(own.tokenizer.decode(example.answers[0].ids))["input_ids"]
     assert (found.notes["boundary_retokenised"], health(own, found).severity) == ([7], "info")
+
+
+def test_the_page_tells_every_note() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w*) ?\|", (ROOT / "docs" / "templates.md").read_text(), re.MULTILINE)
+    assert dict(rows) == {name: "warn" * note.warns for name, note in NOTES.items()}
 
 
 # The real model.

@@ -99,7 +99,7 @@ def export(base: Path, folder: Path, precision: str = "fp32", strength: float = 
         b.data.copy_(strength * torch.randn(b.shape, generator=generator))
     dtype = model.DTYPES[precision]
     for path, made in (
-        (folder / "model.safetensors", parts.of_model(trained, dtype)),
+        (folder / "model.safetensors", parts.of_model(trained, dtype, 0)),
         (folder / "adapter" / ADAPTER, parts.of_adapter(trained, dtype)),
     ):
         path.parent.mkdir(exist_ok=True)
@@ -162,6 +162,12 @@ def merged_at(made: Made, times: float) -> None:
     made.sums = scored(model.load(made.folder, "fp32"))
 
 
+def one_not_merged(made: Made) -> None:
+    before = load_file(made.spec.model_dir / "model.safetensors")
+    made.change(lambda tensors: tensors.update({Q: before[Q]}))
+    made.sums = scored(model.load(made.folder, "fp32"))
+
+
 def not_tied(made: Made) -> None:
     config = json.loads((made.folder / "config.json").read_text())
     (made.folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
@@ -189,7 +195,8 @@ def in_fewer_layers(made: Made) -> None:
         (one_narrow, f"{Q} was exported as F16"),
         (of_another_model, "The exported model, loaded again, differs from the trained one by"),
         (lambda made: merged_at(made, 1.01), r"holds 1\.01\d\d times the adapter's change; 1 \+- 0\.00"),
-        (lambda made: merged_at(made, 0.0), r"holds 0\.0000 times the adapter's change"),
+        (lambda made: merged_at(made, 0.0), r"holds 0\.000 times the adapter's change in model\.layers"),
+        (one_not_merged, rf"holds 0\.000 times the adapter's change in {Q}"),
         (not_tied, "Head and embeddings of the exported model are two"),
     ],
 )
@@ -224,9 +231,18 @@ def test_an_adapter_that_is_not_the_trained_one_is_refused(
         verify(spec, made.folder / "adapter", proof.model_copy(update={"tensors": told}), CPU, lambda: None)
 
 
+def test_a_change_smaller_than_fp32_can_hold_is_no_fault(base: Path, tmp_path: Path) -> None:
+    """After a step at the beginning of its warm-up a run has hardly moved."""
+    made = export(base, tmp_path / "exported", strength=1e-9)
+    slope = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
+    assert slope.square > 0
+    assert abs(slope.value - 1) > 0.01
+    assert slope.fault() is None
+
+
 def test_a_merge_by_rounding_to_nearest_is_refused_in_bf16(base: Path, tmp_path: Path) -> None:
     """Changes smaller than half a unit of bf16 go: by fair rounding the sum of them stays."""
-    made = export(base, tmp_path / "exported", "bf16", strength=1e-3)
+    made = export(base, tmp_path / "exported", "bf16", strength=3e-4)
     before = load_file(base / "model.safetensors")
     change = dict(changes(made.folder / "adapter"))
 
@@ -243,11 +259,11 @@ def test_a_merge_by_rounding_to_nearest_is_refused_in_bf16(base: Path, tmp_path:
 
     made.change(fairly)
     slope = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
-    assert slope.right
-    assert slope.allowed < 0.2
+    assert slope.fault() is None
+    assert slope.uncertain < 0.2
     made.change(nearest)
     slope = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
-    assert not slope.right
+    assert slope.value < 0.7
     with pytest.raises(ExportMismatch, match="times the adapter's change"):
         merged_rightly(slope, "exported model")
 
