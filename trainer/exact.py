@@ -96,7 +96,7 @@ class Gate:
         ways = paths(self.examples, layout)
         own = torch.tensor(sorted({at for number in kept for at in ways[number]}))
         ids = batch.ids.flatten().cpu()
-        others = ids.unique()
+        others = torch.tensor(sorted(set(ids.tolist())))
         changed = others[(torch.searchsorted(others, ids) + 1) % len(others)]
         changed[own] = ids[own]
         told = replace(batch, ids=changed.view_as(batch.ids).to(batch.ids.device))
@@ -119,7 +119,7 @@ class Gate:
     @property
     def room(self) -> int:
         """Tokens that an answer may have, by what is tried already and by the model's word."""
-        context = getattr(self.engine.model.config.get_text_config(), "max_position_embeddings", None) or 0
+        context = getattr(text_config(self.engine.model), "max_position_embeddings", None) or 0
         return max(*(example.longest for example in self.examples), int(context))
 
     def same(self, name: str, one: Tensor, other: Tensor, lengths: Tensor, bits: bool) -> str:
@@ -229,10 +229,14 @@ def recorded() -> Iterator[list[Call]]:
     found += calls.values()
 
 
-def has_experts(model: Any) -> bool:
+def has_experts(model: nn.Module) -> bool:
     """Products grouped by expert: an answer's rows stand with its neighbours', in an order that they decide."""
-    config = model.config.get_text_config()
-    return any("expert" in name and isinstance(found, int) and found > 1 for name, found in vars(config).items())
+    settings = vars(text_config(model)).items()
+    return any("expert" in name and isinstance(found, int) and found > 1 for name, found in settings)
+
+
+def text_config(model: Any) -> Any:
+    return model.config.get_text_config()
 
 
 def twin_examples(examples: Sequence[Example], layout: Layout, room: int) -> tuple[list[Example], list[int]]:

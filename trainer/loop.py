@@ -102,9 +102,9 @@ def run_row(
     chosen = train.pick(row.examples)
     batch = collate(chosen, course.layout, world.device)
     reference = course.reference.train[train.numbers(row.examples)].to(world.device)
-    plain = engine.score_only(batch) if first_look and not first_look.compared else None
+    plain = first_look.plain(batch) if first_look else None
     policy = engine.score(batch)
-    if first_look and plain is not None:
+    if first_look and plain:
         first_look.same_forward(policy, plain, chosen)
     seen = scores(chosen, policy, reference, kl)
     per_example = loss(seen, settings)

@@ -1,0 +1,44 @@
+"""A model without DeepSpeed, as the gates want one: for tests of the gates that need no ranks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.layouts import Batch
+from trainer.scorer import Scorer
+from trainer.world import World
+
+ALONE = World(0, 1, torch.device("cpu"), None)
+
+
+class PlainEngine:
+    """What trainer.engine.Engine does, on whole parameters."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.scorer = Scorer(model.eval())
+        self.model: Any = model
+
+    @torch.no_grad()
+    def score_only(self, batch: Batch) -> Tensor:
+        found: Tensor = self.scorer(batch)
+        return found
+
+    def trace(self, batch: Batch, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
+        leaf: list[Tensor] = []
+
+        def cut(module: nn.Module, given: Any, found: Tensor) -> Tensor:
+            leaf.append(found.detach().requires_grad_())
+            return leaf[0]
+
+        hook = self.model.get_input_embeddings().register_forward_hook(cut)
+        try:
+            sums = self.scorer(batch)
+            (gradient,) = torch.autograd.grad((sums[:, 0] * torch.tensor(factors)).sum(), leaf[0])
+        finally:
+            hook.remove()
+        return sums.detach(), gradient
+
+    def forget(self) -> None:
+        pass
