@@ -156,27 +156,26 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make_model(folder: Path, name: str, seed: int = 0) -> Path:
+def make_model(folder: Path, name: str) -> Path:
     """`name` of FAMILIES, in `folder` as published models lie there. Returns `folder`."""
+    model = build(name)
+    return write_model(folder, model, make_tokenizer(), published(model))
+
+
+def build(name: str, seed: int = 0) -> Any:
+    """In fp32, by the architecture's own initialisation."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     kind, own = FAMILIES[name]
     tokenizer = make_tokenizer()
-    config = AutoConfig.for_model(
-        kind,
-        vocab_size=len(tokenizer),
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        dtype="float32",
-        **own,
-    )
+    special = {f"{each}_token_id": getattr(tokenizer, f"{each}_token_id") for each in ("bos", "eos", "pad")}
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **special, dtype="float32", **own)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config)
     config.architectures = [type(model).__name__]
-    return write_model(folder, model, tokenizer, published(model))
+    return model
 
 
 def published(model: Any) -> dict[str, Any]:
