@@ -65,7 +65,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     prompts = openings(renderer, spec.probe_prompts, records.first(spec.train_data))
     data = tokenised_data(spec, world, emitter, renderer)
     engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
-    probed = probe(engine, world, spec, data.train.examples, renderer.end_ids)
+    probed = probe(engine, world, spec, data.train.examples, renderer.closing | renderer.added)
     total = total_steps(len(data.train), spec.settings)
     progress = Progress()
     parts = {name: each.examples for name, each in data.all().items()}

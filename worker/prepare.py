@@ -154,6 +154,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         workspace=space.path,
         model_dir=here.model,
         model_digest=plan.model.digest,
+        model_name=plan.model.name,
         train_data=here.train,
         train_digest=job.training_digest or "",
         eval_data=here.held_out,

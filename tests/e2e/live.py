@@ -171,7 +171,11 @@ class Live:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+<<<<<<< HEAD
             timeout=seconds,
+=======
+            timeout=180,
+>>>>>>> main
         )
         assert not good or done.returncode == 0, done.stdout + done.stderr
         return done

@@ -1,11 +1,13 @@
 """A model without DeepSpeed, as the gates want one: for tests of the gates that need no ranks."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainer import lora
 from trainer.layouts import Batch
 from trainer.scorer import Scorer
 from trainer.world import World
@@ -17,13 +19,18 @@ class PlainEngine:
     """What trainer.engine.Engine does, on whole parameters."""
 
     def __init__(self, model: nn.Module) -> None:
+        self.adapter = next(lora.layers(model), None)
         self.scorer = Scorer(model.eval())
         self.model: Any = model
 
-    @torch.no_grad()
-    def score_only(self, batch: Batch) -> Tensor:
+    def score(self, batch: Batch) -> Tensor:
         found: Tensor = self.scorer(batch)
         return found
+
+    @torch.no_grad()
+    def score_only(self, batch: Batch, *, reference: bool = False) -> Tensor:
+        with lora.disabled(self.model) if reference else contextlib.nullcontext():
+            return self.score(batch)
 
     def trace(self, batch: Batch, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
         leaf: list[Tensor] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from core.contract.errors import BadModel
+from core.contract.run_spec import Settings
 from tests.support.plain_engine import ALONE, PlainEngine
 from tests.support.planted import ANYWHERE, FAULTS, leak, window_too_long
 from tests.unit.trainer.test_scorer import (
@@ -22,8 +24,10 @@ from tests.unit.trainer.test_scorer import (
 )
 from trainer.data import Example
 from trainer.exact import APART, Gate, recorded, twin_examples
+from trainer.failures import GateFailed
 from trainer.layouts import Batch, Layout, collate
 from trainer.noise import FLOOR, GRADIENT_FLOOR, Noise, measured
+from trainer.probe import Probe, cut, probe
 from trainer.second_writing import disagreement, paths
 
 CPU = torch.device("cpu")
@@ -181,7 +185,7 @@ def test_noise_cannot_hold_what_leaks_from_neighbours(monkeypatch: pytest.Monkey
     right = noise()
     assert 1e-9 < right.sums < 1e-5
     assert 1e-9 < right.gradients < 1e-5
-    for name in FAULTS.keys() - ANYWHERE:
+    for name in sorted(FAULTS.keys() - ANYWHERE):
         with FAULTS[name](model):
             assert noise() == right, name
 
@@ -198,3 +202,58 @@ def test_a_model_of_more_noise_than_can_be_trained_on(precision: str, advice: bo
             measured(engine, ALONE, precision, singles, sums + off, wrong)
         assert caught.value.code == "too_noisy"
         assert ("Train it in fp32." in caught.value.message) is advice
+
+
+def probed(model: nn.Module, precision: str = "fp32", **update: Any) -> Probe:
+    engine: Any = PlainEngine(model.to(DTYPES[precision]))
+    spec: Any = SimpleNamespace(settings=Settings(precision=precision), **{"layout": "auto", **update})
+    return probe(engine, ALONE, spec, examples())
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_a_head_that_is_not_the_model_s_own_is_left_aside(precision: str) -> None:
+    """As of a family whose factor is not known: trained with the model's own logits, and told."""
+    model: Any = deep()
+    forward = model.forward
+
+    def scaled(*args: Any, **given: Any) -> Any:
+        found = forward(*args, **given)
+        found.logits = found.logits * 0.5
+        return found
+
+    right = probed(deep(), precision)
+    assert right.reason == ""
+    model.forward = scaled
+    found = probed(model, precision)
+    assert found.layout == "shared"
+    assert found.reason.startswith("The fused head is off by")
+    assert found.errors["head"][0] > 8 * found.noise.sums > right.errors["head"][0]
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - ANYWHERE))
+def test_a_faulty_row_is_not_trained_in(fault: str, precision: str) -> None:
+    """Padded, where it can: or refused, saying which part, what was found, and what to do."""
+    model = deep()
+    with FAULTS[fault](model):
+        found = probed(model, precision)
+        assert found.layout != "shared"
+        assert found.reason.startswith("shared: ")
+        with pytest.raises(GateFailed, match=r"so nothing was trained: shared: .* please report"):
+            probed(model, precision, layout="shared")
+
+
+def test_one_example_alone_is_enough() -> None:
+    engine: Any = PlainEngine(deep())
+    spec: Any = SimpleNamespace(settings=Settings(), layout="auto")
+    for example in examples():
+        assert probe(engine, ALONE, spec, [example]).layout == "shared"
+
+
+@pytest.mark.parametrize("limit", [1, 3, 9, 100])
+def test_what_is_cut_stays_an_example(limit: int) -> None:
+    for example in examples():
+        short = cut(example, limit)
+        assert not disagreement(collate([short], "shared", CPU), [short], "shared")
+        assert short.longest <= max(limit, 2)
+        assert limit < 100 or short == example
