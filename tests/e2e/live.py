@@ -162,7 +162,7 @@ class Live:
                 self.process.kill()
         until(lambda: not processes_of(self.home), "the end of every process of this home", 5)
 
-    def palate(self, *command: str, good: bool = True, seconds: float = 60) -> "subprocess.CompletedProcess[str]":
+    def palate(self, *command: str, good: bool = True) -> "subprocess.CompletedProcess[str]":
         """A command of an operator on this home."""
         done = subprocess.run(
             [sys.executable, "-m", "cli.main", *command, "--home", str(self.home)],
@@ -171,11 +171,7 @@ class Live:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-<<<<<<< HEAD
-            timeout=seconds,
-=======
             timeout=180,
->>>>>>> main
         )
         assert not good or done.returncode == 0, done.stdout + done.stderr
         return done

@@ -19,7 +19,7 @@ QUESTIONS = ("What is the capital of France?", "Is water wet?", "Name a colour."
 def smollm2(live: Live) -> Path:
     """Its folder; the service knows it by NAME."""
     folder = real_model()
-    live.palate("models", "add", NAME, str(folder), seconds=SECONDS)
+    live.palate("models", "add", NAME, str(folder))
     return folder
 
 
@@ -41,7 +41,7 @@ def trained(live: Live, user: User, folder: Path, ranks: int, **settings: Any) -
     job_id = user.create(NAME, file, ranks, palate={"export": export}, **common, **settings)
     job = user.succeeded(job_id, SECONDS)
     assert job["palate"]["attempt"]["number"] == 1
-    live.palate("pull", job["fine_tuned_model"], str(folder), seconds=SECONDS)
+    live.palate("pull", job["fine_tuned_model"], str(folder))
     return job
 
 
