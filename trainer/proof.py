@@ -8,12 +8,13 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from trainer.collection import scored_tokens
+from trainer.collection import Collection, scored_tokens
 from trainer.course import Course
 from trainer.data import Example
-from trainer.layouts import Layout
+from trainer.layouts import Layout, collate
 from trainer.noise import OTHER_TILE_BYTES, by_root, head_tiles, other_attention
 from trainer.render import Answer
+from trainer.rows import plan
 from trainer.scoring import Tick, score_examples
 from trainer.slope import Slope
 
@@ -116,20 +117,26 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
 
 
 def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference: bool) -> tuple[Tensor, float]:
-    """The engine's sums [S], padded as they will be compared; and their noise: what the run's own layout, other rows
-    and tiles and another attention function change in them, which all see the very weights that were exported.
+    """The engine's sums [S], in the very rows in which they will be compared (every rank scores all of them); and their
+    noise: what the run's own layout, other rows and tiles and another attention function change in them, which all see
+    the weights that were exported.
 
     Never less than the noise that the probe has found in a few answers before the training.
     """
-    engine, rows = course.engine, course.spec.row_tokens
+    engine, rows, device = course.engine, course.spec.row_tokens, course.world.device
+    collection = Collection(examples)
 
     def score(layout: Layout, row_tokens: int) -> Tensor:
         found = score_examples(engine, course.world, examples, layout, row_tokens, tick, reference=reference)
         return found[:, 0]
 
-    sums = score("padded", rows)
+    sums = torch.zeros(collection.sequences)
+    for row in plan(range(len(examples)), examples, "padded", 0, 1, rows, engine.scorer.boundary):
+        batch = collate(collection.pick(row.examples), "padded", device)
+        sums[collection.numbers(row.examples)] = engine.score_only(batch, reference=reference)[:, 0].cpu()
+        tick(0, len(examples))
     others = [score(course.layout, rows // 2)]
-    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, course.world.device):
+    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, device):
         others.append(score("padded", rows // 2))
     lengths = scored_tokens(examples)
     off = torch.cat([by_root(other - sums, lengths) for other in others])
