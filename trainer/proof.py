@@ -130,11 +130,12 @@ def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference
         found = score_examples(engine, course.world, examples, layout, row_tokens, tick, reference=reference)
         return found[:, 0]
 
-    sums = torch.zeros(collection.sequences)
+    sums, done = torch.zeros(collection.sequences), 0
     for row in plan(range(len(examples)), examples, "padded", 0, 1, rows, engine.scorer.boundary):
         batch = collate(collection.pick(row.examples), "padded", device)
         sums[collection.numbers(row.examples)] = engine.score_only(batch, reference=reference)[:, 0].cpu()
-        tick(0, len(examples))
+        done += len(row.examples)
+        tick(done, len(examples))
     others = [score(course.layout, rows // 2)]
     with head_tiles(OTHER_TILE_BYTES), other_attention(engine, device):
         others.append(score("padded", rows // 2))
