@@ -137,16 +137,16 @@ def make_tiny_mamba(folder: Path) -> Path:
         return write_model(folder, MambaForCausalLM(config), tokenizer)
 
 
-def write_model(folder: Path, model: Any, tokenizer: Any) -> Path:
+def write_model(folder: Path, model: Any, tokenizer: Any, tensors: dict[str, Any] | None = None) -> Path:
+    """`tensors`: those of the file, where they are not the parameters under their names in memory."""
     from safetensors.torch import save_file
     from transformers import GenerationConfig
 
     config = model.config
     folder.mkdir(parents=True, exist_ok=True)
     # Not model.save_pretrained: it imports accelerate and deepspeed, four seconds for a model of 400 kB.
-    save_file(
-        {name: p.detach() for name, p in model.named_parameters()}, folder / "model.safetensors", {"format": "pt"}
-    )
+    tensors = tensors or {name: p.detach() for name, p in model.named_parameters()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     config.save_pretrained(folder)
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     GenerationConfig(**{name: getattr(config, name, None) for name in names}).save_pretrained(folder)

@@ -118,6 +118,8 @@ def refuse_other_kinds(config: Any) -> None:
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise not_causal(config, "is of a kind that does not write text token by token")
     other = next((name for name in config.architectures or [] if OTHER_HEADS.search(name)), None)
+    if other is not None and other.endswith("ForMaskedLM"):
+        raise not_causal(config, f"is an encoder, which fills gaps in a text ({other})")
     if other is not None:
         raise not_causal(config, f"has another head than a language model's ({other})")
 

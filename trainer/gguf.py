@@ -142,7 +142,7 @@ def width(settings: dict[str, Any]) -> int:
 
 
 def unfit_tensors(found: dict[str, Any], reader: Any) -> list[str]:
-    layers = own(found).get("block_count")
+    layers = own(found).get("block_count", 0)
     if not number(layers) or layers > len(reader.tensors):
         return []
     wanted, held = places(found), [tensor.name for tensor in reader.tensors]
@@ -213,16 +213,21 @@ def configured(found: dict[str, Any], reader: Any) -> Any:
         for name, key in (("bos", "tokenizer.ggml.bos_token_id"), ("pad", "tokenizer.ggml.padding_token_id"))
         if key in found
     }
-    sizes = {place: settings[name] for name, place in {**SIZES, **OPTIONAL}.items() if name in settings}
+    sizes = {place: rounded(settings[name]) for name, place in {**SIZES, **OPTIONAL}.items() if name in settings}
     return getattr(transformers, f"{TYPES[kind]}Config")(
         **{"num_key_value_heads": sizes["num_attention_heads"], "head_dim": width(settings), **sizes, **ids},
         vocab_size=int(names["token_embd.weight"].shape[1]),
-        rope_parameters={"rope_type": "default", "rope_theta": float(settings.get("rope.freq_base", 10000.0))},
+        rope_parameters={"rope_type": "default", "rope_theta": float(rounded(settings.get("rope.freq_base", 10000.0)))},
         tie_word_embeddings="output.weight" not in names,
         eos_token_id=ends(found)[0],
         architectures=[f"{TYPES[kind]}ForCausalLM"],
         dtype="float32",
     )
+
+
+def rounded(value: float) -> float:
+    """As it was written before the file made it an fp32 number."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def ends(found: dict[str, Any]) -> list[int]:
@@ -258,9 +263,11 @@ def save_model(reader: Any, found: dict[str, Any], config: Any, folder: Path) ->
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     config.save_pretrained(folder)
     stops = ends(found)
-    generation = GenerationConfig.from_model_config(config)
-    generation.eos_token_id = stops if len(stops) > 1 else stops[0]
-    generation.save_pretrained(folder)
+    GenerationConfig(
+        bos_token_id=config.bos_token_id,
+        eos_token_id=stops if len(stops) > 1 else stops[0],
+        pad_token_id=config.pad_token_id,
+    ).save_pretrained(folder)
 
 
 def halves_apart(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:

@@ -112,7 +112,7 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
         scaling=engine.scaling,
         slope=slope,
         opening=course.openings[0] if course.openings else list(first.answers[0].ids[: first.prefix]),
-        ends=sorted(course.renderer.end_ids),
+        ends=sorted(course.renderer.end_ids | course.renderer.usual_end),
     )
 
 

@@ -18,7 +18,7 @@ from json import dumps
 from typing import Any
 
 from core.contract.preference import Message, Origin, Record
-from trainer.border import CHANGES, behind, content_end
+from trainer.border import CHANGES, behind, content_end, preformatted
 from trainer.look import Look
 from trainer.manner import THINKING, Manner, alternatives, shortened, thinks, written_as_python
 from trainer.special import refuse_special
@@ -134,6 +134,8 @@ class Renderer:
         header = say(spoken[0][: len(prompt)], header=True)
         refuse_python(spoken[0][: len(prompt)], header)
         notes = self.look.at_prompt(record, prompt, header, manner, kwargs)
+        if preformatted(prompt, header):
+            notes.add("preformatted")
         head = self.tokenize(header)
         bos = self.tokenizer.bos_token_id
         if bos is not None and head[0][:2] == [bos] * 2:

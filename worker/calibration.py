@@ -7,12 +7,12 @@ import sys
 import threading
 from pathlib import Path
 
-from core import settings, warm
+from core import processes, settings, warm
 from planning.node import Calibration
 from worker import launcher
 
 log = logging.getLogger(__name__)
-MOST_SECONDS = 120.0
+MOST_SECONDS = 600.0
 _known: list[Calibration] = []
 
 
@@ -49,6 +49,12 @@ def kept(path: Path) -> Calibration | None:
         return None
 
 
+def stand_back() -> None:
+    """In the child: others first; and it ends with this worker."""
+    os.nice(19)
+    processes.die_with_parent()
+
+
 def measure() -> Calibration:
     """As a rank has its threads, at the lowest priority. Raises OSError, SubprocessError, and ValueError where the
     trainer's answer is none."""
@@ -58,7 +64,7 @@ def measure() -> Calibration:
         capture_output=True,
         text=True,
         timeout=MOST_SECONDS,
-        preexec_fn=lambda: os.nice(19),
+        preexec_fn=stand_back,
     )
     if done.returncode:
         raise ValueError(f"exit {done.returncode}: {done.stderr[-500:]}")

@@ -67,8 +67,6 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a type of its own": (of_an_unknown_type, "'chatglm', which transformers"),
     "no head": (without_a_head, "hold no lm_head.weight"),
     "fp8": (lambda folder: change(folder, quantization_config={"quant_method": "fp8"}), "quantization_config"),
-    "a classifier": (lambda folder: change(folder, architectures=["LlamaForSequenceClassification"]), "another head"),
-    "an encoder-decoder": (lambda folder: change(folder, model_type="t5"), "is an encoder-decoder"),
     "a pipe": (lambda folder: os.mkfifo(folder / "extra.json"), "is a pipe"),
 }
 

@@ -1,13 +1,17 @@
 """Folders as people download them, added by the operator and trained by a user: nothing refused that can be trained."""
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo import smollm2
+from tests.conftest import ROOT
 from tests.e2e.live import Live, User, error_of
 from tests.models import make_tiny_sentencepiece, make_tokenizer
 from tests.support.real_model import real_model
@@ -39,9 +43,7 @@ def test_a_tokenizer_that_is_a_sentencepiece_model_alone(live: Live, user: User,
     assert "tokenizer.model" in [each["path"] for each in listed]
 
 
-def test_stale_code_is_left_out_and_told(
-    live: Live, user: User, file_id: str, model_folder: Path, tmp_path: Path
-) -> None:
+def test_stale_code_is_left_out_and_told(live: Live, user: User, model_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model_folder, tmp_path / "model"))
     where = {"AutoConfig": "configuration_x.XConfig", "AutoModelForCausalLM": "modeling_x.X"}
     change(folder, "config.json", auto_map=where)
@@ -56,9 +58,9 @@ def test_stale_code_is_left_out_and_told(
     listed = [each["path"] for each in user.http.get("/models/odd/code/files").json()["data"]]
     assert not [path for path in listed if path.endswith(".py")]
     assert "auto_map" not in user.http.get("/models/odd/code/files/config.json").json()
-    trained(user, "odd/code", file_id)
 
 
+@pytest.mark.slow
 def test_a_gguf_file(live: Live, user: User, file_id: str, tmp_path: Path) -> None:
     path = File("qwen2").write(tmp_path / "model.gguf")
     done = live.palate("models", "add", "odd/gguf", str(path))
@@ -72,7 +74,7 @@ def test_a_real_gguf_file(live: Live, user: User, file_id: str) -> None:
     """SmolLM2 as its wheel holds it, quantised to 4 bits: added, trained with LoRA for a step, reloaded."""
     real_model()
     done = live.palate("models", "add", "odd/smollm2", str(smollm2.gguf()))
-    assert "is de-quantised (F32, Q4_1" in done.stderr
+    assert "is de-quantised (Q4_1, Q8_0 to F32)" in done.stderr
     assert done.stdout.startswith("odd/smollm2  134,515,008 parameters, float32, context 8,192\n")
     config = user.http.get("/models/odd/smollm2/files/config.json").json()
     assert "_model_name_or_path" not in config
@@ -118,6 +120,14 @@ def test_experts_are_told_of_at_plan_time_and_left_alone(live: Live, user: User,
     assert adapter["revision"][:12] in next(line for line in digest.splitlines() if line.startswith("odd/experts"))
 
 
+def test_a_reader_that_leaves_takes_nothing_back(live: Live, user: User, model_folder: Path) -> None:
+    add = shlex.join([sys.executable, "-m", "cli.main", "models", "add", "odd/pipe", str(model_folder)])
+    line = f"{add} --home {shlex.quote(str(live.home))} | true"
+    subprocess.run(["sh", "-c", line], cwd=ROOT, env=live.environment, check=True, timeout=180, capture_output=True)
+    assert user.http.get("/models/odd/pipe/files").status_code == 200
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # PEFT asks for it
 def test_an_adapter_is_merged_into_its_base(
     live: Live, user: User, file_id: str, model_folder: Path, tmp_path: Path

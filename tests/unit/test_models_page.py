@@ -33,5 +33,6 @@ def test_every_code_of_a_refusal_stands_on_the_page() -> None:
     raised = {code for name in FILES for code in codes(ROOT / name)}
     table = (ROOT / "docs" / "models.md").read_text().split("| code |")[1].split("\n## ")[0]
     told = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+)`", table)) - OTHERS
-    assert told == raised | {"invalid_model"}
+    # What the trainer's own loading of a tokenizer says (trainer.data).
+    assert told == raised | {"invalid_model", "slow_tokenizer", "no_eos_token"}
     assert len(raised) > 20

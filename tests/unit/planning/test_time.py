@@ -2,9 +2,20 @@
 
 import pytest
 
-from core.contract.run_spec import Inspection, Lora, Settings
+from core.contract.run_spec import Fed, Lora, Settings
 from planning.node import Cost, NodeFacts, Rate, Work
-from planning.time import LAYER_SECONDS, UPDATE, expected, forecast, nearest, pass_seconds, step_seconds, work
+from planning.time import (
+    LAYER_SECONDS,
+    SECONDS_PER_GIGABYTE,
+    START_SECONDS,
+    UPDATE,
+    expected,
+    forecast,
+    nearest,
+    pass_seconds,
+    step_seconds,
+    work,
+)
 from tests.unit.planning.known import CALIBRATION, INSPECTION, MODEL
 
 SETTINGS = Settings(batch_size=10)
@@ -16,8 +27,8 @@ NODE = NodeFacts(calibration=CALIBRATION)
 STEP = work(MODEL, SETTINGS, INSPECTION, ranks=1, row_tokens=8_192)
 
 
-def seconds(settings: Settings = SETTINGS, node: NodeFacts = NODE, inspection: Inspection = INSPECTION) -> float:
-    return step_seconds(MODEL, settings, inspection, ranks=1, row_tokens=8_192, node=node)[0]
+def seconds(settings: Settings = SETTINGS, node: NodeFacts = NODE) -> float:
+    return step_seconds(MODEL, settings, INSPECTION, ranks=1, row_tokens=8_192, node=node)[0]
 
 
 def rate(**more: object) -> Rate:
@@ -116,3 +127,22 @@ def test_the_nearest_measurement_is_of_the_same_precision_and_the_newest_of_equa
 def test_what_an_older_version_measured_is_left_out() -> None:
     old = {"parameters": 1, "layers": 1, "precision": "fp32", "flops": 1.0, "rows": 1.0, "seconds": 1.0}
     assert NodeFacts.model_validate({"rates": [old, rate().model_dump()]}).rates == [rate()]
+
+
+def test_start_and_export_grow_with_what_the_probe_and_the_check_score() -> None:
+    """Before any job: dialogues ten times as long are probed and checked ten times as long, beside what is fixed."""
+    on = {"ranks": 1, "row_tokens": 8_192, "node": NODE}
+    long = INSPECTION.model_copy(
+        update={
+            "fed": {
+                name: Fed(tokens=10 * each.tokens, largest=10 * each.largest) for name, each in INSPECTION.fed.items()
+            },
+            "scored_tokens": 10 * INSPECTION.scored_tokens,
+        }
+    )
+    short, longer = (forecast(MODEL, SETTINGS, each, **on) for each in (INSPECTION, long))
+    fixed = START_SECONDS + SECONDS_PER_GIGABYTE * MODEL.parameters * 4 / 2**30
+    assert fixed < short.start < longer.start < fixed + 10 * (short.start - fixed)
+    assert 2 * (fixed - START_SECONDS) < short.export < longer.export
+    few = INSPECTION.model_copy(update={"usable": 1_000, "fed": long.fed, "scored_tokens": long.scored_tokens})
+    assert forecast(MODEL, SETTINGS, few, **on).export == pytest.approx(short.export, rel=0.01), "32 of them, not all"

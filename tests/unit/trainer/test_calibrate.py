@@ -1,5 +1,7 @@
 """The node's calibration: what two widths tell apart, and that every pass is measured."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -24,6 +26,16 @@ def test_no_part_costs_less_than_nothing() -> None:
     assert calibrate.split(2e-8, 1e-8, 256, 768, None) == pytest.approx((0.0, 2e-8))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a rank has it: several that wait for each other on a busy machine use time of their own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_every_pass_costs_something(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small one: a pass with gradients costs more than one without."""
     monkeypatch.setitem(calibrate.SIZES, "cpu", ((128, 256), 192, 64, 4_096, 2**18))

@@ -130,6 +130,7 @@ def test_a_sound_file_becomes_the_model_that_transformers_reads_from_it(tmp_path
     assert not hasattr(made.config, "_model_name_or_path")
     assert made.config.max_position_embeddings == 128
     assert made.config.rope_parameters["rope_theta"] == 5000.0
+    assert made.config.rms_norm_eps == 1e-5
     weights = dict(made.named_parameters())
     assert sum(each.numel() for each in weights.values()) == sum(each.size for each in file.tensors.values())
     if kind != "qwen3":

@@ -373,6 +373,28 @@ def test_a_text_that_looks_preformatted_is_told_how_to_be_read(prompt: str, answ
     assert ("--raw-text (`palate[raw_text]`)" in message) == names
 
 
+HASHES = (
+    "{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + eos_token + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '### assistant:\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "eos", "text"),
+    [
+        # Marks that are no special tokens.
+        (t.LLAMA2.replace("INST", "ASK"), "</s>", "[ASK] why [/ASK]"),
+        (HASHES, "</s>", "### user:\nwhy\n### assistant:\n"),
+    ],
+)
+def test_a_text_that_ends_as_the_prompt_does_is_told(template: str, eos: str, text: str) -> None:
+    own = renderer(template, eos)
+    found = told(own, record([{**ASK, "content": text}], [GOOD], [BAD]))
+    assert found.notes["preformatted"] == [7]
+    assert "--raw-text (`palate[raw_text]`)" in health(own, found).action
+    assert "preformatted" not in told(own, record([ASK], [GOOD], [BAD])).notes
+
+
 # Clocks.
 
 

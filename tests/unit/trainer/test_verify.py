@@ -107,7 +107,7 @@ def export(base: Path, folder: Path, precision: str = "fp32", strength: float = 
         path.parent.mkdir(exist_ok=True)
         tensors = {name: t.contiguous() for part in made for name, t in part.make(part.gathered).items()}
         save_file({name: tensor.detach().clone() for name, tensor in tensors.items()}, path, {"format": "pt"})
-    written = adapter_config(config.to_dict())  # type: ignore[no-untyped-call]
+    written = adapter_config(config.to_dict(), spec)  # type: ignore[no-untyped-call]
     (folder / "adapter" / ADAPTER_CONFIG).write_text(json.dumps(written))
     return Made(spec, folder, scored(trained))
 
