@@ -124,11 +124,13 @@ def main() -> None:
     parser.add_argument("--default", action="store_true", help="TRL at its defaults too")
     options = parser.parse_args()
     if not options.data.exists():
-        raise SystemExit(f"{options.data} is not there: --data names the pairs to compare on.")
+        print(f"skipped: {options.data} is not there; --data names the pairs to compare on")
+        return
     try:
         smollm2.folder()
     except smollm2.Unavailable as error:
-        raise SystemExit(f"There is nothing to compare on: {error}") from None
+        print(f"skipped: {error}")
+        return
     print(platform.platform(), f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     runs = Runs(options.results, options.minutes)
     try:

@@ -10,6 +10,7 @@ from core.contract.choice import AT
 from core.contract.job_spec import DpoHyperparameters
 from core.contract.losses import LOSSES, LossName
 from core.contract.run_spec import Inspection, Lora, Settings
+from planning import lora
 from planning.facts import ModelFacts
 from planning.memory import USABLE, Memory, largest_example, memory, recomputes, room, row_budget
 from planning.node import NodeFacts
@@ -147,10 +148,18 @@ def make(
         ),
         memory=fit,
         seconds=Seconds(**times.model_dump(), whole=times.total),
-        warnings=[Caution(param=param, message=message) for param, message in warnings(asked, loss)],
+        warnings=[
+            *(Caution(param=param, message=message) for param, message in warnings(asked, loss)),
+            *left_alone(facts, settings),
+        ],
         advice=advice(settings, inspection, facts, nodes, ranks) if fit.fits is False else [],
         recommended=recommended,
     )
+
+
+def left_alone(facts: ModelFacts, settings: Settings) -> list[Caution]:
+    told = lora.caution(facts, settings.lora) if settings.lora else None
+    return [Caution(param=lora.PARAM, message=told)] if told else []
 
 
 def best(

@@ -26,6 +26,14 @@ NO_REASONING = (
 OPEN_BLOCK = re.compile(r"<think>\s*$")
 
 
+def preformatted(prompt: Sequence[Message], header: str) -> bool:
+    """Whether the one message ends in the line that the template ends the prompt with, as if it had been applied."""
+    text = (prompt[-1].content or "").strip()
+    lines = header.rpartition(text)[2].split("\n") if text else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return len(prompt) == 1 and bool(last) and text.endswith(last)
+
+
 def behind(
     header: str,
     whole: str,

@@ -174,6 +174,29 @@ class Engine:
                 weight.copy_(merged)
         return slope
 
+    @torch.no_grad()
+    def update_kept(self, base: Path) -> Slope:
+        """Of a run of all weights in bf16: what the weights, which are what is exported, hold of the masters' change.
+
+        `base`: the folder that was trained, read by rank 0, which alone learns it.
+        """
+        slope, start = Slope(), model.Tensors(base)
+        for part in parts.of_model(self.model, torch.bfloat16, self.seed):
+            (parameter,) = part.gathered
+            if not parameter.requires_grad:
+                continue
+            master = parameter._z3_optimizer.get_full_hp_param(parameter)  # type: ignore[attr-defined]
+            with self.whole(parameter) as tensors:
+                if not self.world.leads:
+                    continue
+                exact = part.exact([master])
+                for name, weight in part.make(tensors).items():
+                    # Where a file of the base holds several tensors as one, they are left out.
+                    if name in start.files:
+                        before = start[name].to(weight)
+                        slope.add(name, before, weight, exact[name] - before.float())
+        return slope
+
     @contextlib.contextmanager
     def sampling(self) -> Iterator[Any]:
         """The model itself, for `generate`."""

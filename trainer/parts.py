@@ -20,11 +20,14 @@ Make = Callable[[Sequence[Tensor]], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Part:
-    """`make` takes the gathered tensors to those of `entries`; it runs on the rank alone that writes them."""
+    """`make` takes the gathered tensors to those of `entries`; it runs on the rank alone that writes them. `exact`: the
+    same before they are rounded.
+    """
 
     gathered: tuple[Tensor, ...]
     entries: tuple[Entry, ...]
     make: Make
+    exact: Make
 
     @property
     def bytes(self) -> int:
@@ -73,7 +76,12 @@ def part(
     result = published({name: torch.empty(shape(sources[0]), dtype=dtype, device="meta")})
     entries = tuple(Entry(key, dtype, tuple(tensor.shape)) for key, tensor in result.items())
     draws = Draws((seed, name))
-    return Part(sources, entries, lambda tensors: published({name: narrowed(compute(tensors), dtype, draws)}))
+    return Part(
+        sources,
+        entries,
+        make=lambda tensors: published({name: narrowed(compute(tensors), dtype, draws)}),
+        exact=lambda tensors: published({name: compute(tensors)}),
+    )
 
 
 def narrowed(tensor: Tensor, dtype: torch.dtype, draws: Draws) -> Tensor:

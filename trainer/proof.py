@@ -16,6 +16,8 @@ from trainer.slope import Slope
 EXAMPLES = 32
 # Of all of them together: the proof lies in a row of the database while the job is under way.
 TOKENS = 16_384
+# A checkpoint's metric: of what was trained, the share that its weights hold (trainer.slope).
+UPDATE_SHARE = "palate/update_share"
 
 
 class Scored(BaseModel):
@@ -31,8 +33,8 @@ class Proof(BaseModel):
 
     `fused`: whether the sums came through the fused head. `tied`: head and embeddings are one weight. `tensors`: by
     file, the sha256 of each tensor as it was made, cut to 16 digits, in the order of the file. `scaling`: of the
-    adapter, alpha / r. `slope`: what its merge changed. `opening`: a prompt up to where the assistant begins, `ends`:
-    what ends its answer.
+    adapter, alpha / r. `slope`: of what was trained, what the exported weights hold, where they were merged or rounded.
+    `opening`: a prompt up to where the assistant begins, `ends`: what ends its answer.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -83,6 +85,8 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
     examples = chosen(course.data.held_out.examples or course.data.train.examples)
     merged = spec.settings.lora is not None and "model" in spec.export
     slope = engine.merge_adapter(spec.settings.precision) if merged else None
+    if spec.settings.lora is None and spec.settings.precision == "bf16":
+        slope = engine.update_kept(spec.model_dir)
     row_tokens = spec.row_tokens
     sums = score_examples(engine, course.world, examples, course.layout, row_tokens, tick, reference=merged)
     first = examples[0]
@@ -91,7 +95,7 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
         total_steps=course.total,
         pairs=len(course.data.train),
         tokens=progress.tokens,
-        metrics=progress.figures,
+        metrics=progress.figures | ({UPDATE_SHARE: slope.value} if slope else {}),
         examples=[
             Scored(prefix=each.prefix, answers=[(list(a.ids), list(a.spans)) for a in each.answers])
             for each in examples
@@ -104,7 +108,7 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
         scaling=engine.scaling,
         slope=slope,
         opening=course.openings[0] if course.openings else list(first.answers[0].ids[: first.prefix]),
-        ends=sorted(course.renderer.end_ids),
+        ends=sorted(course.renderer.end_ids | course.renderer.usual_end),
     )
 
 

@@ -18,7 +18,7 @@ from json import dumps
 from typing import Any
 
 from core.contract.preference import Message, Origin, Record
-from trainer.border import CHANGES, behind, content_end
+from trainer.border import CHANGES, behind, content_end, preformatted
 from trainer.look import Look
 from trainer.manner import THINKING, Manner, alternatives, shortened, thinks, written_as_python
 from trainer.special import refuse_special
@@ -77,6 +77,7 @@ class Renderer:
         added = tokenizer.added_tokens_decoder
         self.added = frozenset(n for n, token in added.items() if token.content.strip())
         special = {n: token.content for n, token in added.items() if token.special}
+        self.parting = frozenset(special)
         self.closing = (frozenset(special) | end_ids) - ({tokenizer.bos_token_id} - end_ids)
         texts = sorted(special.values(), key=len, reverse=True)
         self.special = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
@@ -133,6 +134,8 @@ class Renderer:
         header = say(spoken[0][: len(prompt)], header=True)
         refuse_python(spoken[0][: len(prompt)], header)
         notes = self.look.at_prompt(record, prompt, header, manner, kwargs)
+        if preformatted(prompt, header):
+            notes.add("preformatted")
         head = self.tokenize(header)
         bos = self.tokenizer.bos_token_id
         if bos is not None and head[0][:2] == [bos] * 2:
@@ -244,9 +247,13 @@ class Renderer:
         self, header: str, head: tuple[list[int], Offsets], whole: str, notes: set[str]
     ) -> tuple[list[int], Offsets]:
         """Ids and offsets of the header, as a server feeds them, and of what follows it."""
-        ids, offsets = self.tokenize(whole)
-        if ids[: len(head[0])] == head[0]:
-            return ids, offsets
+        ids, offsets = head
+        # No token reaches over a special one: from the header's last one on it is as in the whole.
+        for at in dict.fromkeys((next((n for n in reversed(range(len(ids))) if ids[n] in self.parting), 0), 0)):
+            start = offsets[at][0] if at else 0
+            more, places = self.tokenize(whole[start:])
+            if more[: len(ids) - at] == ids[at:]:
+                return [*ids[:at], *more], [*offsets[:at], *((begin + start, end + start) for begin, end in places)]
         notes.add("boundary_retokenised")
         rest, border = whole[len(header) :], len(header)
         lead = self.tokenize("\n")[0]
@@ -256,7 +263,7 @@ class Renderer:
             more, places, border = more[len(lead) :], places[len(lead) :], border - 1
         else:
             more, places = self.tokenize(rest)
-        return [*head[0], *more], [*head[1], *((begin + border, end + border) for begin, end in places)]
+        return [*ids, *more], [*offsets, *((begin + border, end + border) for begin, end in places)]
 
     def turn_end(self, ids: list[int], after: int, stop: int, calls: int | None) -> int | None:
         """Index behind the token that ends a turn whose content ends at token `after`: the first special one behind it.

@@ -2,13 +2,15 @@
 adapted matrices together, and of each by itself, more roughly.
 
 1 where they were merged rightly, however the sums were rounded, as long as they were rounded without a bias. Its
-uncertainty is reckoned from the residuals: the matrices of small models are few and small.
+uncertainty is reckoned too: the matrices of small models are few and small.
 """
 
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from trainer.rounding import variance
 
 # How far from 1 it may be beside its uncertainty: a scale that is off by 1 % is not; and of a single matrix, which a
 # merge may have left out.
@@ -18,8 +20,9 @@ SIGMAS = 6.0
 
 @dataclass
 class Slope:
-    """Sums over elements: of the change made times the one expected; of the latter's square; of (it x residual)^2; of
-    what rounding to nearest in fp32 may have taken from the product. `odd`: matrices far from 1, and by how much.
+    """Sums over elements: of the change made times the one expected; of the latter's square; the variance of the first,
+    of bf16 by the odds of its rounding, else by the residuals; what rounding to nearest in fp32 may have taken from
+    it. `odd`: matrices far from 1, and by how much.
     """
 
     product: float = 0.0
@@ -34,8 +37,11 @@ class Slope:
         lost = torch.zeros(())
         if merged.dtype == torch.float32:
             lost = change.abs() * torch.minimum(change.abs(), merged.abs() * 2.0**-24)
-        parts = made * change, change.square(), ((made - change) * change).square(), lost
-        one = Slope(*(float(part.sum(dtype=torch.float64)) for part in parts))
+        # Few elements move by a whole unit each where a change is small: residuals that show none would show no doubt.
+        doubt = variance(base.float() + change) if merged.dtype == torch.bfloat16 else (made - change).square()
+        parts = made * change, change.square(), doubt * change.square(), lost
+        product, square, spread, gone = (float(part.sum(dtype=torch.float64)) for part in parts)
+        one = Slope(product, square, spread, gone)
         if not one.within(OFF_EACH):
             self.odd[name] = one.value
         self.product += one.product

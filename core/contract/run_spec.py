@@ -111,6 +111,8 @@ class RunSpec(Spec):
     workspace: Path
     model_dir: Path
     model_digest: str
+    # As Palate knows it; exported adapters name it as their base.
+    model_name: str | None = None
     train_data: Path
     train_digest: str
     eval_data: Path | None = None

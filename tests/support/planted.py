@@ -26,9 +26,14 @@ def replaced(module: Any, name: str, other: Any) -> Iterator[None]:
         attention.register()
 
 
+def depth(model: nn.Module) -> int:
+    layers: int = model.config.num_hidden_layers  # type: ignore[union-attr, assignment]
+    return layers
+
+
 def leak(kind: str, layer: int, model: nn.Module) -> AbstractContextManager[None]:
     """In one layer, the tokens of each document (or branch) see one token of the one before it."""
-    right, number = attention.attend, layer % len(list(model.base_model.layers))  # type: ignore[union-attr, arg-type]
+    right, number = attention.attend, layer % depth(model)
 
     def leaky(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *more: Any, **given: Any) -> Any:
         found, nothing = right(module, query, key, value, *more, **given)
@@ -129,8 +134,8 @@ FAULTS: dict[str, Planted] = {
     "a neighbour's token visible in the first layer": partial(leak, "document", 0),
     "a neighbour's token visible in a middle layer": lambda model: leak(
         "document",
-        len(list(model.base_model.layers)) // 2,
-        model,  # type: ignore[union-attr, arg-type]
+        depth(model) // 2,
+        model,
     ),
     "a neighbour's token visible in the last layer": partial(leak, "document", -1),
     "a sibling's token visible in the last layer": partial(leak, "branch", -1),

@@ -60,8 +60,10 @@ def test_drained_and_resumed_is_the_straight_run_bit_by_bit(spec: RunSpec, strai
 
 
 def test_a_template_that_tells_the_time_tells_every_attempt_the_same(spec: RunSpec, tmp_path: Path) -> None:
-    """To the second, and these start seconds apart; what the run was told is in its first word and in the manifest."""
-    model = make_tiny_model(tmp_path / "model", template="{{ strftime_now('%d %H %M %S') }}" + CHAT_TEMPLATE)
+    """To the second, and these start seconds apart; what the run was told is in its first word and in the manifest. And
+    the template ends its turns by a token that the model's folder does not name."""
+    template = "{{ strftime_now('%d %H %M %S') }}" + CHAT_TEMPLATE.replace("<|end|>", "<|system|>")
+    model = make_tiny_model(tmp_path / "model", template=template)
     data = tmp_path / "data.zst"
     update = {"train_data": data, "train_digest": write_records(data, make_records(8)), "model_dir": model}
     update |= {"eval_data": None, "eval_digest": None, "world_size": 1, "settings": Settings(batch_size=8)}

@@ -10,7 +10,7 @@ from core.contract.errors import BadModel
 from core.contract.finding import Finding
 from core.contract.preference import PreferenceRecord
 from tests.conftest import ROOT
-from tests.models import CHAT_TEMPLATE
+from tests.models import CHAT_TEMPLATE, WORDS
 from tests.support import templates as t
 from tests.support.real_model import real_model
 from tests.support.templates import tokenizer_of
@@ -373,6 +373,28 @@ def test_a_text_that_looks_preformatted_is_told_how_to_be_read(prompt: str, answ
     assert ("--raw-text (`palate[raw_text]`)" in message) == names
 
 
+HASHES = (
+    "{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + eos_token + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '### assistant:\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "eos", "text"),
+    [
+        # Marks that are no special tokens.
+        (t.LLAMA2.replace("INST", "ASK"), "</s>", "[ASK] why [/ASK]"),
+        (HASHES, "</s>", "### user:\nwhy\n### assistant:\n"),
+    ],
+)
+def test_a_text_that_ends_as_the_prompt_does_is_told(template: str, eos: str, text: str) -> None:
+    own = renderer(template, eos)
+    found = told(own, record([{**ASK, "content": text}], [GOOD], [BAD]))
+    assert found.notes["preformatted"] == [7]
+    assert "--raw-text (`palate[raw_text]`)" in health(own, found).action
+    assert "preformatted" not in told(own, record([ASK], [GOOD], [BAD])).notes
+
+
 # Clocks.
 
 
@@ -468,8 +490,48 @@ def test_smollm2s_own_template_and_tokenizer() -> None:
         (example,) = found.examples
         feeds = tokenizer.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"]
         assert list(example.answers[0].ids[: example.prefix]) == feeds
+        whole = tokenizer.apply_chat_template([*prompt, GOOD])["input_ids"]
+        assert list(example.answers[0].ids) == whole[: len(example.answers[0].ids)]
         assert scored(own, example) == ["it was good<|im_end|>"]
         assert health(own, found).severity == "info"
     developer = told(own, record([DEVELOPER, ASK], [GOOD], [BAD]))
     assert "<|im_start|>system\nBe kind.<|im_end|>" in prompt_of(own, developer.examples[0])
     assert developer.notes["developer_as_system"] == [7]
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "normalizer"])
+@pytest.mark.parametrize("border", [" [/INST]", "[/INST]", " [/INST] ", "\n"])
+def test_tokenizers_that_put_a_blank_before_a_text(scheme: str, border: str) -> None:
+    """As SentencePiece's: the tokens are those of the whole where none of them reaches over the border; told."""
+    tokenizer = blank_first(scheme)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<s>[INST] ' + m.content + '" + border + "' if m.role == 'user' "
+        "else ' ' + m.content + '</s>' }}{% endfor %}"
+    )
+    own = make_renderer(tokenizer, [2])
+    found = told(own, record([ASK, OLD, WHY], [GOOD], [BAD]))
+    answer, prefix = found.examples[0].answers[0], found.examples[0].prefix
+    texts = [tokenizer.apply_chat_template(t, tokenize=False) for t in ([ASK, OLD, WHY], [ASK, OLD, WHY, GOOD])]
+    head, whole = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+    assert list(answer.ids[:prefix]) == head
+    assert ("boundary_retokenised" in found.notes) == (whole[: len(head)] != head)
+    if whole[: len(head)] == head:
+        assert list(answer.ids) == whole
+    assert "".join(tokenizer.convert_ids_to_tokens(answer.ids[prefix:-1])).strip("▁") == "it▁was▁good"
+    assert answer.ids[-1] == 2
+
+
+def blank_first(scheme: str) -> Any:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE(unk_token="<unk>"))
+    if scheme == "normalizer":
+        parts = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        inner.normalizer = normalizers.Sequence(parts)  # type: ignore[arg-type]
+    else:
+        inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
+    texts = [" ".join(WORDS[i:] + WORDS[:i]) + " [INST] it was good [/INST]\n" for i in range(len(WORDS))]
+    inner.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

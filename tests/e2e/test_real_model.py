@@ -1,0 +1,90 @@
+"""A real language model of 30 layers, from the folder that a user adds to the model that `palate pull` brings."""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.live import Live, User
+from tests.support.real_model import real_model
+
+NAME = "smollm2"
+SECONDS = 240.0
+QUESTIONS = ("What is the capital of France?", "Is water wet?", "Name a colour.", "What do cats eat?")
+
+
+@pytest.fixture(scope="module")
+def smollm2(live: Live) -> Path:
+    """Its folder; the service knows it by NAME."""
+    folder = real_model()
+    live.palate("models", "add", NAME, str(folder))
+    return folder
+
+
+def pairs() -> bytes:
+    """A short answer against none."""
+    lines = [
+        {"prompt": f"{question} ({number})", "chosen": "It depends on whom you ask.", "rejected": "No."}
+        for number, question in enumerate(QUESTIONS * 2)
+    ]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def trained(live: Live, user: User, folder: Path, ranks: int, **settings: Any) -> dict[str, Any]:
+    """The job of two steps, pulled into `folder`."""
+    export = ["adapter", "model"] if "lora" in settings else ["model"]
+    file = user.upload(pairs())
+    user.judged(file)
+    common = {"batch_size": 4, "max_steps": 2}
+    job_id = user.create(NAME, file, ranks, palate={"export": export}, **common, **settings)
+    job = user.succeeded(job_id, SECONDS)
+    assert job["palate"]["attempt"]["number"] == 1
+    live.palate("pull", job["fine_tuned_model"], str(folder))
+    return job
+
+
+def loads(base: Path, folder: Path, lora: bool) -> None:
+    """By plain transformers, and by PEFT on the base model; both have moved, to the same place, and write English."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": QUESTIONS[0]}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    model, told = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    assert not any(told.values()), told
+    with torch.no_grad():
+        found = model(**asked).logits
+        said = model.generate(**asked, max_new_tokens=12, do_sample=False)[0, asked["input_ids"].shape[1] :]
+    assert "Paris" in tokenizer.decode(said)
+    del model
+    before = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with torch.no_grad():
+        assert 1e-5 < (before(**asked).logits - found).abs().max() < 5
+        if lora:
+            adapted = PeftModel.from_pretrained(before, str(folder / "adapter"))
+            assert (adapted(**asked).logits - found).abs().max() < 0.5
+            merged = adapted.merge_and_unload()(**asked).logits
+            assert (merged - found).abs().max() < 0.5
+
+
+@pytest.mark.usefixtures("ranks")
+def test_a_real_model_by_lora(live: Live, user: User, smollm2: Path, tmp_path: Path) -> None:
+    trained(live, user, tmp_path, 1, lora={"r": 4}, precision="fp32")
+    loads(smollm2, tmp_path, lora=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("ranks")
+@pytest.mark.parametrize(("precision", "lora", "ranks_"), list(product(("fp32", "bf16"), (False, True), (1, 2))))
+def test_a_real_model(
+    live: Live, user: User, smollm2: Path, tmp_path: Path, precision: str, lora: bool, ranks_: int
+) -> None:
+    more = {"lora": {"r": 8}} if lora else {}
+    trained(live, user, tmp_path, ranks_, precision=precision, **more)
+    loads(smollm2, tmp_path, lora)
