@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -39,14 +40,15 @@ def leak(kind: str, layer: int, model: nn.Module) -> AbstractContextManager[None
         row = attention._current.get()
         if module.layer_idx != number or row is None:
             return found, nothing
-        places = row.documents
-        table = row.dense(given.get("sliding_window"))
-        for at in range(1, row.length):
-            next_document = places.document[at] != places.document[at - 1]
-            next_branch = not next_document and places.branch[at] > 1 and places.branch[at] != places.branch[at - 1]
-            if next_document if kind == "document" else next_branch:
-                own = (places.document == places.document[at]) & (places.branch >= places.branch[at])
-                table[own, at - 1] = True
+        table, at = row.dense(given.get("sliding_window")), 0
+        for document, (trunk, *branches) in enumerate(row.documents.trees):
+            whole = trunk + sum(branches)
+            if kind == "document" and document:
+                table[at : at + whole, at - 1] = True
+            ends = list(accumulate(branches, initial=at + trunk))
+            for begin, end in pairwise(ends[1:] if kind == "branch" else []):
+                table[begin:end, begin - 1] = True
+            at += whole
         scale = given.get("scaling") or query.shape[-1] ** -0.5
         wrong = attention.explicit(query, key, value, scale, table, given.get("softcap"), given.get("s_aux"))
         return wrong.transpose(1, 2), nothing
