@@ -1,18 +1,19 @@
 """A real language model of 30 layers, from the folder that a user adds to the model that `palate pull` brings."""
 
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.live import Live, User
+from tests.e2e.live import Live, User, triples
 from tests.support.real_model import real_model
 
 NAME = "smollm2"
 SECONDS = 240.0
-QUESTIONS = ("What is the capital of France?", "Is water wet?", "Name a colour.", "What do cats eat?")
+# PEFT asks for a name that transformers has given up.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+QUESTION = "What is the capital of France?"
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +24,10 @@ def smollm2(live: Live) -> Path:
     return folder
 
 
-def pairs() -> bytes:
-    """A short answer against none."""
-    lines = [
-        {"prompt": f"{question} ({number})", "chosen": "It depends on whom you ask.", "rejected": "No."}
-        for number, question in enumerate(QUESTIONS * 2)
-    ]
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-
 def trained(live: Live, user: User, folder: Path, ranks: int, **settings: Any) -> dict[str, Any]:
     """The job of two steps, pulled into `folder`."""
     export = ["adapter", "model"] if "lora" in settings else ["model"]
-    file = user.upload(pairs())
+    file = user.upload(triples(12, seed=11))
     user.judged(file)
     common = {"batch_size": 4, "max_steps": 2}
     job_id = user.create(NAME, file, ranks, palate={"export": export}, **common, **settings)
@@ -53,7 +45,7 @@ def loads(base: Path, folder: Path, lora: bool) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     asked = tokenizer.apply_chat_template(
-        [{"role": "user", "content": QUESTIONS[0]}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        [{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     model, told = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     assert not any(told.values()), told
