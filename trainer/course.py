@@ -11,6 +11,7 @@ from trainer.collection import Collection
 from trainer.emit import Emitter
 from trainer.engine import Engine
 from trainer.layouts import Layout
+from trainer.noise import Noise
 from trainer.reference import Reference
 from trainer.render import Renderer
 from trainer.scoring import Tick
@@ -63,6 +64,7 @@ class Course:
     data: Data
     engine: Engine
     layout: Layout
+    noise: Noise
     reference: Reference
     total: int
     progress: Progress = field(default_factory=Progress)

@@ -15,6 +15,7 @@ NAMES = (
     "logps/rejected",
     "nll_loss",
     "logps/accuracies",
+    "kl",
     # For the gate and the alarms, not shown: the loss without its other terms; |h| and h of the best answer, a token.
     "preference",
     "distance",
@@ -27,18 +28,21 @@ HIDDEN = frozenset({"preference", "distance", "shift"})
 def sums(scores: Scores, settings: Settings, loss: Tensor, preferred: Tensor) -> Tensor:
     """float64 [len(NAMES), 2]: sum and count over n examples. `loss`, `preferred`: [n].
 
-    With single answers (kto) the wanted ones count as chosen, the others as rejected.
+    Rewards and accuracy are of what the loss compares (docs/figures.md). With single answers (kto) the wanted ones
+    count as chosen, the others as rejected, and `kl` is what each is compared with.
     """
     chosen, rejected = rewards(scores, settings)
     h = scores.policy - scores.reference
     per_token = h / scores.lengths
     every = torch.ones_like(loss, dtype=torch.bool)
+    none = ~every
     best, others = scores.policy[:, 0], scores.policy[:, 1:]
     if settings.loss == "kto":
-        wanted, unwanted = scores.label, ~scores.label
-        rejected_logps, accurate = best, every & False
+        wanted, unwanted, accurate, against = scores.label, ~scores.label, none, every
+        rejected_logps = best
     else:
         wanted = unwanted = accurate = every
+        against = none
         present = scores.there[:, 1:]
         rejected_logps = (others * present).sum(1) / present.sum(1)
     columns = {
@@ -50,6 +54,7 @@ def sums(scores: Scores, settings: Settings, loss: Tensor, preferred: Tensor) ->
         "logps/rejected": (rejected_logps, unwanted),
         "nll_loss": (negative_log_likelihood(scores), wanted),
         "logps/accuracies": ((best > rejected_logps).to(best.dtype), accurate),
+        "kl": (scores.kl.expand_as(loss), against),
         "preference": (preferred, every),
         "distance": ((per_token.abs() * scores.there).sum(1) / scores.there.sum(1), every),
         "shift": (per_token[:, 0], wanted),

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from core.contract.losses import LOSSES as LOSS_FACTS
 from core.contract.losses import LossName
 from core.contract.run_spec import Settings
 from trainer.list_losses import kto, plackett_luce, s_dpo
@@ -282,10 +283,13 @@ def kl(h_mismatched: Tensor) -> Tensor:
 
 
 def compared(scores: Scores, settings: Settings) -> Tensor:
-    """What the rewards are made of [n, K]: h, without a reference the mean of log pi a token."""
-    if settings.loss in ("simpo", "orpo"):
-        return scores.policy / scores.lengths
-    return tails_discounted(scores, settings.ld_alpha).h if settings.loss == "ld" else scores.h
+    """What the loss compares, and so what the rewards are made of [n, K]: h, or log pi where there is no reference, a
+    mean over tokens where the loss has means. docs/figures.md lists it by loss.
+    """
+    facts = LOSS_FACTS[settings.loss]
+    seen = tails_discounted(scores, settings.ld_alpha) if settings.loss == "ld" else scores
+    moved = seen.h if facts.reference else seen.policy
+    return moved / scores.lengths if facts.a_token else moved
 
 
 def rewards(scores: Scores, settings: Settings) -> tuple[Tensor, Tensor]:
@@ -304,7 +308,7 @@ def wins(scores: Scores, settings: Settings) -> Tensor:
     A lead below 1e-4 a token is rounding, and counts a half.
     """
     h = compared(scores, settings).detach()
-    lengths = torch.ones_like(h) if settings.loss in ("simpo", "orpo") else scores.lengths
+    lengths = torch.ones_like(h) if LOSS_FACTS[settings.loss].a_token else scores.lengths
     if settings.loss == "kto":
         lead, others = torch.where(scores.label[:, None], h - scores.kl, scores.kl - h), scores.there
     else:

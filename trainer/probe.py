@@ -17,6 +17,7 @@ from trainer.data import Example
 from trainer.engine import Engine
 from trainer.failures import GateFailed
 from trainer.layouts import Layout, collate
+from trainer.noise import Noise, measured
 from trainer.reference import refuse_non_finite
 from trainer.world import World
 
@@ -36,6 +37,7 @@ class Probe:
     layout: Layout
     errors: dict[str, list[float]]
     reason: str
+    noise: Noise
 
 
 def probe(engine: Engine, world: World, spec: RunSpec, examples: Sequence[Example]) -> Probe:
@@ -55,13 +57,14 @@ def probe(engine: Engine, world: World, spec: RunSpec, examples: Sequence[Exampl
             reasons.append(f"The fused head is off by {off:.1e} a token: the model's own logits are used.")
     truth = Truth(engine, world, few)
     refuse_non_finite(few, truth.sums[:, None])
+    noise = measured(engine, world.device, precision, truth.singles, truth.sums, truth.gradients)
     for layout in LAYOUTS if spec.layout == "auto" else (spec.layout,):
         found, reason = tried(truth, layout)
         worst = [max(values) for values in zip(*world.gather(found), strict=True)]
         reason = next((each for each in world.gather(reason) if each), "")
         errors[layout] = worst
         if worst[0] <= LIMITS[precision] and worst[1] <= GRADIENT_LIMITS[precision]:
-            return Probe(layout, errors, " ".join(reasons))
+            return Probe(layout, errors, " ".join(reasons), noise)
         reasons.append(f"{layout}: {reason or f'off by {worst[0]:.1e} a token, gradients by {worst[1]:.1e}'}.")
     raise GateFailed(f"The model scores the same tokens differently among others: {' '.join(reasons)}")
 
@@ -104,10 +107,10 @@ class Truth:
     def __init__(self, engine: Engine, world: World, examples: Sequence[Example]) -> None:
         self.engine, self.world, self.examples = engine, world, examples
         self.lengths = scored_tokens(examples)
-        singles = [replace(e, answers=(answer,)) for e in examples for answer in e.answers]
+        self.singles = [replace(e, answers=(answer,)) for e in examples for answer in e.answers]
         # Different factors, so that the gradients of two branches cannot stand for each other.
-        self.factors = [1.0 - 0.3 * (number % 5) for number in range(len(singles))]
-        alone = [self.score([single], "padded", [f]) for single, f in zip(singles, self.factors, strict=True)]
+        self.factors = [1.0 - 0.3 * (number % 5) for number in range(len(self.singles))]
+        alone = [self.score([single], "padded", [1.0]) for single in self.singles]
         self.sums = torch.cat([sums for sums, _ in alone])
         self.gradients = [gradient[0] for _, gradient in alone]
 
@@ -135,7 +138,7 @@ class Truth:
             got = torch.cat([gradient[row, : len(self.gradients[n])] for row, n in enumerate(answers)])
         else:
             got = gradient[0]
-        scale = max(float(each.abs().max()) for each in self.gradients)
+        scale = max(float(each.abs().max()) * f for each, f in zip(self.gradients, self.factors, strict=True))
         return [off, float((got - expected).abs().max()) / scale]
 
     def expected(self, layout: Layout, examples: Sequence[Example], answers: Sequence[int]) -> Tensor:
@@ -143,7 +146,7 @@ class Truth:
         parts: list[Tensor] = []
         numbers = iter(answers)
         for example in examples:
-            own = [self.gradients[next(numbers)] for _ in example.answers]
+            own = [self.gradients[n] * self.factors[n] for _ in example.answers for n in [next(numbers)]]
             trunk = example.prefix if layout == "shared" else 0
             if trunk:
                 parts.append(torch.stack([each[:trunk] for each in own]).sum(0))

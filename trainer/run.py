@@ -1,6 +1,7 @@
 """One run from spec to sealed checkpoint, top to bottom."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
@@ -84,6 +85,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
             "recompute": bool(engine.model.is_activation_checkpointing),
             "layout_errors": probed.errors,
             "layout_reason": probed.reason,
+            "noise": asdict(probed.noise),
             "reference_cached": search.cached if search else 0,
             "reference_forwards": search.missing if search else 0,
         },
@@ -97,6 +99,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
         data,
         engine,
         probed.layout,
+        probed.noise,
         reference,
         total,
         progress,

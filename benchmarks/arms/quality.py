@@ -48,7 +48,7 @@ class Judge:
                     ids = torch.tensor([list(answer.ids)])
                     logits = model(input_ids=ids).logits[0, pair.prefix - 1 : -1].float()
                     targets = ids[0, pair.prefix :, None]
-                    found.append(logits.log_softmax(-1).gather(1, targets).sum())
+                    found.append((logits.gather(1, targets).squeeze(1) - logits.logsumexp(1)).sum())
         return torch.stack(found).view(len(self.pairs), -1)
 
     def accuracies(self, model: Any) -> dict[str, float]:

@@ -40,7 +40,8 @@ class LossFacts:
     """`auto` holds every setting of its own that the loss uses, with its automatic value.
 
     data: kinds of record it can be made of. unit: what one example of it is (a ranking becomes its pairs for a pairwise
-    loss, a pair two single answers for `kto`). reference: whether it compares with one. columns: fields of the data
+    loss, a pair two single answers for `kto`). reference: whether it compares with one. a_token: whether it compares
+    means over an answer's tokens, and so do the figures that a run shows; otherwise sums. columns: fields of the data
     that it honours beside the answers; a file that has others is refused for it (`margin` alone is never in the way:
     it counts only where margin_weight is above 0).
     """
@@ -49,6 +50,7 @@ class LossFacts:
     data: frozenset[Kind] = PAIRS
     unit: Literal["pair", "list", "single"] = "pair"
     reference: bool = True
+    a_token: bool = False
     columns: frozenset[str] = field(default=frozenset())
 
 
@@ -59,10 +61,10 @@ SMOOTHED = {"label_smoothing": 0.0, "nll_weight": 0.0, "margin_weight": 0.0}
 
 LOSSES: dict[LossName, LossFacts] = {
     "sigmoid": LossFacts({"beta": 0.1, **SMOOTHED}, columns=FAMILY),
-    "sigmoid_norm": LossFacts({"beta": 5.0, **SMOOTHED}, columns=FAMILY),
+    "sigmoid_norm": LossFacts({"beta": 5.0, **SMOOTHED}, a_token=True, columns=FAMILY),
     "robust": LossFacts({"beta": 0.1, "label_smoothing": 0.1, "nll_weight": 0.0}),
     "hinge": LossFacts({"beta": 0.05, "nll_weight": 0.0}),
-    "ipo": LossFacts({"beta": 0.1, "nll_weight": 0.0}),
+    "ipo": LossFacts({"beta": 0.1, "nll_weight": 0.0}, a_token=True),
     "apo_zero": LossFacts({"beta": 0.1, "nll_weight": 0.0}),
     "apo_down": LossFacts({"beta": 0.1, "nll_weight": 0.0}),
     "dpop": LossFacts({"beta": 0.3, "dpop_lambda": 50.0, "nll_weight": 0.0}),
@@ -71,8 +73,8 @@ LOSSES: dict[LossName, LossFacts] = {
     "sppo_hard": LossFacts({"beta": 1e-3, "nll_weight": 0.0}),
     "exo_pair": LossFacts({"beta": 0.1, "label_smoothing": 1e-3, "nll_weight": 0.0}),
     "ld": LossFacts({"beta": 0.1, "ld_alpha": 0.5, **SMOOTHED}, columns=FAMILY),
-    "simpo": LossFacts({"beta": 2.0, "simpo_gamma_ratio": 0.5, "nll_weight": 0.0}, reference=False),
-    "orpo": LossFacts({"orpo_lambda": 0.1}, reference=False),
+    "simpo": LossFacts({"beta": 2.0, "simpo_gamma_ratio": 0.5, "nll_weight": 0.0}, reference=False, a_token=True),
+    "orpo": LossFacts({"orpo_lambda": 0.1}, reference=False, a_token=True),
     "kto": LossFacts(
         {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}, SINGLES, "single", columns=WEIGHT
     ),

@@ -1,4 +1,4 @@
-"""The fused head is log_softmax of the logits, with its gradients, whatever the tiles and whatever is kept of them."""
+"""The fused head is log softmax of the logits, with its gradients, whatever the tiles and whatever is kept of them."""
 
 import pytest
 import torch
@@ -83,3 +83,60 @@ def test_the_families_names_for_the_transform() -> None:
 
     assert transform_of(Config()) == Transform(0.25, 30.0)
     assert transform_of(object()) == Transform()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 170])
+def test_it_is_right_over_a_real_vocabulary(rows: int) -> None:
+    """Against float64: no bias that would grow with an answer, and few rows are as right as many."""
+    hidden, linear, targets, expected, wanted = of_a_real_size(max(rows, 60))
+    frozen = Head(linear.requires_grad_(False), Transform())
+    found = by(rows, frozen, hidden, targets)
+    assert abs(float((found.detach().double() - expected).mean())) < 1e-6
+    assert relative(torch.autograd.grad(found.sum(), hidden)[0], wanted) < 2e-6
+    with torch.no_grad():
+        assert torch.equal(by(rows, frozen, hidden, targets), found), "with and without a graph: the same bits"
+    first, own = hidden[:rows], frozen(hidden[None, :rows])[0]
+    # As a model that is scored by its own logits is, and as one whose head learns.
+    scored = own.gather(1, targets[:rows, None]).squeeze(1) - own.logsumexp(1)
+    assert relative(torch.autograd.grad(scored.sum(), hidden)[0][:rows], wanted[:rows]) < 2e-6
+    learns = Head(linear.requires_grad_(), Transform())(first, targets[:rows])
+    assert torch.equal(learns, found[:rows])
+    assert relative(torch.autograd.grad(learns.sum(), hidden)[0][:rows], wanted[:rows]) < 2e-6
+
+
+@pytest.mark.parametrize("rows", [3, 60])
+def test_bf16_is_right_over_a_real_vocabulary(rows: int) -> None:
+    """But for the rounding of the gradient itself and of the softmax that it is made of: 2^-9 each."""
+    hidden, linear, targets, expected, wanted = of_a_real_size(60, torch.bfloat16)
+    found = by(rows, Head(linear.requires_grad_(False), Transform()), hidden, targets)
+    assert abs(float((found.detach().double() - expected).mean())) < 1e-6
+    assert relative(torch.autograd.grad(found.sum(), hidden)[0], wanted) < 4e-3
+    learns = Head(linear.requires_grad_(), Transform())(hidden[:rows], targets[:rows])
+    assert relative(torch.autograd.grad(learns.sum(), hidden)[0][:rows], wanted[:rows]) < 4e-3
+
+
+def of_a_real_size(rows: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, nn.Linear, Tensor, Tensor, Tensor]:
+    """Hidden states, weights, targets as of a real model: one of many tokens stands out, with a probability near 0.8.
+
+    Log-probabilities and their gradient at the hidden states, in float64.
+    """
+    torch.manual_seed(3)
+    linear = nn.Linear(576, 49_152, bias=False)
+    nn.init.normal_(linear.weight, std=0.1)
+    linear = linear.to(dtype)
+    likely = linear.weight.detach()[torch.randint(49_152, (rows,))]
+    hidden = (torch.randn(rows, 576) + 3 * likely).to(dtype).requires_grad_()
+    targets = torch.randint(49_152, (rows,))
+    exact = hidden.detach().double().requires_grad_()
+    logits = exact @ linear.weight.detach().double().t()
+    expected = logits.gather(1, targets[:, None]).squeeze(1) - logits.logsumexp(1)
+    return hidden, linear, targets, expected.detach(), torch.autograd.grad(expected.sum(), exact)[0]
+
+
+def by(rows: int, fused: Head, hidden: Tensor, targets: Tensor) -> Tensor:
+    """So many at once."""
+    return torch.cat([fused(h, t) for h, t in zip(hidden.split(rows), targets.split(rows), strict=True)])
+
+
+def relative(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())

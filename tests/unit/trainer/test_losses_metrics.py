@@ -3,18 +3,25 @@
 import pytest
 import torch
 
-from core.contract.losses import LossName
+from core.contract.losses import LOSSES, LossName
 from tests.scores import NAMES, answers_of, auto, make_scores
 from trainer.losses import kl, rewards, share, wins
 
-PAIRWISE = [name for name in NAMES if answers_of(name) == 2 and name not in ("ld", "simpo", "orpo")]
+SUMS = [name for name in NAMES if answers_of(name) == 2 and name != "ld" and not LOSSES[name].a_token]
 
 
-@pytest.mark.parametrize("name", PAIRWISE)
+@pytest.mark.parametrize("name", SUMS)
 def test_rewards_are_beta_h(name: LossName) -> None:
     chosen, rejected = rewards(make_scores(), auto(name, beta=0.5))
     assert chosen.tolist() == [0.5, -0.25, -1.0]
     assert rejected.tolist() == [-0.25, 0.125, 2.5]
+
+
+@pytest.mark.parametrize("name", ["sigmoid_norm", "ipo"])
+def test_rewards_are_beta_h_a_token_where_the_loss_is(name: LossName) -> None:
+    chosen, rejected = rewards(make_scores(), auto(name, beta=0.5))
+    assert chosen.tolist() == pytest.approx([0.5 / 5, -0.25 / 3, -1.0 / 10])
+    assert rejected.tolist() == pytest.approx([-0.25 / 3, 0.125 / 4, 2.5 / 9])
 
 
 def test_rewards_of_ld_have_their_tails_discounted() -> None:
