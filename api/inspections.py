@@ -8,7 +8,7 @@ from core.contract.finding import Finding
 from core.contract.job_spec import DpoHyperparameters
 from core.contract.run_spec import Inspection
 from core.contract.states import FileStatus
-from core.db import admission, events, jobs, submit, verdicts
+from core.db import admission, events, jobs, models, submit, verdicts
 from core.db.engine import Session
 from core.db.tables import File
 from preferences.checks.advice import weigh, worst_first
@@ -47,16 +47,29 @@ def of_model(report: Report, inspection: Inspection, model: str) -> Report:
     return merged(report, inspection.checks).model_copy(update={"inspection": seen})
 
 
-def of_job(session: Session, project_id: str, file: File, job_id: str) -> list[Finding]:
-    """What the job's reference pass has found; nothing before it. BadInput for a job on another file."""
+class OfJob(NamedTuple):
+    """What the job's reference pass has found, and its inspection; nothing before them. `model`: its base."""
+
+    findings: list[Finding]
+    inspection: Inspection | None
+    model: str
+
+
+def of_job(session: Session, project_id: str, file: File, job_id: str) -> OfJob:
+    """BadInput for a job on another file."""
     job = jobs.get(session, project_id, job_id)
     if job.training_file != file.id:
         raise BadInput(f"Job {job_id} was trained on file {job.training_file}, not on this one.", param="job")
-    return events.findings(session, job_id)
+    model, known = models.by_id(session, job.model_id), None
+    if job.training_digest is not None:
+        asked, loss = verdicts.of_job(session, job)
+        known = admission.known_inspection(session, admission.inspection_of(job.training_digest, model, asked, loss))
+    return OfJob(events.findings(session, job_id), known, model.name)
 
 
 def merged(report: Report, more: Sequence[Finding]) -> Report:
-    """The report with further checks, and a verdict over all of them."""
-    checks = worst_first([*report.checks, *more])
+    """The report with further checks, and a verdict over all of them. What is there already is not told twice."""
+    known = {each.code for each in report.checks}
+    checks = worst_first([*report.checks, *(each for each in more if each.code not in known)])
     verdict = weigh(checks, report.kind, report.columns) if report.kind else report.verdict
     return report.model_copy(update={"checks": checks, "verdict": verdict})

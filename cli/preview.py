@@ -75,6 +75,8 @@ def draw(shown: Preview, console: Console) -> None:
     console.print(Text.assemble("\n", (head, "bold"), (fell, "red")))
     if shown.message:
         console.print(Text(printable(shown.message), "red"))
+    for note in shown.notes:
+        console.print(Text(printable(note), "yellow"))
     if shown.cut is not None:
         console.print(Text.assemble(("cut ", "red"), pieces(shown.cut, CUT)))
     console.print(pieces(shown.prompt))

@@ -1,4 +1,4 @@
-"""What may stand beside the answers and is no number: slice names, and who judged."""
+"""What may stand beside the answers and is no number: slice names, who judged, and variables of the chat template."""
 
 import math
 from typing import Any
@@ -7,6 +7,12 @@ from preferences.faults import RowFault
 
 SLICES = ("group", "source", "language", "split")
 _CHOICES = ("chosen", "rejected", "tie")
+# What a server hands the template by itself, or that is no variable of it.
+_NO_VARIABLES = frozenset(
+    "conversation messages tools documents chat_template add_generation_prompt continue_final_message tokenize padding "
+    "truncation max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs "
+    "sanitize_control_tokens self".split()
+)
 _OF_ANNOTATOR = frozenset({"id", "choice", "strength"})
 
 
@@ -18,7 +24,20 @@ def take(extra: dict[str, Any]) -> dict[str, Any]:
             found[name] = str(extra.pop(name))
     if _is_list_of_judgements(extra.get("annotators")):
         found["annotators"] = [_judgement(each, n) for n, each in enumerate(extra.pop("annotators"))]
+    if (variables := extra.pop("chat_template_kwargs", None)) not in (None, {}):
+        found["chat_template_kwargs"] = _variables(variables)
     return found
+
+
+def _variables(value: Any) -> dict[str, Any]:
+    """As vLLM and TRL take them."""
+    at = "chat_template_kwargs"
+    if type(value) is not dict:
+        raise RowFault("field_type", at, f'`{at}` should be an object, as {{"enable_thinking": false}}.')
+    for name in value:
+        if not name.isidentifier() or name in _NO_VARIABLES:
+            raise RowFault("field_type", f"{at}.{name}", f"`{name[:60]}` is no variable of a chat template.")
+    return dict(value)
 
 
 def _is_list_of_judgements(value: Any) -> bool:

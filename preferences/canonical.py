@@ -16,6 +16,7 @@ LEVEL = 1
 HELD = 64 << 10
 # In the order of the contract: the digest of a known file never changes.
 _BESIDE = ("annotators", "group", "source", "language", "split")
+_TEMPLATE = "chat_template_kwargs"
 _OF_PAIRS = ("confidence", "margin")
 
 
@@ -47,6 +48,8 @@ def line_of(
     )
     if draft.raw_text:
         parts.append(b'"raw_text":true,')
+    if _TEMPLATE in beside:
+        parts.append(b'"%b":%b,' % (_TEMPLATE.encode(), to_json(beside[_TEMPLATE])))
     if kind == "pair":
         parts.append(b'"kind":"%b","chosen":%b,"rejected":%b' % (b"tie" if draft.tie else b"pair", *answers))
         parts += [b',"%b":%b' % (each.encode(), to_json(beside[each])) for each in _OF_PAIRS if each in beside]

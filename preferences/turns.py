@@ -8,6 +8,8 @@ from preferences.faults import RowFault
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _KNOWN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+# An assistant's reasoning, as servers give it back; chat templates read the first name.
+_REASONING = ("reasoning_content", "reasoning", "thinking", "thinking_content")
 # Fields that change what the model is shown or says: refused rather than moved to `meta`.
 _SPEAKING = frozenset({"function_call", "audio", "refusal", "images", "image", "video", "videos"})
 
@@ -76,16 +78,32 @@ def read_turn(item: dict[str, Any], path: str, extra: dict[str, Any]) -> Turn:
         raise RowFault("field_missing", f"{path}.content", "The message has no content.")
     if calls:
         turn["tool_calls"] = calls
+    thought = _reasoning(item, path) if role == "assistant" else None
+    if thought is not None:
+        turn["reasoning_content"] = thought
     for key in ("name", "tool_call_id"):
         if item.get(key) is not None:
             turn[key] = read_text(item[key], f"{path}.{key}")
     for key, value in item.items():
         if key in _KNOWN or value is None or value == []:
             continue
+        if role == "assistant" and key in _REASONING and type(value) is str:
+            continue
         if key in _SPEAKING:
             raise RowFault("content_part_unsupported", f"{path}.{key}", f"`{key}` of a message is not trained on.")
         extra[f"{path}.{key}"] = value
     return turn
+
+
+def _reasoning(item: dict[str, Any], path: str) -> str | None:
+    """One text, under whichever name."""
+    if item.get(_REASONING[0]) is not None:
+        read_text(item[_REASONING[0]], f"{path}.{_REASONING[0]}")
+    given = [(key, item[key]) for key in _REASONING if type(item.get(key)) is str]
+    said = list(dict.fromkeys(text for _, text in given if text.strip()))
+    if len(said) > 1:
+        raise RowFault("field_type", f"{path}.{given[1][0]}", "The message has two reasonings that differ.")
+    return said[0] if said else None
 
 
 def _content(value: Any, path: str) -> str | None:

@@ -28,9 +28,9 @@ def alone() -> Iterator[None]:
 
 
 class Run:
-    """`python -m torch.distributed.run … -m trainer` on a spec; read its events while it runs."""
+    """`python -m torch.distributed.run … -m trainer` (or another program) on a spec; read its events while it runs."""
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec, program: tuple[str, ...] = ("-m", "trainer")) -> None:
         self.spec = spec
         spec.workspace.mkdir(parents=True, exist_ok=True)
         path = spec.workspace / "run.json"
@@ -38,7 +38,7 @@ class Run:
         ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(spec.world_size)]
         # Its own session: the launcher and what it starts end together, whatever becomes of the test.
         self.process = subprocess.Popen(
-            [sys.executable, *ranks, "--max-restarts", "0", "-m", "trainer", "--spec", str(path)],
+            [sys.executable, *ranks, "--max-restarts", "0", *program, "--spec", str(path)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,

@@ -7,6 +7,8 @@ in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (n
 budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
 text, one a scored answer, named by the data; `answers` (default 3) says how many. `ballast`: so many bytes in each
 folder that it seals. `deaf_in`: a phase that it enters and never leaves, whatever it is told, SIGTERM included.
+In the first attempt `at` may also name `exporting`, `sealed` (and not yet told) or `verifying`; `verifying` says what
+becomes of that in every attempt: an act, `refused`, or `waits` for a word to stop.
 """
 
 import faulthandler
@@ -18,7 +20,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from core.contract import manifest as manifests
 from core.contract.exits import Exit
@@ -38,7 +40,7 @@ class Script:
         with (self.spec.workspace / "events.jsonl").open("a") as stream:
             stream.write(json.dumps({"v": 1, "event": event, "time": time.time(), **fields}) + "\n")
 
-    def seal(self, kind: str, step: int) -> str:
+    def seal(self, kind: str, step: int, **meta: Any) -> str:
         folder = self.spec.workspace / kind / f"step-{step}"
         partial = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(partial, ignore_errors=True)
@@ -46,7 +48,7 @@ class Script:
         (partial / "model.safetensors").write_text(self.state)
         if ballast := int(self.wanted.get("ballast", 0)):
             (partial / "ballast").write_bytes(bytes(ballast))
-        manifests.write(partial, manifests.build(partial, step=step))
+        manifests.write(partial, manifests.build(partial, step=step, **meta))
         partial.rename(folder)
         return f"{kind}/step-{step}"
 
@@ -54,6 +56,8 @@ class Script:
         self.record_process()
         self.deaf("tokenizing")
         time.sleep(float(self.wanted.get("loading_seconds", 0)))
+        if self.spec.unverified is not None:
+            return self.verify_alone(self.spec.unverified.path)
         if self.spec.resume_from is not None:
             manifests.verify(self.spec.resume_from.path, manifests.read(self.spec.resume_from.path))
             self.start = self.saved_at = int(manifests.read(self.spec.resume_from.path).meta["step"])
@@ -80,9 +84,45 @@ class Script:
                 return Exit.STOPPED
             self.step(step)
         self.deaf("exporting")
-        self.say("checkpoint_sealed", step=self.total, path=self.seal("checkpoints", self.total), final=True)
+        self.act_at("exporting")
+        path = self.seal("checkpoints", self.total, proof={"state": self.state})
+        self.act_at("sealed")
+        self.say("checkpoint_sealed", step=self.total, path=path, final=True)
+        return self.verify()
+
+    def verify_alone(self, folder: Path) -> Exit:
+        """What an earlier attempt has stored, by what it left to verify it by."""
+        manifests.verify(folder, manifests.read(folder))
+        meta = manifests.read(folder).meta
+        self.total = int(meta["step"])
+        self.say("started", world_size=1, total_steps=self.total, pairs=20, dropped=0, resumed_from_step=self.total)
+        found = (folder / "model.safetensors").read_text()
+        assert meta["proof"] == {"state": found}, "the proof of this very model came back"
+        return self.verify()
+
+    def verify(self) -> Exit:
+        self.say("phase", phase="verifying", done=0, total=1)
+        self.deaf("verifying")
+        self.act_at("verifying")
+        wanted = self.wanted.get("verifying")
+        if wanted == "refused":
+            message = "The model of the script differs by 9.9e+00; 1.0e-04 is allowed."
+            self.say("verified", step=self.total, passed=False, message=message)
+            self.fail(Exit.REFUSED, "export_mismatch", message)
+        while wanted == "waits":
+            if (word := self.asked_to_stop()) in ("cancel", "drain"):
+                self.say("stopped", step=self.total, reason=word)
+                return Exit.STOPPED
+            time.sleep(0.02)
+        self.act(wanted)
+        self.say("verified", step=self.total, passed=True, message="It is the one.")
         self.say("finished", step=self.total, metrics={}, trained_tokens=self.total * 100)
         return Exit.DONE
+
+    def act_at(self, place: str) -> None:
+        """In the first attempt only."""
+        if self.spec.run_id.endswith("-a1"):
+            self.act(self.wanted.get("at", {}).get(place))
 
     def reference(self) -> int:
         """How many answers no earlier run had; they are left for later ones."""
@@ -137,7 +177,10 @@ class Script:
             while True:
                 signal.pause()
         code = int(wanted.removeprefix("exit:"))
-        self.say("failed", code="scripted", message=f"The script says {code}.", step=self.start)
+        self.fail(code, "scripted", f"The script says {code}.")
+
+    def fail(self, code: int, name: str, message: str) -> NoReturn:
+        self.say("failed", code=name, message=message, step=self.start)
         (self.spec.workspace / "ranks" / "0.exit").write_text(str(code))
         sys.exit(code)
 

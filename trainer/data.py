@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from core.contract.errors import BadModel
@@ -12,8 +13,8 @@ from core.contract.preference import AnyRecord, Message, Record
 from core.contract.run_spec import Annotators, RowProblem, Ties
 from trainer.examples import Turns, answers, comparisons, ties_left_out
 from trainer.groups import group_of
-from trainer.render import Answer, Rendered, Renderer, Unfit
-from trainer.tools import refuse_ignored
+from trainer.render import Answer, Rendered, Renderer
+from trainer.unfit import Unfit
 
 Truncation = Literal["drop", "keep_end", "error"]
 # How many other records' answers are tried behind a prompt before a record falls out of `kto`.
@@ -65,7 +66,8 @@ class Tokenised:
 
     mismatched: for `kto` only, one for each example: another record's answer behind the same prompt. lengths: tokens
     of prompt and longest answer of each record that could be rendered, before anything was cut. unfit: numbers of the
-    records that the template does not serve, and how. ties: two equal answers of which nothing is made.
+    records that the template does not serve, and how. notes: by name (trainer.health) the lines of the records of which
+    there is something to tell. ties: two equal answers of which nothing is made.
     """
 
     def __init__(self, boundary: int | None = None) -> None:
@@ -76,6 +78,7 @@ class Tokenised:
         self.shortened: list[int] = []
         self.lengths: list[int] = []
         self.unfit: dict[int, str] = {}
+        self.notes: dict[str, list[int]] = {}
         self.ties = 0
 
     @property
@@ -143,10 +146,9 @@ def take(
     group = group_of(record)
     try:
         given = answers(record)
-        for answer in given:
-            refuse_ignored(renderer.text, [*record.prompt, *answer], record.tools)
         whole = renderer.render(record, record.prompt, given)
         result.lengths.append(whole.longest)
+        noted = whole.notes
         prompt, rendered = fit(renderer, record, given, whole, terms.max_length, terms.truncation)
         for i, comparison in enumerate(wanted):
             compared = tuple(rendered.answers[k] for k in comparison.order)
@@ -167,6 +169,8 @@ def take(
         return
     if len(prompt) < len(record.prompt):
         result.shortened.append(number)
+    for name in noted:
+        result.notes.setdefault(name, []).append(record.origin.line)
     result.examples += found
     result.mismatched += mismatched
 
@@ -250,11 +254,14 @@ def without_oldest_turn(prompt: Sequence[Message]) -> Sequence[Message] | None:
     return None if later is None else [*kept, *talk[later:]]
 
 
-def make_renderer(tokenizer: Any, end_ids: Iterable[int]) -> Renderer:
-    """Raises BadModel where the tokenizer cannot do what every run needs; a chat template, only some records do."""
+def make_renderer(tokenizer: Any, end_ids: Iterable[int], clock: datetime | None = None) -> Renderer:
+    """`end_ids`: where the model stops by its folder; `clock`: what a template that asks for the time is told.
+
+    Raises BadModel where the tokenizer cannot do what every run needs; a chat template, only some records do.
+    """
     if not tokenizer.is_fast:
         raise BadModel("The model's tokenizer has no tokenizer.json.", code="slow_tokenizer", param="model")
-    ends = {*end_ids, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])}
     if tokenizer.eos_token_id is None:
         raise BadModel("The model's tokenizer names no EOS token.", code="no_eos_token", param="model")
-    return Renderer(tokenizer, frozenset(ends))
+    stops = frozenset(end_ids)
+    return Renderer(tokenizer, stops | {tokenizer.eos_token_id}, stops, clock)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from core.contract.run_spec import Settings
 from trainer import folder as model_folder
-from trainer import lora, model
+from trainer import lora, model, parts
 from trainer.ds_config import ds_config
 from trainer.layouts import Batch
 from trainer.scorer import Scorer
+from trainer.slope import Slope
 from trainer.world import World
 
 
@@ -102,6 +103,11 @@ class Engine:
         self.deepspeed.empty_partition_cache()
 
     @property
+    def scaling(self) -> float | None:
+        """alpha / r, as the layers apply it."""
+        return next((layer.scaling[lora.NAME] for _, layer in lora.layers(self.model)), None)
+
+    @property
     def model(self) -> nn.Module:
         model: nn.Module = self.scorer.model
         return model
@@ -111,6 +117,24 @@ class Engine:
         """Parameters (and buffers, which are whole anyway), gathered on every rank while inside."""
         with self._gathered([tensor for tensor in tensors if isinstance(tensor, nn.Parameter)]):
             yield [tensor.detach() for tensor in tensors]
+
+    @torch.no_grad()
+    def merge_adapter(self, precision: str) -> Slope:
+        """From here on the frozen weights are those that are exported, bit for bit, and the model without its adapter
+        is the exported one; nothing can be trained any more. Returns what that changed, beside what it should have."""
+        slope = Slope()
+        assert self.adapter is not None
+        assert self.scaling is not None
+        for part in parts.of_model(self.model, model.DTYPES[precision]):
+            if len(part.gathered) == 1:
+                continue
+            with self._gathered(list(part.gathered), modifier_rank=0):
+                weight, a, b = (tensor.detach() for tensor in part.gathered)
+                merged = torch.cat(list(part.make([weight, a, b]).values()))  # a file may hold it in pieces
+                change = self.scaling * (b.float() @ a.float())
+                slope.add(merged.float() - weight.float(), change.T if self.adapter.fan_in_fan_out else change)
+                weight.copy_(merged)
+        return slope
 
     @contextlib.contextmanager
     def sampling(self) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from trainer import parts
 from trainer.engine import Engine
 from trainer.model import DTYPES
 from trainer.parts import Part
-from trainer.safetensors_file import append, header
+from trainer.safetensors_file import append, digest, header, raw
 from trainer.world import World
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -43,12 +43,15 @@ def export(
     target: Path,
     background: Background,
     tick: Callable[[int, int], None],
+    digests: dict[str, list[str]] | None = None,
 ) -> list[Path]:
-    """Into the empty folder `target`. Returns what this rank writes: there once `background` has done its jobs."""
+    """Into the empty folder `target`. Returns what this rank writes: there once `background` has done its jobs, and so
+    are `digests`: by file, of each tensor as it was made (trainer.proof).
+    """
     dtype = DTYPES[spec.settings.precision]
     model = parts.of_model(engine.model, dtype) if "model" in spec.export else []
     adapter = parts.of_adapter(engine.model, dtype) if "adapter" in spec.export else []
-    stream = Stream(engine, world, background, spec.shard_bytes, len(model) + len(adapter), tick)
+    stream = Stream(engine, world, background, spec.shard_bytes, len(model) + len(adapter), tick, target, digests)
     files: list[Path] = []
     if model:
         plan = shards(model, spec.shard_bytes)
@@ -93,7 +96,10 @@ class Stream:
         limit: int,
         total: int,
         tick: Callable[[int, int], None],
+        target: Path,
+        digests: dict[str, list[str]] | None,
     ) -> None:
+        self.target, self.digests = target, digests
         self.engine, self.world, self.background, self.tick = engine, world, background, tick
         self.room, self.done, self.total = limit // 4, 0, total
 
@@ -121,8 +127,14 @@ class Stream:
 
     def hand_on(self, path: Path, portion: list[bytes | Tensor], held: int) -> list[bytes | Tensor]:
         """Waits only where too much waits already (trainer.background). Returns an empty portion."""
-        self.background.submit(partial(append, path, portion), held)
+        self.background.submit(partial(self.put, path, portion), held)
         return []
+
+    def put(self, path: Path, portion: list[bytes | Tensor]) -> None:
+        if self.digests is not None:
+            told = self.digests.setdefault(path.relative_to(self.target).as_posix(), [])
+            told += [digest(raw(piece)) for piece in portion if isinstance(piece, Tensor)]
+        append(path, portion)
 
 
 def model_texts(base: Path, plan: list[list[Part]], dtype: torch.dtype) -> dict[str, dict[str, object]]:

@@ -6,7 +6,7 @@ core.contract.errors.PalateError
 │   │   └── BadRecord           … one of them: `line`
 │   └── BadModel                the model folder (66)
 ├── Diverged                    loss or gradient not finite (71)
-├── GateFailed                  our numbers contradict each other (70)
+├── GateFailed                  our numbers contradict each other: refused, never tried again (73)
 └── Infrastructure              a peer, a disk, a network (75)
 """
 
@@ -57,6 +57,7 @@ EXITS: list[tuple[type[PalateError], Exit]] = [
     (BadData, Exit.BAD_DATA),
     (BadInput, Exit.BAD_SPEC),
     (Diverged, Exit.DIVERGED),
+    (GateFailed, Exit.REFUSED),
     (ManifestMismatch, Exit.INFRASTRUCTURE),
     (Infrastructure, Exit.INFRASTRUCTURE),
 ]

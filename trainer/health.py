@@ -1,9 +1,10 @@
 """Checks of the data report that need the tokenizer: what the length limit and the chat template do to the records."""
 
 from collections import Counter
+from typing import Any, NamedTuple
 
 from core.contract.finding import Finding, Severity
-from core.contract.findings import finding
+from core.contract.findings import CHECKS, finding
 from trainer.data import Tokenised
 from trainer.lengths import nearest_rank
 from trainer.render import Renderer
@@ -11,6 +12,39 @@ from trainer.render import Renderer
 # What the length limit does to a record that falls out by it.
 BY_LENGTH = ("too_long", "prompt_fills_context", "identical_after_truncation")
 PERCENTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
+
+
+class Note(NamedTuple):
+    told: str
+    warns: bool = False
+
+
+# What a rendering notes of a record that is trained on.
+NOTES = {
+    "boundary_retokenised": Note("The answer's first token would swallow the prompt's end: they are tokenised apart."),
+    "clock": Note(
+        "The chat template tells the time: this run is rendered as of {day}, a server will tell another day.", True
+    ),
+    "developer_as_system": Note("The chat template knows no developer: such messages are rendered as system messages."),
+    "earlier_reasoning_left_out": Note("The reasoning of earlier turns is left out, as when the model is served."),
+    "empty_reasoning": Note(
+        "The template puts an empty block of reasoning before the answer, which the loss counts: give the answers "
+        "`reasoning_content`, or a template that has the block in its generation prompt.",
+        True,
+    ),
+    "end_token_appended": Note(
+        "The template writes no end token behind an answer, so the tokenizer's is put there; stop at it.", True
+    ),
+    "last_turn_only": Note(
+        "The template ends an answer only at the end of the conversation: of several answers the last is trained.", True
+    ),
+    "name_left_out": Note("The chat template leaves out the `name` of messages.", True),
+    "prompt_as_served": Note(
+        "The template writes the prompt otherwise once an answer follows: trained on is the prompt as it is served."
+    ),
+    "short_tool_call_ids": Note("The template wants ids of nine letters for tool calls: they are derived from yours."),
+    "without_reasoning": Note("No answer has reasoning: rendered with enable_thinking false; serve it likewise."),
+}
 
 
 def checks(found: Tokenised, renderer: Renderer, records: int, limit: int, context: int) -> list[Finding]:
@@ -44,20 +78,21 @@ def remedy(wanted: int, limit: int, context: int) -> str:
 
 
 def template(found: Tokenised, renderer: Renderer, records: int) -> Finding:
-    """BOS twice, turns that change when others follow, text or tools left out; and an end token that is missing.
-
-    A few records that the template does not serve fall out, by line, on their own. The tokenizer's own end token stands
-    in for one that the template does not write, so that only warns.
-    """
+    """Records that the template does not serve, which fall out by line, and what is to be told of the others."""
     value = len(found.unfit) / max(1, records)
-    appended = renderer.appended / max(1, renderer.answered)
-    detail = {**Counter(found.unfit.values()), "end_token_appended": round(appended, 4)}
+    ends = Counter(answer.ids[-1] for example in found.examples for answer in example.answers)
+    unlisted = sorted(end for end in ends if end not in renderer.stops)
+    told = [(name, lines) for name, lines in sorted(found.notes.items()) if lines]
+    warned = [sentence(name, renderer) for name, _ in told if NOTES[name].warns]
+    warned += [runs_on(end, renderer) for end in unlisted]
     notes = [(found.fallen[number].line, found.fallen[number].message) for number in sorted(found.unfit)]
+    notes += [(lines[0], sentence(name, renderer)) for name, lines in told]
     severity: Severity | None = None
-    action = None
-    if appended and not found.unfit:
+    if warned and not found.unfit:
         severity = "warn"
-        action = "The template writes no end token behind an answer, so the tokenizer's is put there; stop at it."
+    detail: dict[str, Any] = {**Counter(found.unfit.values()), **{name: len(lines) for name, lines in told}}
+    if told or unlisted:
+        detail["end_tokens"] = {renderer.tokenizer.decode([end]): count for end, count in ends.most_common()}
     return finding(
         "template_health",
         value,
@@ -65,9 +100,23 @@ def template(found: Tokenised, renderer: Renderer, records: int) -> Finding:
         share=value,
         examples=notes,
         severity=severity,
-        action=action,
+        action=" ".join([*([CHECKS["template_health"].action] if found.unfit else []), *warned]) or None,
         detail=detail,
     )
+
+
+def runs_on(end: int, renderer: Renderer) -> str:
+    """The exported model would not stop there."""
+    tokens = renderer.tokenizer
+    listed = ", ".join(f"{tokens.decode([stop])!r} ({stop})" for stop in sorted(renderer.stops)) or "none"
+    return (
+        f"Answers end in {tokens.decode([end])!r} ({end}), which is not among the end tokens of the model's "
+        f"generation_config.json ({listed}): a server that goes by it runs on. Add {end} to `eos_token_id` there."
+    )
+
+
+def sentence(name: str, renderer: Renderer) -> str:
+    return NOTES[name].told.format(day=f"{renderer.template.clock:%d %b %Y}")
 
 
 def special_tokens(found: Tokenised, records: int) -> Finding:

@@ -16,7 +16,7 @@ from trainer.preview import chosen_few, previews
 from trainer.render import Renderer
 
 PROBLEMS = 1000
-FATAL_MODELS = {"no_chat_template", "no_eos_token", "slow_tokenizer"}
+FATAL_MODELS = {"no_chat_template", "chat_template_invalid", "no_eos_token", "slow_tokenizer"}
 
 
 def inspect(spec: InspectSpec) -> Inspection:

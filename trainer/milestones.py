@@ -2,32 +2,36 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from core.contract.losses import LOSSES
 from core.contract.states import Phase
 from core.contract.trainer_events import CheckpointSealed, Evaluated, Judged, ResumePointSealed, Sample
+from core.disk import link_all
 from trainer import checkpoint, folder, reference_checks, seal, stop
 from trainer.background import Background
 from trainer.course import Course, ticker
 from trainer.evaluate import held_out
 from trainer.export import export
 from trainer.losses import kl
+from trainer.proof import Proof, prove
 from trainer.sample import continuations
 from trainer.schedule import steps_per_epoch
 from trainer.scoring import Tick, score_examples
-from trainer.verify import EXAMPLES, reload_check
+from trainer.verify_alone import verdict
 
 # Parameters between two looks at the stop file.
 LOOK_EVERY = 16
 
 
 class Milestones:
-    """`stalled`: seconds that training has waited for checkpoints and resume points (the last checkpoint apart)."""
+    """`stalled`: seconds that training has waited for checkpoints and resume points (the last checkpoint apart).
+    `sealed`: the finished model is, so that nobody needs to go on training from anywhere."""
 
     def __init__(self, course: Course) -> None:
         self.course = course
@@ -41,6 +45,7 @@ class Milestones:
         # A quarter: with what is written and what is gathered meanwhile, a shard in all.
         self.background = Background(spec.shard_bytes // 4)
         self.stalled = 0.0
+        self.sealed = False
 
     def resume_point_due(self, step: int) -> bool:
         """Rank 0's clock counts; its answer travels with the step's reduction."""
@@ -49,7 +54,8 @@ class Milestones:
         return step - self.saved_at >= spec.resume_steps or waited >= spec.resume_seconds
 
     def after_step(self, resume_point: bool) -> None:
-        """What is due now. Of a run that was cut off in here, what it did not come to.
+        """What is due now, but at the end, which has a way of its own (trainer.run). Of a run that was cut off in here,
+        what it did not come to.
 
         A checkpoint is told before the resume point of the same step: who goes on from there has it already.
         """
@@ -59,13 +65,13 @@ class Milestones:
             self.judge()
         ended = step == course.total
         busy = False
-        if ended or step % self.eval_every == 0:
+        if not ended and step % self.eval_every == 0:
             busy = self.evaluate()
         if not ended and step % self.checkpoint_every == 0 and course.progress.checkpoint_at != step:
             with self.stalling():
-                self.write_checkpoint(final=False)
+                self.write_checkpoint()
             busy = True
-        if resume_point:
+        if resume_point and not ended:
             with self.stalling():
                 self.write_resume_point()
         if busy and not ended:
@@ -123,33 +129,71 @@ class Milestones:
         )
         self.saved_at, self.saved_time = step, time.monotonic()
 
-    def write_checkpoint(self, final: bool) -> None:
-        """The model as safetensors in checkpoints/step-N; the final one is loaded again and compared before sealing."""
-        course, spec, world, background = self.course, self.course.spec, self.course.world, self.background
-        step, figures, precision = course.progress.step, course.progress.figures, spec.settings.precision
-        path = spec.workspace / "checkpoints" / f"step-{step}"
+    def write_checkpoint(self) -> None:
+        """The model as safetensors in checkpoints/step-N, left to the background."""
+        course, background = self.course, self.background
+        path, partial, _ = self.export(final=False)
+        # As they are now: the training goes on meanwhile.
+        meta, step, figures = self.meta(), course.progress.step, course.progress.figures
+
+        def close() -> None:
+            if seal.when_whole(partial, course.world.size, meta, lambda: background.abandoned):
+                course.emitter.say(CheckpointSealed, step=step, path=self.relative(path), metrics=figures)
+
+        if course.world.leads:
+            background.submit(close)
+        course.progress.checkpoint_at = course.progress.step
+
+    def write_model(self) -> None:
+        """The last checkpoint: sealed with what it is verified by and told of, so that whatever becomes of this run, it
+        is stored; then verified, under second names, since who stores it deletes the first."""
+        course, spec, world = self.course, self.course.spec, self.course.world
+        path, partial, digests = self.export(final=True)
+        self.background.drain()
+        tick = ticker(spec, world, course.emitter, Phase.VERIFYING)
+        made = prove(course, {name: told for each in world.gather(digests) for name, told in each.items()}, tick)
+        copy = spec.workspace / "verify" / path.name
+        world.agree(self.alone(lambda: self.seal_model(path, partial, made, copy)))
+        self.sealed = True
+        world.agree(self.alone(lambda: verdict(spec, copy, made, world.device, course.emitter, self.heed_alone)))
+
+    def seal_model(self, path: Path, partial: Path, made: Proof, copy: Path) -> None:
+        meta = {**self.meta(), "proof": made.model_dump(mode="json")}
+        seal.when_whole(partial, self.course.world.size, meta, lambda: False)
+        link_all(path, copy)
+        told = {"step": made.step, "path": self.relative(path), "metrics": made.metrics}
+        self.course.emitter.say(CheckpointSealed, **told, final=True)
+
+    def alone(self, act: Callable[[], None]) -> Exception | None:
+        """On rank 0; whatever goes wrong there has to reach the ranks that wait."""
+        if self.course.world.leads:
+            try:
+                act()
+            except Exception as found:
+                return found
+        return None
+
+    def export(self, final: bool) -> tuple[Path, Path, dict[str, list[str]]]:
+        """(where it will be sealed, where it is written, of the final one the digests of this rank's tensors)."""
+        course, spec, world = self.course, self.course.spec, self.course.world
+        path = spec.workspace / "checkpoints" / f"step-{course.progress.step}"
         partial = seal.unfinished(path)
         if world.leads:
             seal.open_folder(path)
         world.wait()
-        files = export(course.engine, world, spec, partial, background, self.exporting(final))
-        background.submit(lambda: seal.write_part(partial, world.rank, files))
-        if final:
-            background.drain()
-            world.wait()
-            self.verify(partial)
-        meta = {"step": step, "precision": precision, "base_model": spec.model_digest}
+        digests: dict[str, list[str]] = {}
+        told = digests if final else None
+        files = export(course.engine, world, spec, partial, self.background, self.exporting(final), told)
+        self.background.submit(lambda: seal.write_part(partial, world.rank, files))
+        return path, partial, digests
 
-        def close() -> None:
-            if seal.when_whole(partial, world.size, meta, lambda: background.abandoned):
-                told = self.relative(path)
-                course.emitter.say(CheckpointSealed, step=step, path=told, metrics=figures, final=final)
-
-        if world.leads:
-            background.submit(close)
-        course.progress.checkpoint_at = step
-        if final:
-            background.drain()
+    def meta(self) -> dict[str, Any]:
+        spec, template = self.course.spec, self.course.renderer.template
+        step, precision = self.course.progress.step, spec.settings.precision
+        meta: dict[str, Any] = {"step": step, "precision": precision, "base_model": spec.model_digest}
+        if template.asks_clock:  # then it decides the tokens, and so the weights
+            meta["clock"] = template.clock.isoformat()
+        return meta
 
     def exporting(self, final: bool) -> Tick:
         """A stop is heeded now and then. But a drain that cut off any other than the final one would leave it out."""
@@ -163,24 +207,6 @@ class Milestones:
                     stop.heed(wanted)
 
         return tick
-
-    def verify(self, exported: Path) -> None:
-        """All ranks score with the engine, rank 0 with the folder; a difference fails the run on every rank."""
-        course, spec, world = self.course, self.course.spec, self.course.world
-        examples = (course.data.held_out.examples or course.data.train.examples)[:EXAMPLES]
-        course.emitter.phase(Phase.VERIFYING, 0, len(examples))
-        tick = ticker(spec, world, course.emitter, Phase.VERIFYING)
-        expected = score_examples(course.engine, world, examples, course.layout, spec.row_tokens, tick)
-        error: Exception | None = None
-        if world.leads:
-            try:
-                fused = course.engine.scorer.fused
-                reload_check(spec, exported, examples, expected, world.device, fused, self.heed_alone)
-            # Whatever goes wrong on rank 0 alone has to reach the ranks that wait.
-            except Exception as found:
-                error = found
-        world.agree(error)
-        course.emitter.phase(Phase.VERIFYING, len(examples), len(examples))
 
     def sample(self, when: str) -> None:
         course, prompts = self.course, self.course.spec.probe_prompts

@@ -36,8 +36,11 @@ def find_damage(folder: Path, rank: int = 0, ranks: int = 1) -> BadModel | None:
     return None
 
 
-def load(folder: Path, precision: str) -> nn.Module:
-    """On every rank; partitioned as it is built where DeepSpeed's configuration is alive (trainer.engine)."""
+def load(folder: Path, precision: str, *, nothing_left: bool = False) -> nn.Module:
+    """On every rank; partitioned as it is built where DeepSpeed's configuration is alive (trainer.engine).
+
+    `nothing_left`: nor may the files hold what the model has no place for.
+    """
     from transformers import AutoModelForCausalLM
 
     config = model_folder.load_config(folder)
@@ -58,6 +61,9 @@ def load(folder: Path, precision: str) -> nn.Module:
     missing = sorted(info["missing_keys"])
     if missing:
         raise BadModel(f"The model's files hold no {missing[0]}.", code="missing_weights", param="model")
+    unknown = sorted(info["unexpected_keys"])
+    if nothing_left and unknown:
+        raise BadModel(f"The model has no place for {unknown[0]}.", code="unknown_weights", param="model")
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

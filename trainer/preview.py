@@ -9,7 +9,7 @@ from core.contract.preview import Compared, Cut, Preview, Said, Tokens
 from core.contract.run_spec import InspectSpec, RowProblem
 from trainer.data import Tokenised, fit
 from trainer.examples import answers, by_rank, comparisons
-from trainer.health import BY_LENGTH
+from trainer.health import BY_LENGTH, sentence
 from trainer.render import Rendered, Renderer, common
 
 SHOWN = 20
@@ -61,6 +61,7 @@ def preview(
         answers=[said(renderer, rendered, i, name(record, place), limit) for place, i in enumerate(order)],
         examples=[] if problem else examples(record, order, spec),
         weight=record.weight,
+        notes=[sentence(each, renderer) for each in sorted(rendered.notes)],
         problem=problem and problem.code,
         message=problem and problem.message,
     )

@@ -12,10 +12,12 @@ from core.contract.errors import BadData
 from core.contract.preference import AnyRecord, parse_record
 
 
-def are_raw(path: Path) -> bool:
-    """Whether the file's texts are trained on as they stand: all of a file's are, or none."""
-    first = next(read(path), None)
-    return first is not None and first.raw_text
+def first(path: Path) -> AnyRecord:
+    """All of a file's texts are trained on as they stand, or none. Raises BadData for an empty file."""
+    found = next(read(path), None)
+    if found is None:
+        raise BadData(f"{path.name} holds no record.", code="no_usable_pairs")
+    return found
 
 
 def read(path: Path, digest: str | None = None) -> Iterator[AnyRecord]:

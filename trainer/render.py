@@ -1,37 +1,62 @@
 """From messages to token ids: what the model's own chat template makes of a pair, and which tokens are scored.
 
-Scored are the tokens of the continuation's assistant messages, each with its end-of-turn token; headers, tool and user
-turns are not. They are found by rendering growing prefixes of the conversation. Raw texts go round the template.
+What is trained is what the model is served with. A server renders the prompt up to where the assistant speaks (the
+header), feeds its tokens, and the model goes on until it writes the end of its turn. So an answer's ids are those of
+the header and those of what the template writes behind it, up to and with the first end token that it writes itself.
+Scored are the continuation's assistant turns, each with its end token; headers, tool and user turns are not. What the
+template leaves out is seen by `trainer.kept` and refused, or noted. Raw texts go round the template.
 """
 
-import json
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import datetime
+from functools import cached_property, partial
+from itertools import chain
+from json import dumps
 from typing import Any
 
-from core.contract.errors import BadModel
-from core.contract.preference import Message, Record
-
-# A header may begin with what an answer's first token swallows; more than this is a template that cannot be trained on.
-LOST_TOKENS = 8
-CHANGES = "The chat template changes an earlier turn when a later one is added."
-NO_TEMPLATE = (
-    "The model's tokenizer has no chat template: add the model again with --chat-template, or train it on texts as "
-    "they stand (a file of prompt, chosen and rejected with `palate[raw_text]`), which needs none."
+from core.contract.preference import Message, Origin, Record
+from trainer import kept
+from trainer.kept import Lost
+from trainer.manner import (
+    THINKING,
+    Manner,
+    alternatives,
+    arguments,
+    shortened,
+    thinks,
+    thought_of,
+    written_as_python,
 )
+from trainer.template import Template
+from trainer.unfit import Unfit
+
+FAILED = "template_render_failed"
+CHANGES = (
+    "The chat template changes an earlier turn when a later one is added, so both cannot be trained in one record: "
+    "give each answer a record of its own."
+)
+DIFFERS = (
+    "Before an answer the chat template does not write what it ends the prompt with, so the model would be trained on "
+    "another prompt than it is served with."
+)
+OPENED = (
+    "The chat template ends the prompt with <think>, and this answer has no reasoning: give it `reasoning_content`, or "
+    'ask for an empty one with `chat_template_kwargs` {"enable_thinking": false}.'
+)
+NO_REASONING = (
+    "The chat template leaves out the reasoning of an assistant message: put it into the message's content as it is to "
+    "stand there, or leave it out."
+)
+OPEN_BLOCK = re.compile(r"<think>\s*$")
+# As the template of a Mistral model checks them.
+NINE_LETTERS = r"length\s*(!=|==)\s*9\b"
 Spans = tuple[tuple[int, int], ...]
-
-
-class Unfit(Exception):
-    """This record cannot be trained on: a code of the data report and a sentence; `fault`: what ails the template."""
-
-    def __init__(self, code: str, message: str, fault: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.fault = fault
+Json = dict[str, Any]
+Say = Callable[..., str]
+Offsets = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -44,10 +69,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rendered:
-    """`prefix`: tokens that the prompt and all answers have in common, where scoring begins."""
+    """`prefix`: tokens of the header, where scoring begins. `notes`: what is to be told (names in trainer.health)."""
 
     prefix: int
     answers: tuple[Answer, ...]
+    notes: frozenset[str] = frozenset()
 
     @property
     def longest(self) -> int:
@@ -57,35 +83,92 @@ class Rendered:
 class Renderer:
     """`tokenizer`: a fast one; without a chat template it serves raw texts only. `end_ids`: tokens that end a turn.
 
-    Counts as it goes: `answered` answers, behind `appended` of which the template wrote no end token.
+    stops: those of them at which the exported model stops by its generation_config. clock: what a template is told that
+    asks for the time; None: now.
     """
 
-    def __init__(self, tokenizer: Any, end_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        end_ids: frozenset[int],
+        stops: frozenset[int] | None = None,
+        clock: datetime | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.end_ids = end_ids
-        self.answered = self.appended = 0
-        special = sorted(
-            (t.content for t in tokenizer.added_tokens_decoder.values() if t.special), key=len, reverse=True
-        )
-        self.special = re.compile("|".join(re.escape(text) for text in special) or r"(?!)")
+        self.stops = end_ids if stops is None else stops
+        self.template = Template(tokenizer, clock)
+        added = tokenizer.added_tokens_decoder
+        self.added = frozenset(n for n, token in added.items() if token.content.strip())
+        special = {n: token.content for n, token in added.items() if token.special}
+        self.closing = (frozenset(special) | end_ids) - ({tokenizer.bos_token_id} - end_ids)
+        texts = sorted(special.values(), key=len, reverse=True)
+        self.special = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+        # What the template leaves out, by the shape of the conversation: seen once for each.
+        self.losses: dict[Any, list[Lost] | None] = {}
 
     def render(self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]]) -> Rendered:
         """Raises Unfit. `prompt`: the record's, or what is left of it; `continuations`: one or more answers to it."""
         if record.raw_text:
             return self.raw(prompt[0].content or "", [turns[0].content or "" for turns in continuations])
-        header = self.text(prompt, record.tools, header=True)
-        head = self.tokenize(header)[0]
-        answers = [self.answer(prompt, header, continuation, record) for continuation in continuations]
-        prefix = common(head, *(answer.ids for answer in answers))
-        if len(head) - prefix > LOST_TOKENS:
-            raise Unfit(
-                "template_render_failed",
-                f"The chat template renders the prompt's last {len(head) - prefix} tokens otherwise before an answer.",
-                "prefix_lost",
+        told = [*prompt, *chain(*continuations)]
+        self.refuse_special(record, prompt, told)
+        refusals: dict[Manner, Unfit] = {}
+        for manner in self.manners(record, prompt, continuations):
+            try:
+                found = self.attempt(record, prompt, continuations, manner)
+            except Unfit as unfit:
+                refusals[manner] = unfit
+                continue
+            notes = changes(manner, told) | ({"clock"} if self.template.clock_read else set())
+            return Rendered(found.prefix, found.answers, found.notes | notes)
+        # One that only tries the other way of writing arguments says less than what came behind it.
+        raise next((each for each in (refusals[self.plain], *refusals.values()) if each.fault), refusals[self.plain])
+
+    @cached_property
+    def plain(self) -> Manner:
+        """The messages as they are, but for what the template cannot know."""
+        role = "developer" if self.template.mentions(r"\bdeveloper\b") else "system"
+        return Manner(developer=role, short_ids=self.template.mentions(NINE_LETTERS))
+
+    def manners(
+        self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]]
+    ) -> list[Manner]:
+        """In this order, the same for every record: what becomes of one does not depend on others."""
+        told = [*prompt, *chain(*continuations)]
+        mentions = self.template.mentions
+        return list(
+            alternatives(
+                self.plain,
+                quiet=THINKING not in (record.chat_template_kwargs or {})
+                and mentions(rf"\b{THINKING}\b")
+                and not any(map(thinks, chain(*continuations))),
+                calls=any(message.tool_calls for message in told),
+                developer=self.plain.developer == "developer" and any(each.role == "developer" for each in told),
+                inline=any(message.reasoning_content for message in told) and mentions("</think>"),
             )
-        if head[:2] == [self.tokenizer.bos_token_id] * 2:
-            raise Unfit("template_render_failed", "The chat template begins with two BOS tokens.", "double_bos")
-        return Rendered(prefix, tuple(from_prefix(answer, prefix) for answer in answers))
+        )
+
+    def attempt(
+        self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]], manner: Manner
+    ) -> Rendered:
+        kwargs = manner.kwargs(record.chat_template_kwargs or {})
+        say = partial(self.template.text, tools=record.tools, kwargs=kwargs)
+        spoken = [manner.turns([*prompt, *continuation]) for continuation in continuations]
+        header = say(spoken[0][: len(prompt)], header=True)
+        refuse_python(spoken[0][: len(prompt)], header)
+        notes = self.look(record, prompt, header, manner, kwargs)
+        head = self.tokenize(header)
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and head[0][:2] == [bos] * 2:
+            raise Unfit(FAILED, "The chat template begins with two BOS tokens.", "double_bos")
+        answers = []
+        for turns, continuation in zip(spoken, continuations, strict=True):
+            whole = say(turns)
+            refuse_python(turns, whole)
+            self.look_behind(record, prompt, continuation, whole, manner, kwargs)
+            answers.append(self.answer(header, head, whole, record, prompt, continuation, turns, say, notes))
+        return Rendered(len(head[0]), tuple(answers), frozenset(notes))
 
     def raw(self, prompt: str, answers: Sequence[str]) -> Rendered:
         """Texts as they stand, with an EOS token behind each answer: the tokens that TRL makes of its "standard" format
@@ -101,7 +184,8 @@ class Renderer:
             raise Unfit("special_token_in_text", f"The prompt begins with {bos!r}, which the tokenizer adds by itself.")
         whole = [ids if ids[-1:] == [end] else [*ids, end] for ids in whole]
         prefix = common(head, *whole)
-        return Rendered(prefix, tuple(from_prefix(Answer(tuple(ids), ((prefix, len(ids)),)), prefix) for ids in whole))
+        spans = [((max(prefix, 1), len(ids)),) for ids in whole]
+        return Rendered(prefix, tuple(Answer(tuple(ids), span) for ids, span in zip(whole, spans, strict=True)))
 
     def raw_ids(self, text: str) -> list[int]:
         """Behind the BOS token, where the tokenizer begins with one by itself."""
@@ -114,88 +198,313 @@ class Renderer:
         whole: list[int] = self.tokenizer("a")["input_ids"]
         return next((whole[:at] for at in range(len(whole)) if whole[at : at + len(plain)] == plain), [])
 
-    def answer(self, prompt: Sequence[Message], header: str, continuation: Sequence[Message], record: Record) -> Answer:
-        """`header`: the prompt as rendered up to where the assistant begins to speak."""
-        whole = self.text([*prompt, *continuation], record.tools)
-        ids, offsets = self.tokenize(whole)
+    def opened(self, prompt: str, like: Record, answers: Sequence[Sequence[Message]]) -> list[int]:
+        """The tokens of a prompt up to where the assistant begins to speak, rendered as `like` is. Raises Unfit."""
+        if like.raw_text:
+            return self.raw_ids(prompt)
+        asked = [Message(role="user", content=prompt)]
+        self.refuse_special(like, asked, asked)
+        manner = self.manners(like, asked, answers)[0]
+        kwargs = manner.kwargs(like.chat_template_kwargs or {})
+        return self.tokenize(self.template.text(manner.turns(asked), None, kwargs, header=True))[0]
+
+    def look(self, record: Record, prompt: Sequence[Message], header: str, manner: Manner, kwargs: Json) -> set[str]:
+        """What of the prompt its rendering leaves out. Raises Unfit for what must not be lost; returns notes."""
+        absent = kept.absent(prompt, header)
+        shape = ("prompt", manner, dumps(kwargs), kept.shape(prompt, record.tools))
+        if absent or shape not in self.losses:
+            found = self.lost(prompt, record.tools, manner, kwargs, header=True)
+            self.losses.setdefault(shape, found)
+        else:
+            found = self.losses[shape]
+        if found is None:  # a template that looks at the texts themselves: what it shows stands there, or does not
+            found = [Lost(*kept.words(prompt[place], place), place, 0) for place in absent]
+        notes: set[str] = set()
+        for each in found:
+            if each.kind == "reasoning":
+                notes.add("earlier_reasoning_left_out")
+            elif each.kind != "name":
+                raise unfit(each)
+            elif prompt[each.message].role != "tool":  # the call names it
+                notes.add("name_left_out")
+        if any(thinks(prompt[place]) for place in absent):
+            notes.add("earlier_reasoning_left_out")
+        return notes
+
+    def look_behind(
+        self,
+        record: Record,
+        prompt: Sequence[Message],
+        continuation: Sequence[Message],
+        whole: str,
+        manner: Manner,
+        kwargs: Json,
+    ) -> None:
+        """The same for what follows the prompt, but for the assistant's own texts, which `answer` looks for itself."""
+        if len(continuation) == 1 and not continuation[0].tool_calls:
+            return
+        told = [*prompt, *continuation]
+        own = range(len(prompt), len(told))
+        absent = [place for place in kept.absent(told, whole) if place in own and told[place].role != "assistant"]
+        shape = ("whole", len(prompt), manner, dumps(kwargs), kept.shape(told, record.tools))
+        if absent or shape not in self.losses:
+            found = self.lost(told, record.tools, manner, kwargs, header=False)
+            self.losses.setdefault(shape, found)
+        else:
+            found = self.losses[shape]
+        if found is None:
+            found = [Lost(*kept.words(told[place], place), place, 0) for place in absent]
+        for each in found:
+            its = each.kind in ("call", "arguments") or told[each.message].role != "assistant"
+            if each.message in own and its and each.kind not in ("name", "reasoning"):
+                raise unfit(each)
+
+    def lost(
+        self, messages: Sequence[Message], tools: list[Json] | None, manner: Manner, kwargs: Json, header: bool
+    ) -> list[Lost] | None:
+        """None where the template refuses the marks."""
+        made, with_marks, parts = kept.marked(messages, tools)
+        try:
+            text = self.template.text(manner.turns(made), with_marks, kwargs, header=header)
+        except Unfit:
+            return None
+        return kept.lost(parts, text)
+
+    def answer(
+        self,
+        header: str,
+        head: tuple[list[int], Offsets],
+        whole: str,
+        record: Record,
+        prompt: Sequence[Message],
+        continuation: Sequence[Message],
+        turns: Sequence[Json],
+        say: Say,
+        notes: set[str],
+    ) -> Answer:
+        """`head`: the header's ids and offsets; `turns`: prompt and continuation as the template is told them."""
+        if not continuation:
+            raise Unfit(FAILED, "The continuation holds no assistant message.")
+        asked = (record.chat_template_kwargs or {}).get(THINKING) is False
+        whole = self.behind(header, whole, prompt, continuation, asked, notes)
+        ids, offsets = self.joined(header, head, whole, notes)
+        begins = [begin for begin, _ in offsets]
         spans: list[tuple[int, int]] = []
         for number, message in enumerate(continuation):
             if message.role != "assistant":
                 continue
-            before = [*prompt, *continuation[:number]]
-            until = whole if number == len(continuation) - 1 else self.text([*before, message], record.tools)
-            if not whole.startswith(until):
-                raise Unfit("template_render_failed", CHANGES, "earlier_turn_changes")
-            start = self.content_start(before, header if number == 0 else None, until, record)
-            end = content_end(until, start, message)
-            first = next((i for i, (_, stop) in enumerate(offsets) if stop > start), len(ids))
-            last = self.turn_end(ids, offsets, end, len(until))
-            if last is None:
-                last = next((i for i, (begin, _) in enumerate(offsets) if begin >= end), len(ids))
-                if number == len(continuation) - 1:
-                    ids = [*ids[:last], self.tokenizer.eos_token_id]
-                    last += 1
-                    self.appended += 1
-            spans.append((first, last))
+            at = len(prompt) + number
+            last = number == len(continuation) - 1
+            until = whole if last else say(turns[: at + 1])
+            before = header if number == 0 else say(turns[:at], header=True)
+            if not whole.startswith(before) or not until.startswith(before):
+                raise Unfit(FAILED, CHANGES, "earlier_turn_changes")
+            end = content_end(until, len(before), message, notes)
+            first = len(head[0]) if number == 0 else bisect_left(offsets, len(before) + 1, key=lambda each: each[1])
+            calls = first if message.tool_calls else None
+            if whole.startswith(until):
+                after = self.turn_end(ids, bisect_left(begins, end), bisect_left(begins, len(until)), calls)
+            elif whole.startswith(until[:end]):
+                after = self.turn_end(ids, bisect_left(begins, end), len(ids), calls)
+                own = self.answer_end(until, end, len(before) if message.tool_calls else None)
+                if after is None or own != ids[after - 1]:  # it ends so only where the conversation does
+                    notes.add("last_turn_only")
+                    continue
+            else:
+                raise Unfit(FAILED, CHANGES, "earlier_turn_changes")
+            if after is None:
+                after = bisect_left(begins, end)
+                if last:
+                    ids = [*ids[:after], self.tokenizer.eos_token_id]
+                    after += 1
+                    notes.add("end_token_appended")
+            spans.append((first, after))
+        if asked:
+            notes.discard("empty_reasoning")
         if not spans:
-            raise Unfit("template_render_failed", "The continuation holds no assistant message.")
-        self.answered += 1
-        return Answer(tuple(ids[: spans[-1][1]]), tuple(spans))
+            raise Unfit(FAILED, "The continuation holds no assistant message.")
+        # Nothing predicts the token at position 0.
+        (first, after), *others = spans
+        return Answer(tuple(ids[: spans[-1][1]]), ((max(first, 1), after), *others))
 
-    def content_start(self, before: Sequence[Message], header: str | None, until: str, record: Record) -> int:
-        """The character where an assistant turn begins, behind its header."""
-        header = header or self.text(before, record.tools, header=True)
-        if until.startswith(header):
-            return len(header)
-        shared = common(header, until)
-        if shared < len(self.text(before, record.tools).rstrip()):
-            raise Unfit("template_render_failed", CHANGES, "earlier_turn_changes")
-        return shared
+    def behind(
+        self,
+        header: str,
+        whole: str,
+        prompt: Sequence[Message],
+        continuation: Sequence[Message],
+        asked: bool,
+        notes: set[str],
+    ) -> str:
+        """The header and what the template writes behind it. Raises Unfit where it writes another one.
 
-    def turn_end(self, ids: list[int], offsets: list[tuple[int, int]], start: int, stop: int) -> int | None:
-        """Index behind the first end-of-turn token between two characters."""
-        for i, (token, (begin, _)) in enumerate(zip(ids, offsets, strict=True)):
-            if start <= begin < stop and token in self.end_ids:
-                return i + 1
-        return None
+        `asked`: an empty block of reasoning is trained where the header has opened one.
+        """
+        message, alone = continuation[-1], len(continuation) == 1
+        thought = thought_of(message)[0]
+        opened = OPEN_BLOCK.search(header)
+        if opened and alone and not thought and not asked:
+            raise Unfit(FAILED, OPENED, "generation_prompt_differs")
+        if whole.startswith(header):
+            return whole
+        if opened and alone and whole.startswith(header[: opened.start()]):
+            rest = whole[opened.start() :]
+            if "<think>" not in rest and "</think>" not in rest:
+                return f"{header}{thought}\n</think>\n\n{rest.lstrip()}"
+        if alone and whole.startswith(header.rstrip()):
+            notes.add("prompt_as_served")
+            return header + without_blanks(whole[len(header.rstrip()) :], message.content or "")
+        # Some put instructions to the last message when that is the user's: served is the header, with them.
+        asks = (prompt[-1].content or "").strip()
+        tail = header[header.rfind(asks) :] if asks and asks in header else ""
+        if alone and tail and tail in whole:
+            notes.add("prompt_as_served")
+            return header + whole[whole.rfind(tail) + len(tail) :]
+        fault = "generation_prompt_differs" if alone else "earlier_turn_changes"
+        raise Unfit(FAILED, DIFFERS if alone else CHANGES, fault)
 
-    def text(self, messages: Sequence[Message], tools: list[dict[str, Any]] | None, header: bool = False) -> str:
-        """Rendered; with `header`, up to where the assistant would begin to speak. BadModel without a template."""
-        if not self.tokenizer.chat_template:
-            raise BadModel(NO_TEMPLATE, code="no_chat_template", param="model")
-        turns = [self.turn(message) for message in messages]
+    def joined(
+        self, header: str, head: tuple[list[int], Offsets], whole: str, notes: set[str]
+    ) -> tuple[list[int], Offsets]:
+        """Ids and offsets of the header, as a server feeds them, and of what follows it."""
+        ids, offsets = self.tokenize(whole)
+        if ids[: len(head[0])] == head[0]:
+            return ids, offsets
+        notes.add("boundary_retokenised")
+        rest, border = whole[len(header) :], len(header)
+        lead = self.tokenize("\n")[0]
+        # Behind a line end, since some tokenizers put a blank before the beginning of a text.
+        more, places = self.tokenize("\n" + rest)
+        if more[: len(lead)] == lead:
+            more, places, border = more[len(lead) :], places[len(lead) :], border - 1
+        else:
+            more, places = self.tokenize(rest)
+        return [*head[0], *more], [*head[1], *((begin + border, end + border) for begin, end in places)]
+
+    def turn_end(self, ids: list[int], after: int, stop: int, calls: int | None) -> int | None:
+        """Index behind the token that ends a turn whose content ends at token `after`: the first special one behind it.
+
+        `calls`: where the turn of tool calls begins. They have special tokens of their own, so there it is the first
+        token that ends a turn elsewhere, or the last special one.
+        """
+        if calls is None:
+            places, back = range(after, stop), self.added
+            found = next((n for n in places if ids[n] in self.closing), None)
+        else:
+            places, back = range(max(after, calls), stop), self.closing
+            ends = self.end_ids | self.usual_end
+            found = next((n for n in places if ids[n] in ends), None)
+        if found is None:
+            found = next((n for n in reversed(places) if ids[n] in back), None)
+        return None if found is None else found + 1
+
+    def answer_end(self, text: str, end: int, calls: int | None) -> int | None:
+        """The token that ends the last turn of `text`, whose content ends at the character `end`; `calls` likewise."""
+        ids, offsets = self.tokenize(text)
+        begins = [begin for begin, _ in offsets]
+        found = self.turn_end(
+            ids, bisect_left(begins, end), len(ids), None if calls is None else bisect_left(begins, calls)
+        )
+        return None if found is None else ids[found - 1]
+
+    @cached_property
+    def usual_end(self) -> frozenset[int]:
+        """The token that the template writes behind a plain answer, where it has one."""
+        if not self.template.sources:
+            return frozenset()
+        asked, said = Message(role="user", content="Qa"), Message(role="assistant", content="Qb")
+        plain = Record(id="", prompt=[asked], origin=Origin(line=0, format=""))
         try:
-            rendered = self.tokenizer.apply_chat_template(
-                turns, tools=tools, tokenize=False, add_generation_prompt=header
-            )
-        # A template is a program of the model's author: whatever it raises is about this record.
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise Unfit("template_render_failed", f"The chat template refuses this conversation: {reason}") from error
-        assert isinstance(rendered, str)
-        return rendered
+            found = self.render(plain, [asked], [[said]])
+        except Unfit:
+            return frozenset()
+        return frozenset() if "end_token_appended" in found.notes else frozenset(found.answers[0].ids[-1:])
 
-    def turn(self, message: Message) -> dict[str, Any]:
-        """A message as templates expect it. Raises Unfit where its text would become a special token."""
-        found = self.special.search(message.content or "") or self.special.search(json.dumps(message.tool_calls or ""))
-        if found:
-            raise Unfit("special_token_in_text", f"A message contains {found.group()!r}, a special token of the model.")
-        return {"content": "", **message.model_dump(exclude_none=True)}
+    def refuse_special(self, record: Record, prompt: Sequence[Message], told: Sequence[Message]) -> None:
+        """Raises Unfit where a text would become a special token."""
+        beside = written(record.tools) + written(record.chat_template_kwargs)
+        if beside and (found := self.special.search(beside)):
+            what = f"The tools or template variables of the record contain {found.group()!r}"
+            raise Unfit("special_token_in_text", f"{what}, a special token of the model.")
+        for message in told:
+            found = next(filter(None, map(self.special.search, texts(message))), None)
+            if found is None:
+                continue
+            reason = f"A message contains {found.group()!r}, a special token of the model."
+            content = (message.content or "").strip()
+            if len(prompt) == 1 and message is prompt[0] and found.start() == 0 and content.startswith(found.group()):
+                reason += (
+                    " The prompt looks as if a chat template had been applied to it already: upload the file with "
+                    "--raw-text (`palate[raw_text]`) to train on the texts as they stand."
+                )
+            elif message.role == "assistant" and content.endswith(found.group()):
+                reason += (
+                    " The template writes the end of a turn by itself: take it off the answers; or, where prompts and "
+                    "answers hold the whole text, upload the file with --raw-text (`palate[raw_text]`)."
+                )
+            raise Unfit("special_token_in_text", reason)
 
-    def tokenize(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def tokenize(self, text: str) -> tuple[list[int], Offsets]:
         """Ids and character offsets. The template writes the BOS token itself, hence no special tokens on top."""
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return encoding["input_ids"], encoding["offset_mapping"]
 
 
-def content_end(text: str, start: int, message: Message) -> int:
-    """The character behind the message's content; the start of the turn for one of tool calls alone."""
-    content = (message.content or "").strip()
-    at = text.find(content, start)
-    if at < 0:
-        reason = "The chat template does not show the content of an assistant message."
-        raise Unfit("template_render_failed", reason, "content_missing")
-    return at + len(content)
+def texts(message: Message) -> list[str]:
+    found = [message.content, message.reasoning_content, message.name]
+    calls = message.tool_calls or []
+    read = [[call, arguments(call.get("function") or {})] for call in calls]
+    return [text for text in (*found, written(read)) if text]
+
+
+def written(value: Any) -> str:
+    return dumps(value, ensure_ascii=False) if value else ""
+
+
+def content_end(until: str, start: int, message: Message, notes: set[str]) -> int:
+    """The character behind the message's content in its turn, which begins at `start`; `start` for one of tool calls
+    alone. Raises Unfit where the template shows it not whole.
+    """
+    thought, said = thought_of(message)
+    at = start
+    if thought:
+        found = until.find(thought, start)
+        if found < 0:
+            raise Unfit(FAILED, NO_REASONING, "left_out")
+        at = found + len(thought)
+    found = until.find(said, at)
+    if found < 0:
+        raise Unfit(FAILED, "The chat template does not show the content of an assistant message.", "content_missing")
+    if said and not thought and "</think>" in until[start:found]:
+        notes.add("empty_reasoning")
+    return found + len(said)
+
+
+def without_blanks(text: str, content: str) -> str:
+    """Without white space at the beginning, but for the content's own."""
+    rest = text.lstrip()
+    blank, own = text[: len(text) - len(rest)], content[: len(content) - len(content.lstrip())]
+    return own + rest if blank.endswith(own) else rest
+
+
+def changes(manner: Manner, told: Sequence[Message]) -> set[str]:
+    """Notes of what the template was told otherwise than the record says it."""
+    found = {"without_reasoning"} if manner.quiet else set()
+    if manner.developer != "developer" and any(message.role == "developer" for message in told):
+        found.add("developer_as_system")
+    if manner.short_ids and shortened(told):
+        found.add("short_tool_call_ids")
+    return found
+
+
+def refuse_python(turns: Sequence[Json], text: str) -> None:
+    if written_as_python(turns, text):
+        raise Unfit(FAILED, "The chat template writes the arguments of a tool call as Python would, not as JSON.")
+
+
+def unfit(lost: Lost) -> Unfit:
+    of_tools = lost.kind in ("tool", "call", "arguments") or lost.what == "what a tool answered"
+    return Unfit(FAILED, lost.told(), "tools_ignored" if of_tools else "left_out")
 
 
 def common(*sequences: Sequence[Any]) -> int:
@@ -204,9 +513,3 @@ def common(*sequences: Sequence[Any]) -> int:
         if any(item != items[0] for item in items[1:]):
             return i
     return min(map(len, sequences))
-
-
-def from_prefix(answer: Answer, prefix: int) -> Answer:
-    """The first span begins where prompt and answers part; never at position 0, which nothing predicts."""
-    (_, end), *rest = answer.spans
-    return Answer(answer.ids, ((max(prefix, 1), end), *rest))

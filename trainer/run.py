@@ -30,10 +30,13 @@ from trainer.schedule import total_steps
 from trainer.scoring import score_examples
 from trainer.split import apart
 from trainer.stop import StopRequested
+from trainer.verify_alone import verify_alone
 from trainer.world import World
 
 
 def run(spec: RunSpec, world: World, emitter: Emitter) -> Exit:
+    if spec.unverified:
+        return verify_alone(spec, world, emitter)
     milestones: Milestones | None = None
     try:
         course = assemble(spec, world, emitter)
@@ -57,8 +60,9 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     seed.settle(spec.seed)
     resumed = checkpoint.check(spec, world, spec.resume_from) if spec.resume_from else None
     world.agree(model.find_damage(spec.model_dir, world.rank, world.size))
-    renderer = make_renderer(folder.load_tokenizer(spec.model_dir), folder.end_tokens(spec.model_dir))
-    prompts = openings(renderer, spec.probe_prompts, records.are_raw(spec.train_data))
+    tokenizer = folder.load_tokenizer(spec.model_dir)
+    renderer = make_renderer(tokenizer, folder.end_tokens(spec.model_dir), spec.clock)
+    prompts = openings(renderer, spec.probe_prompts, records.first(spec.train_data))
     data = tokenised_data(spec, world, emitter, renderer)
     engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
     probed = probe(engine, world, spec, data.train.examples)
@@ -186,18 +190,23 @@ def counted(found: Iterable[AnyRecord], told: Callable[[int], None]) -> Iterator
 
 
 def finish(course: Course, milestones: Milestones) -> None:
+    """An adapter's resume point first: it is small. One of full weights is three times the model that follows in
+    seconds, and would be dropped at once."""
+    if course.spec.settings.lora and course.progress.step > milestones.saved_at:
+        milestones.write_resume_point()
     milestones.evaluate()
     milestones.sample("after")
-    milestones.write_checkpoint(final=True)
+    milestones.write_model()
     progress = course.progress
     figures = {**progress.figures, "stalled_seconds": milestones.stalled}
     course.emitter.say(Finished, step=progress.step, metrics=figures, trained_tokens=progress.tokens)
 
 
 def leave(word: str, milestones: Milestones | None, emitter: Emitter) -> Exit:
-    """`drain` leaves a resume point behind, unless no step was done yet; `cancel` leaves what is sealed already."""
+    """`drain` leaves a resume point behind, unless no step was done yet or the finished model is sealed; `cancel` what
+    is sealed already."""
     step = milestones.course.progress.step if milestones else 0
-    if word == "drain" and milestones and step > milestones.saved_at:
+    if word == "drain" and milestones and step > milestones.saved_at and not milestones.sealed:
         milestones.write_resume_point()
     if milestones:
         milestones.background.drain() if word == "drain" else milestones.background.abandon()

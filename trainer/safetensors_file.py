@@ -4,6 +4,7 @@ Format: 8 bytes little-endian length of the header, the header (JSON, padded wit
 without gaps. As safetensors' own writer does, wider types come first, so that every tensor is aligned.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -50,11 +51,45 @@ def header(entries: Sequence[Entry]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+@dataclass(frozen=True)
+class Written:
+    """A tensor of a file by its header; its bytes lie from `begin` to `end`."""
+
+    dtype: str
+    shape: list[int]
+    begin: int
+    end: int
+
+
+def table(path: Path) -> dict[str, Written]:
+    """The header read back, in the order of the bytes. Raises ValueError for what is no safetensors file."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        found = json.loads(stream.read(length))
+    start = 8 + length
+    entries = {
+        name: Written(each["dtype"], each["shape"], *(start + offset for offset in each["data_offsets"]))
+        for name, each in found.items()
+        if name != "__metadata__"
+    }
+    return dict(sorted(entries.items(), key=lambda entry: entry[1].begin))
+
+
+def raw(tensor: Tensor) -> memoryview:
+    """Its bytes; on the CPU."""
+    data: memoryview = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return data
+
+
+def digest(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def append(path: Path, pieces: Iterable[bytes | Tensor]) -> None:
     """Tensors on the CPU."""
     with path.open("ab") as stream:
         for piece in pieces:
             if isinstance(piece, Tensor):
-                stream.write(piece.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+                stream.write(raw(piece))
             else:
                 stream.write(piece)

@@ -7,26 +7,25 @@ import torch
 from torch import Tensor
 
 from core.contract.errors import BadModel
-from core.contract.preference import Message
+from core.contract.preference import AnyRecord
 from trainer.engine import Engine
-from trainer.render import Renderer, Unfit
+from trainer.examples import answers
+from trainer.render import Renderer
+from trainer.unfit import Unfit
 from trainer.world import World
 
 NEW_TOKENS = 64
 
 
-def openings(renderer: Renderer, prompts: Sequence[str], raw_text: bool) -> list[list[int]]:
-    """The tokens of each prompt up to where the assistant begins to speak; of a raw text, its own.
+def openings(renderer: Renderer, prompts: Sequence[str], like: AnyRecord) -> list[list[int]]:
+    """The tokens of each prompt up to where the assistant begins to speak, rendered as `like`, a record of the run.
 
     Raises BadModel where the template refuses one.
     """
-    if raw_text:
-        return [renderer.raw_ids(prompt) for prompt in prompts]
     found: list[list[int]] = []
     for number, prompt in enumerate(prompts):
         try:
-            text = renderer.text([Message(role="user", content=prompt)], None, header=True)
-            found.append(renderer.tokenize(text)[0])
+            found.append(renderer.opened(prompt, like, answers(like)))
         except Unfit as unfit:
             raise BadModel(
                 f"Probe prompt {number}: {unfit.message}", code=unfit.code, param=f"palate.probe_prompts.{number}"
@@ -51,7 +50,7 @@ def continuations(
 
     new = min(NEW_TOKENS, context // 2)
     ids = [list(prompt[-(context - new) :]) for prompt in prompts]
-    ends = sorted(renderer.end_ids)
+    ends = sorted(renderer.end_ids | renderer.usual_end)
     longest, padding = max(map(len, ids)), ends[0]
     given = torch.tensor([[padding] * (longest - len(row)) + row for row in ids], device=world.device)
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=world.device)

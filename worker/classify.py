@@ -17,6 +17,7 @@ CLASSES = {
     Exit.BUG: FailureClass.BUG,
     Exit.DIVERGED: FailureClass.NUMERIC,
     Exit.OUT_OF_GPU_MEMORY: FailureClass.OOM_GPU,
+    Exit.REFUSED: FailureClass.REFUSED,
     Exit.INFRASTRUCTURE: FailureClass.INFRA,
 }
 BUG_RETRIES = 2

@@ -59,7 +59,7 @@ def backoff(retries: int) -> float:
 def results(lease: Lease, store: Store, step: int | None) -> Callable[[Session], None]:
     """Stores the result files (metrics by step, then the manifest); what comes back lists them and names the model."""
     if step is None:
-        raise RuntimeError("the trainer finished without a final checkpoint")
+        raise RuntimeError("the trainer finished without a model that it has verified")
     table, manifest = trained(lease.job_id, step)
     bodies = {"step_metrics.csv": as_csv(table), "manifest.json": manifest.model_dump_json(indent=1).encode()}
     stored = {name: store.put(keys.result_file(lease.job_id, lease.epoch, name), body) for name, body in bodies.items()}

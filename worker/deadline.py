@@ -14,7 +14,7 @@ class Deadline:
     def __init__(self, plan: Plan | None = None) -> None:
         self._ends = time.monotonic() + (plan.seconds_left if plan else math.inf)
         self._asked = plan.spec.palate.max_runtime_seconds if plan else None
-        self._resumes = plan is not None and bool(plan.points)
+        self._resumes = plan is not None and bool(plan.points or plan.finished)
         self.vain = False
 
     def word(self, now: float, trained: bool) -> str:

@@ -17,12 +17,13 @@ from core.contract.job_spec import JobSpec
 from core.contract.losses import LOSSES
 from core.contract.manifest import Manifest
 from core.contract.reference import reference_key
-from core.contract.run_spec import Inspection, ResumeFrom, RunSpec, Settings
+from core.contract.run_spec import Inspection, ResumeFrom, RunSpec, Settings, Unverified
 from core.contract.states import Phase, Wish
 from core.db import admission, attempts, checkpoints, jobs, models, references, verdicts
 from core.db.attempts import Lease
 from core.db.engine import transaction
-from core.db.tables import Job, Model, ReferenceEntry, ResumePoint
+from core.db.events import NewEvent
+from core.db.tables import Checkpoint, Job, Model, ReferenceEntry, ResumePoint
 from core.objects.store import Store
 from planning.facts import known
 from planning.memory import recomputes, row_budget
@@ -80,6 +81,8 @@ class Wanted:
 class Plan:
     """What the job asks for and what was found out about it; read in one transaction.
 
+    finished: the last checkpoint, where an earlier attempt trained to the end; then nothing is done but to verify it.
+    furthest: the last step that an earlier attempt is known to have done.
     reference_key is empty for a loss that compares with no reference; seconds_left of max_runtime_seconds, counted from
     here, may be infinite.
     """
@@ -91,6 +94,8 @@ class Plan:
     settings: Settings
     held_out_share: float
     points: Sequence[ResumePoint]
+    finished: tuple[Checkpoint, Model] | None
+    furthest: int
     reference_key: str
     entries: list[ReferenceEntry]
     seconds_left: float
@@ -127,14 +132,16 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         share = held_out_share(spec, inspection.usable)
         pairs = trained_on(inspection.usable, share)
         resolved = resolve(asked, pairs=pairs, max_length=inspection.max_length, loss=loss)
-        points = checkpoints.resume_points(session, job.id)
+        finished = checkpoints.finished(session, job.id)
+        points = [] if finished else checkpoints.resume_points(session, job.id)
         key = reference_key(model.digest, resolved.precision) if LOSSES[loss].reference else ""
         # A resume point holds its run's reference.
         data = [digest for digest in (job.training_digest, job.validation_digest) if digest]
-        entries = references.find(session, job.project_id, key, data) if key and not points else []
+        entries = references.find(session, job.project_id, key, data) if key and not (points or finished) else []
         jobs.show(session, job.id, phase=Phase.DOWNLOADING)
         left = (spec.palate.max_runtime_seconds or math.inf) - attempts.seconds_held(session, job.id)
-        return Plan(job, spec, model, inspection, resolved, share, points, key, entries, left)
+        furthest = attempts.furthest_step(session, job.id)
+        return Plan(job, spec, model, inspection, resolved, share, points, finished, furthest, key, entries, left)
 
 
 def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec:
@@ -152,7 +159,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         eval_data=here.held_out,
         eval_digest=job.validation_digest,
         held_out_share=plan.held_out_share,
-        world_size=job.ranks,
+        world_size=1 if here.unverified else job.ranks,
         seed=job.seed,
         settings=plan.settings,
         row_tokens=plan.row_tokens(job.halvings),
@@ -165,19 +172,40 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         resume_steps=own.resume_steps,
         resume_seconds=own.resume_seconds,
         probe_prompts=list(options.probe_prompts),
+        clock=job.created_at,
         resume_from=here.resume,
+        unverified=here.unverified,
     )
     space.spec.write_text(spec.model_dump_json(indent=1))
-    patiently(lambda: told(plan, lease, own.scaled(own.lease_seconds)), "telling what was resolved")
+    patiently(lambda: told(plan, here, lease, own.scaled(own.lease_seconds)), "telling what was resolved")
     return spec
 
 
-def told(plan: Plan, lease: Lease, lease_seconds: float) -> None:
+def told(plan: Plan, here: "Here", lease: Lease, lease_seconds: float) -> None:
+    said = begins(plan, here)
     with transaction() as session:
         jobs.locked(session, lease.job_id)
         if attempts.hold(session, lease, lease_seconds) != Wish.RUN:
             raise Unwanted
-        jobs.show(session, lease.job_id, resolved=echo(plan.settings, plan.spec, plan.pairs))
+        shown = echo(plan.settings, plan.spec, plan.pairs)
+        jobs.show(session, lease.job_id, *([said] if said else []), resolved=shown)
+
+
+def begins(plan: Plan, here: "Here") -> NewEvent | None:
+    """What this attempt does again of what an earlier one did, or what it is spared."""
+    if plan.finished is not None:
+        step = plan.finished[0].step
+        message = f"The model of step {step} is stored already: it is verified, and nothing is trained again."
+        return NewEvent(message, data={"type": "verifies_alone", "step": step})
+    from_step = resume.step_of(here.resume, plan.points)
+    if plan.furthest > from_step:
+        message = (
+            f"Steps {from_step + 1} to {plan.furthest} were trained before and are trained again: "
+            "the attempt that died had left no later resume point."
+        )
+        data = {"type": "trained_again", "from": from_step, "to": plan.furthest}
+        return NewEvent(message, level="warn", data=data)
+    return None
 
 
 @dataclass(frozen=True)
@@ -189,6 +217,7 @@ class Here:
     held_out: Path | None
     resume: ResumeFrom | None
     entries: list[Path]
+    unverified: Unverified | None
 
 
 def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wanted) -> Here:
@@ -204,8 +233,9 @@ def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wan
         train = begin(cache.canonical, store, job.training_digest or "")
         held_out = begin(cache.canonical, store, job.validation_digest) if job.validation_digest else None
         point = begin(resume.fetch, plan.points, lease, space, store) if plan.points else None
+        finished = begin(resume.finished, *plan.finished, space, store) if plan.finished else None
         entries = [begin(fetch_entry, entry, lease, store) for entry in plan.entries]
-        begun = [each for each in (model, train, held_out, point, *entries) if each is not None]
+        begun = [each for each in (model, train, held_out, point, finished, *entries) if each is not None]
         for done in as_completed(begun):
             if done.exception() is not None:
                 wish.give_up()
@@ -218,6 +248,7 @@ def download(plan: Plan, lease: Lease, space: Workspace, store: Store, wish: Wan
         held_out.result() if held_out else None,
         point.result() if point else None,
         [path for each in entries if (path := each.result()) is not None],
+        finished.result() if finished else None,
     )
 
 

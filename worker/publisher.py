@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.contract import manifest as manifests
 from core.contract.errors import PalateError
-from core.contract.trainer_events import CheckpointSealed, ReferenceSealed, ResumePointSealed
+from core.contract.trainer_events import CheckpointSealed, ReferenceSealed, ResumePointSealed, Verified
 from core.db import attempts, checkpoints, jobs
 from core.db.attempts import Lease
 from core.db.engine import transaction
@@ -23,12 +23,14 @@ from worker.patience import patiently
 log = logging.getLogger(__name__)
 
 Sealed = CheckpointSealed | ResumePointSealed | ReferenceSealed
+Said = Sealed | Verified
 
 
 class Publisher:
     """A thread with a queue; `failure` holds why it gave up, and then nothing more is published.
 
-    `committed`: a checkpoint or resume point of this attempt is listed.
+    `committed`: a checkpoint or resume point of this attempt is listed. `trained`: so is the finished model.
+    `verified_step`: its step, once it was found to be the one that was trained.
     """
 
     def __init__(self, lease: Lease, workspace: Path, store: Store, *, lease_seconds: float, keep: int) -> None:
@@ -37,15 +39,16 @@ class Publisher:
         self._store = store
         self._lease_seconds = lease_seconds
         self._keep = keep
-        self._queue: queue.Queue[Sealed | None] = queue.Queue()
+        self._queue: queue.Queue[Said | None] = queue.Queue()
         self.failure: PalateError | None = None
         self.committed = False
-        self.final_step: int | None = None
+        self.trained = False
+        self.verified_step: int | None = None
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
         self._thread.start()
 
-    def take(self, sealed: Sealed) -> None:
-        self._queue.put(sealed)
+    def take(self, said: Said) -> None:
+        self._queue.put(said)
 
     @property
     def busy(self) -> bool:
@@ -59,19 +62,23 @@ class Publisher:
             raise self.failure
 
     def _work(self) -> None:
-        while (sealed := self._queue.get()) is not None:
+        while (said := self._queue.get()) is not None:
+            what = "noting the verdict" if isinstance(said, Verified) else f"publishing {said.path}"
             try:
                 if self.failure is None:
-                    patiently(partial(self._publish, sealed), f"publishing {sealed.path}")
+                    patiently(partial(self._publish, said), what)
             except PalateError as error:
                 self.failure = error
             except Exception as error:  # the thread must not die unheard: the supervisor raises it
-                log.exception("publishing %s", sealed.path)
-                self.failure = PalateError(f"Publishing {sealed.path} failed: {error!r}.")
+                log.exception("%s", what)
+                self.failure = PalateError(f"Failed at {what}: {error!r}.")
             finally:
                 self._queue.task_done()
 
-    def _publish(self, sealed: Sealed) -> None:
+    def _publish(self, sealed: Said) -> None:
+        if isinstance(sealed, Verified):
+            self._verdict(sealed)
+            return
         folder = self._workspace / sealed.path
         if isinstance(sealed, ReferenceSealed):
             references.keep(sealed, folder, self._lease, self._lease_seconds, self._store)
@@ -96,7 +103,12 @@ class Publisher:
         self.committed = True
 
     def _checkpoint(self, sealed: CheckpointSealed, folder: Path, manifest: manifests.Manifest) -> None:
-        """One that an earlier epoch committed with the same content is not stored again."""
+        """One that an earlier epoch committed with the same content is not stored again.
+
+        What the last one is verified by holds answers of the data: it goes into its row, and into no manifest.
+        """
+        proof = manifest.meta.get("proof") if sealed.final else None
+        manifest = manifest.model_copy(update={"meta": {k: v for k, v in manifest.meta.items() if k != "proof"}})
         job_id, epoch = self._lease.job_id, self._lease.epoch
         with transaction() as session:
             there = checkpoints.digest_at(session, job_id, sealed.step) == manifest.digest()
@@ -115,13 +127,25 @@ class Publisher:
                     prefix=prefix,
                     manifest=manifest,
                     metrics=checkpoints.figures(sealed.metrics),
+                    proof=proof,
                 )
                 checkpoints.prune(session, job_id, self._keep)
             else:
                 append_event(session, job_id, NewEvent(f"Checkpoint at step {sealed.step} is stored already."))
+                if proof is not None:
+                    checkpoints.prove(session, job_id, sealed.step, proof)
         self.committed |= not there
-        if sealed.final:
-            self.final_step = sealed.step
+        self.trained |= sealed.final
+
+    def _verdict(self, said: Verified) -> None:
+        """Whether what is stored, loaded again, is what was trained."""
+        with transaction() as session:
+            jobs.locked(session, self._lease.job_id)
+            attempts.hold(session, self._lease, self._lease_seconds)
+            checkpoints.verified(session, self._lease.job_id, said.step, passed=said.passed)
+        self.trained = True
+        if said.passed:
+            self.verified_step = said.step
 
 
 def commit_resume_point(

@@ -13,6 +13,7 @@ from core.contract.trainer_events import (
     Sample,
     Started,
     Step,
+    Verified,
     Warned,
 )
 from core.db import attempts, events, jobs, metrics
@@ -83,6 +84,8 @@ class Recorder:
                 self._judged(event.findings)
             case Warned():
                 self.say(event.message, level="warn", data=event.data | {"code": event.code})
+            case Verified(passed=True):
+                self.say(event.message, data={**event.figures, "text": event.text})
             case _:
                 pass
 

@@ -1,4 +1,5 @@
-"""The resume point that an attempt goes on from: the newest whose every byte is what Postgres knows of it."""
+"""What an attempt goes on from: the newest resume point whose every byte is what Postgres knows of it, or the finished
+model that is only to be verified."""
 
 import logging
 import shutil
@@ -7,12 +8,12 @@ from collections.abc import Sequence
 from core.contract import manifest as manifests
 from core.contract.errors import NotFound, Unavailable
 from core.contract.manifest import Manifest, ManifestMismatch
-from core.contract.run_spec import ResumeFrom
+from core.contract.run_spec import ResumeFrom, Unverified
 from core.db import attempts, events, jobs
 from core.db.attempts import Lease
 from core.db.engine import transaction
 from core.db.events import NewEvent
-from core.db.tables import ResumePoint
+from core.db.tables import Checkpoint, Model, ResumePoint
 from core.objects.store import Progress, Store
 from worker.workspace import Workspace
 
@@ -63,6 +64,33 @@ def whole(point: ResumePoint, space: Workspace, store: Store, progress: Progress
     store.download_folder(manifest, point.prefix, folder, progress=progress)
     manifests.write(folder, manifest)
     return ResumeFrom(path=folder, manifest_digest=manifest.digest())
+
+
+def step_of(resume_from: ResumeFrom | None, points: Sequence[ResumePoint]) -> int:
+    """The step that an attempt begins behind."""
+    if resume_from is None:
+        return 0
+    named = resume_from.manifest_digest
+    return next(point.step for point in points if Manifest.model_validate(point.manifest).digest() == named)
+
+
+def finished(checkpoint: Checkpoint, model: Model, space: Workspace, store: Store, progress: Progress) -> Unverified:
+    """The finished model, whole, with what it is verified by in its manifest again. Twice, as with resume points."""
+    try:
+        return whole_model(checkpoint, model, space, store, progress)
+    except (ManifestMismatch, NotFound, Unavailable) as error:
+        log.warning("finished model of step %d: %s", checkpoint.step, error)
+        return whole_model(checkpoint, model, space, store, progress)
+
+
+def whole_model(checkpoint: Checkpoint, model: Model, space: Workspace, store: Store, progress: Progress) -> Unverified:
+    stored = Manifest.model_validate(model.manifest)
+    manifest = stored.model_copy(update={"meta": {**stored.meta, "proof": checkpoint.proof}})
+    folder = space.path / "verify" / f"step-{checkpoint.step}"
+    shutil.rmtree(folder, ignore_errors=True)
+    store.download_folder(manifest, model.prefix, folder, progress=progress)
+    manifests.write(folder, manifest)
+    return Unverified(path=folder, manifest_digest=manifest.digest())
 
 
 def damaged(point: ResumePoint, lease: Lease) -> None:

@@ -30,6 +30,7 @@ from core.contract.trainer_events import (
     ReferenceSealed,
     ResumePointSealed,
     Stopped,
+    Verified,
 )
 from core.db.attempts import Ending, Lease
 from core.db.engine import Session
@@ -173,9 +174,12 @@ class Supervisor:
         if self.deadline.vain and ending.outcome != Outcome.FINISHED:
             return self.deadline.refusal()
         if ending.outcome == Outcome.FINISHED:
-            step = publisher.final_step
+            step = publisher.verified_step
             self.results = patiently(lambda: close.results(self.lease, self.store, step), "storing the results")
             node_facts.measured(spec, plan.model.facts, plan.inspection, self.pace.seconds)
+        if ending.failure == FailureClass.OOM_GPU and (publisher.trained or spec.unverified) and ending.error:
+            # It ran out while it verified: smaller rows would change nothing, and nothing is left to train.
+            return self.failed(FailureClass.INFRA, str(ending.error["code"]), str(ending.error["message"]))
         if ending.failure == FailureClass.OOM_GPU and ending.retry:
             return replace(ending, halved=close.halved(plan.row_tokens(halvings + 1), spec.settings.batch_size))
         return ending
@@ -200,7 +204,7 @@ class Supervisor:
             for event in follower.rest() if over else follower.read():
                 recorder.take(event)
                 self.pace.take(event)
-                if isinstance(event, CheckpointSealed | ResumePointSealed | ReferenceSealed):
+                if isinstance(event, CheckpointSealed | ResumePointSealed | ReferenceSealed | Verified):
                     publisher.take(event)
                 if isinstance(event, Finished | Stopped | Failed):
                     last = event

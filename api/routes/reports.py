@@ -32,7 +32,7 @@ SAFE = {
 }
 COMPUTING = {"description": "Under way: ask again after `Retry-After` seconds."}
 Model = Annotated[str | None, Query(max_length=256, description="Adds what this model's tokenizer shows.")]
-OfJob = Annotated[str | None, Query(max_length=64, description="Adds what this job's reference model shows.")]
+OfJob = Annotated[str | None, Query(max_length=64, description="Adds what this job's inspection and reference show.")]
 
 
 @router.get("/{file_id}/report", response_model=None, responses={200: {"model": Report}, 202: COMPUTING})
@@ -47,7 +47,7 @@ def report(
         if seen and seen.inspection is None:
             after_commit(session, services.bell.ring)
             return computing("file.report", file, html=html)
-        judged = inspections.of_job(session, caller.project_id, file, job) if job is not None else []
+        judged = inspections.of_job(session, caller.project_id, file, job) if job is not None else None
         stored = file.report
         if html:
             if stored is None and file.error_code is None:
@@ -56,10 +56,14 @@ def report(
             if stored is None:
                 found.error = FileFault(code=file.error_code or "", message=file.status_details or "")
             found.file = found.file or file.filename
-    if seen or judged:
-        found = inspections.merged(Report.model_validate(stored or {}), judged)
+    if seen or (judged and (judged.findings or judged.inspection)):
+        found = Report.model_validate(stored or {})
+        if judged:
+            found = inspections.merged(found, judged.findings)
         if seen and seen.inspection is not None and model is not None:
             found = inspections.of_model(found, seen.inspection, model)
+        elif judged and judged.inspection is not None:
+            found = inspections.of_model(found, judged.inspection, judged.model)
         stored = found.model_dump(mode="json")
     if html:
         return HTMLResponse(page(found), headers=SAFE)

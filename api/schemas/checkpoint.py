@@ -8,6 +8,9 @@ from core.db import tables
 
 
 class Checkpoint(Item):
+    """Its metric `palate/verified`: 1, the files loaded again are the model that was trained; 0, they are not, and are
+    kept all the same; absent, nobody has looked, as of every checkpoint in the middle of a run."""
+
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
     created_at: int
     step_number: int

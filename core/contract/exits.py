@@ -15,4 +15,5 @@ class Exit(IntEnum):
     BUG = 70
     DIVERGED = 71
     OUT_OF_GPU_MEMORY = 72
+    REFUSED = 73
     INFRASTRUCTURE = 75

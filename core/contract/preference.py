@@ -18,6 +18,7 @@ class Message(BaseModel):
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
 
 
 class Origin(BaseModel):
@@ -42,6 +43,7 @@ class Record(BaseModel):
 
     raw_text: prompt and answers hold one text each, which is trained on as it stands, without a chat template; left out
     of the stored line where it is false.
+    chat_template_kwargs: variables of the chat template for this record, as servers take them (`enable_thinking`).
     group, source, language, split: names by which a report is cut into slices; training does not use them.
     """
 
@@ -59,6 +61,7 @@ class Record(BaseModel):
     meta: dict[str, Any] = {}
     origin: Origin
     raw_text: bool = False
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 class PreferenceRecord(Record):

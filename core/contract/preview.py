@@ -45,7 +45,9 @@ class Compared(BaseModel):
 
 
 class Preview(BaseModel):
-    """One record. `problem`: why it falls out of training (a code of the report); nothing of it is learned then."""
+    """One record. `notes`: what is to be told of how it is rendered. `problem`: why it falls out of training (a code of
+    the report); nothing of it is learned then.
+    """
 
     line: int
     kind: Literal["pair", "tie", "unpaired", "ranking"]
@@ -54,5 +56,6 @@ class Preview(BaseModel):
     answers: list[Said]
     examples: list[Compared] = []
     weight: float = 1.0
+    notes: list[str] = []
     problem: str | None = None
     message: str | None = None

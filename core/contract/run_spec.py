@@ -1,5 +1,6 @@
 """What the worker hands the trainer: one JSON file, nothing left `auto`, local paths only."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,10 +80,23 @@ class ResumeFrom(BaseModel):
     manifest_digest: str
 
 
+class Unverified(BaseModel):
+    """The finished model of this run, stored by an attempt that did not come to verify it. Its manifest's `proof` is
+    what it is verified by (trainer.proof).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: Path
+    manifest_digest: str
+
+
 class RunSpec(Spec):
     """One attempt. `row_tokens`: at most so many tokens are fed in one forward of a rank (one example may need more);
     `checkpoint_steps` and `eval_steps` are intervals. `recompute`: activations are computed again in the backward pass.
     `held_out_share` of the training examples is held out, by prompt, where there is no `eval_data` (trainer.split).
+
+    clock: what a chat template that asks for the time is told, the same in every attempt: the job's creation, in UTC.
 
     `reference_key` names the reference (weights, dtype, scorer version); `reference_entries` are files of earlier
     runs under that key, in which log-probabilities are looked up by the tokens they belong to.
@@ -90,7 +104,7 @@ class RunSpec(Spec):
     Layout of `workspace` (made by the worker, filled by the trainer):
     events.jsonl, stop (made by the worker: one word, cancel or drain), ranks/N.json {pid, start_time},
     logs/rank-N.log, checkpoints/step-N/, resume/step-N/, reference/new/ (sealed = renamed from NAME.tmp, holding
-    manifest.json).
+    manifest.json), verify/step-N/ (a sealed model under second names).
     """
 
     run_id: str = Field(description="names the rendezvous, never anything exported")
@@ -116,8 +130,10 @@ class RunSpec(Spec):
     resume_steps: int = 50
     resume_seconds: float = 300.0
     probe_prompts: list[str] = []
+    clock: datetime | None = Field(default=None, description="None: the start of the run")
     shard_bytes: int = 2 << 30
     resume_from: ResumeFrom | None = None
+    unverified: Unverified | None = Field(default=None, description="nothing is trained: this model is verified")
 
 
 class InspectSpec(Spec):

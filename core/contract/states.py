@@ -91,6 +91,7 @@ class FailureClass(StrEnum):
     OOM_GPU = "oom_gpu"
     INFRA = "infra"
     BUG = "bug"
+    REFUSED = "refused"
     POISON = "poison"
 
 

@@ -72,13 +72,28 @@ class Sample(TrainerEvent):
 
 
 class CheckpointSealed(TrainerEvent):
-    """`path` relative to the workspace. The final one is the model."""
+    """`path` relative to the workspace. The final one is the model; its manifest's `proof` says what verifies it."""
 
     event: Literal["checkpoint_sealed"] = "checkpoint_sealed"
     step: int
     path: str
     metrics: dict[str, float] = {}
     final: bool = False
+
+
+class Verified(TrainerEvent):
+    """The sealed model of this step, loaded as anyone would load it, is the one that was trained; or it is not.
+
+    `message` says what was found, with numbers; `figures` are those numbers: differences in nats / sqrt(scored tokens).
+    `text`: what the loaded model says to one prompt, greedily; told, not judged.
+    """
+
+    event: Literal["verified"] = "verified"
+    step: int
+    passed: bool
+    message: str
+    figures: dict[str, float] = {}
+    text: str | None = None
 
 
 class ResumePointSealed(TrainerEvent):
@@ -145,6 +160,7 @@ AnyEvent = Annotated[
     | Evaluated
     | Sample
     | CheckpointSealed
+    | Verified
     | ResumePointSealed
     | ReferenceSealed
     | Judged
@@ -164,6 +180,7 @@ KINDS = frozenset(
         "eval",
         "sample",
         "checkpoint_sealed",
+        "verified",
         "resume_point_sealed",
         "reference_sealed",
         "judged",

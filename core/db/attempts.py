@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.contract.errors import Fenced
 from core.contract.states import Desired, FailureClass, JobState, Outcome, Wish
-from core.db import jobs, tasks, turns
+from core.db import checkpoints, events, jobs, tasks, turns
 from core.db.events import NewEvent
 from core.db.tables import Attempt, Job, Node, Project
 from core.db.turns import Turn
@@ -182,8 +182,29 @@ def close(session: Session, lease: Lease, ending: Ending) -> JobState:
         jobs.requeue(session, job, event, delay_seconds=ending.delay_seconds, retries=job.retries + 1)
     else:
         error = ending.error or {"code": "internal_error", "message": "The run ended without a reason."}
+        tell_what_is_kept(session, job, error, refused=ending.failure == FailureClass.REFUSED)
         jobs.fail(session, job, code=error["code"], message=error["message"], param=error.get("param"))
     return JobState(job.state)
+
+
+def tell_what_is_kept(session: Session, job: Job, error: Mapping[str, Any], *, refused: bool) -> None:
+    """Of a job that fails: the newest model that it leaves, and how to fetch it; of one that was refused, also that
+    there is none.
+    """
+    newest, step = checkpoints.newest(session, job.id), (job.progress or {}).get("step") or 0
+    data = {"type": "kept", "code": error["code"], "step": step}
+    if newest is not None:
+        checkpoint, model = newest
+        told = {0: "refused", 1: "verified"}.get(checkpoint.metrics.get(checkpoints.VERIFIED, -1), "not verified")
+        data |= {"step": checkpoint.step, "model": model.name, "verified": told}
+        what = f"The model of step {checkpoint.step} ({told}) is kept as {model.name}"
+        message = f"{what}: `palate pull {model.name} DIR` fetches it."
+    elif refused:
+        trained = f"Of its {step} steps no checkpoint was stored" if step else "No step was trained"
+        message = f"{trained}: there is no model to keep."
+    else:
+        return
+    events.append(session, job.id, NewEvent(f"{error['message']} {message}", level="warn", data=data))
 
 
 def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[Lease]:
@@ -219,6 +240,12 @@ def seconds_held(session: Session, job_id: str) -> float:
     """How long the job's attempts held their slots, all together, up to now."""
     held = func.coalesce(Attempt.ended_at, func.now()) - Attempt.started_at
     return float(session.scalar(select(func.extract("epoch", func.sum(held))).where(Attempt.job_id == job_id)) or 0)
+
+
+def furthest_step(session: Session, job_id: str) -> int:
+    """The last step that an ended attempt is known to have done."""
+    ended = (Attempt.job_id == job_id, Attempt.ended_at.is_not(None))
+    return session.scalar(select(func.max(Attempt.step)).where(*ended)) or 0
 
 
 def node_silent(session: Session, lease: Lease, seconds: float) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from core import ids
 from core.contract.errors import BadInput
@@ -16,6 +16,11 @@ from core.db.events import NewEvent
 from core.db.tables import Checkpoint, Job, Model, Project, ResumePoint
 
 BEST_BY = ("eval/rewards/accuracies", "eval/loss")
+# Among a checkpoint's metrics: 1, the model loaded again was the one that was trained; 0, it was not, and is kept for
+# who wants it all the same; absent, nobody has looked (as of those in the middle of a run).
+VERIFIED = "palate/verified"
+
+NEWEST = (Checkpoint.proof.is_(None), Checkpoint.step.desc())
 
 
 def page(
@@ -51,9 +56,20 @@ def model_at(session: Session, job_id: str, step: int) -> Model:
 
 
 def commit(
-    session: Session, job: Job, *, epoch: int, step: int, prefix: str, manifest: Manifest, metrics: Mapping[str, float]
+    session: Session,
+    job: Job,
+    *,
+    epoch: int,
+    step: int,
+    prefix: str,
+    manifest: Manifest,
+    metrics: Mapping[str, float],
+    proof: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Lists the checkpoint whose objects are stored and checked; an earlier epoch's of the same step gives way."""
+    """Lists the checkpoint whose objects are stored and checked; an earlier epoch's of the same step gives way.
+
+    `proof`: it is the job's last, to be verified by this.
+    """
     previous = session.scalar(select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step == step))
     if previous is not None:
         old = session.get_one(Model, previous.model_id)
@@ -63,13 +79,50 @@ def commit(
     model = _model(session, job, f"{model_name(session, job)}:ckpt-step-{step}", prefix, manifest)
     session.add(
         Checkpoint(
-            id=ids.checkpoint_id(), job_id=job.id, model_id=model.id, epoch=epoch, step=step, metrics=dict(metrics)
+            id=ids.checkpoint_id(),
+            job_id=job.id,
+            model_id=model.id,
+            epoch=epoch,
+            step=step,
+            metrics=dict(metrics),
+            proof=None if proof is None else dict(proof),
         )
     )
     event = NewEvent(f"Checkpoint created at step {step}: {model.name}", data={"step": step, "model": model.name})
     events.append(session, job.id, event)
     session.execute(update(Job).where(Job.id == job.id).values(retries=0))
     return model
+
+
+def prove(session: Session, job_id: str, step: int, proof: Mapping[str, Any]) -> None:
+    """This checkpoint, which was listed before, is the job's last, to be verified by `proof`."""
+    here = (Checkpoint.job_id == job_id, Checkpoint.step == step)
+    session.execute(update(Checkpoint).where(*here).values(proof=dict(proof)))
+
+
+def verified(session: Session, job_id: str, step: int, *, passed: bool) -> None:
+    row = session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step)).one()
+    row.metrics = {**row.metrics, VERIFIED: float(passed)}
+    session.flush()
+
+
+def finished(session: Session, job_id: str) -> tuple[Checkpoint, Model] | None:
+    """The last checkpoint of a job under way, its proof loaded, and its model: nothing is left to train."""
+    query = (
+        select(Checkpoint, Model)
+        .options(undefer(Checkpoint.proof))
+        .join(Model, Model.id == Checkpoint.model_id)
+        .where(Checkpoint.job_id == job_id, Checkpoint.proof.is_not(None))
+    )
+    row = session.execute(query.order_by(Checkpoint.epoch.desc(), Checkpoint.step.desc()).limit(1)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def newest(session: Session, job_id: str) -> tuple[Checkpoint, Model] | None:
+    """The one that prune keeps before all others."""
+    query = select(Checkpoint, Model).join(Model, Model.id == Checkpoint.model_id).where(Checkpoint.job_id == job_id)
+    row = session.execute(query.order_by(*NEWEST).limit(1)).one_or_none()
+    return None if row is None else (row[0], row[1])
 
 
 def commit_final(session: Session, job: Job, checkpoint: Model, result_files: list[str]) -> Model:
@@ -108,8 +161,11 @@ def model_name(session: Session, job: Job) -> str:
 
 
 def prune(session: Session, job_id: str, keep: int) -> None:
-    """Keeps the newest `keep` and the best by the held-out figure; the others' rows go, their objects by a Task."""
-    rows = session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc())).all()
+    """Keeps the newest `keep` and the best by the held-out figure; the others' rows go, their objects by a Task.
+
+    The job's last is its newest, even where an attempt that was lost had come further.
+    """
+    rows = session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(*NEWEST)).all()
     spared = {row.id for row in rows[:keep]} | {row.id for row in best(rows)}
     for row in rows:
         if row.id not in spared:
@@ -120,8 +176,11 @@ def prune(session: Session, job_id: str, keep: int) -> None:
 
 
 def best(rows: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The one with the highest held-out reward accuracy, ties by the lower loss; none without held-out pairs."""
-    judged = [row for row in rows if BEST_BY[0] in row.metrics]
+    """The one with the highest held-out reward accuracy, ties by the lower loss; none without held-out pairs.
+
+    Never one that was refused when it was loaded again: its figures are not those of its files.
+    """
+    judged = [row for row in rows if BEST_BY[0] in row.metrics and row.metrics.get(VERIFIED) != 0]
     return sorted(judged, key=lambda row: (-row.metrics[BEST_BY[0]], row.metrics.get(BEST_BY[1], 0.0)))[:1]
 
 
@@ -152,7 +211,8 @@ def commit_resume_point(
 
 
 def drop_resume_points(session: Session, job_id: str) -> None:
-    """When the job is over."""
+    """When the job is over: what it could have gone on from, and the answers that its model was verified by."""
+    session.execute(update(Checkpoint).where(Checkpoint.job_id == job_id).values(proof=None))
     for point in session.scalars(select(ResumePoint).where(ResumePoint.job_id == job_id)).all():
         _drop(session, point)
 

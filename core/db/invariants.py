@@ -132,6 +132,14 @@ INVARIANTS = [
            OR (j.fine_tuned_model IS NOT NULL AND j.state <> 'succeeded')""",
     ),
     Invariant(
+        "refused_is_not_finished",
+        "No finished job's model is one that was refused when it was loaded again.",
+        """SELECT j.id || ': step ' || c.step || ' was refused, and is its model'
+           FROM jobs j JOIN models m ON m.job_id = j.id AND m.name = j.fine_tuned_model
+           JOIN checkpoints c ON c.job_id = j.id JOIN models k ON k.id = c.model_id AND k.prefix = m.prefix
+           WHERE (c.metrics ->> 'palate/verified')::float = 0""",
+    ),
+    Invariant(
         "one_project",
         "What belongs to a job belongs to its project.",
         """SELECT j.id || ': model ' || m.name FROM jobs j JOIN models m ON m.job_id = j.id

@@ -246,6 +246,8 @@ class Metric(Table):
 
 
 class Checkpoint(Table):
+    """`proof`: of the last one of a job under way, what it is verified by (trainer.proof); null with the others."""
+
     __tablename__ = "checkpoints"
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
@@ -253,6 +255,7 @@ class Checkpoint(Table):
     epoch: Mapped[int] = mapped_column(Integer)
     step: Mapped[int] = mapped_column(Integer)
     metrics: Mapped[dict[str, Any]]
+    proof: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     __table_args__ = (UniqueConstraint("job_id", "step"),)
 

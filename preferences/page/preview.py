@@ -35,6 +35,7 @@ def page(
 def card(shown: Preview) -> str:
     chips = chip(f"left out: {shown.problem}", "block") if shown.problem else ""
     why = f'<p class="small">{text(shown.message)}</p>' if shown.message else ""
+    why += "".join(f'<p class="small">{text(note)}</p>' for note in shown.notes)
     answers = "".join(map(answer, shown.answers))
     count = len(shown.prompt.token_ids) + shown.prompt.hidden
     return (

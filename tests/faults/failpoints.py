@@ -38,6 +38,7 @@ LIFE = {
         "worker.ranklogs:RankLogs.look",
     ),
     *("worker.publisher:Publisher._checkpoint", "worker.publisher:Publisher._resume_point"),
+    "worker.publisher:Publisher._verdict",
     *("worker.publisher:commit_resume_point", "worker.references:publish", "worker.ranklogs:RankLogs.upload"),
     *("worker.close:results", "worker.close:close"),
     *("worker.supervisor:move_in", "worker.supervisor:Supervisor.ask_to_stop", "worker.launcher:torchrun"),
@@ -53,7 +54,7 @@ LIFE = {
 # Passed only after a fault, or when time has gone by.
 AFTERMATH = {
     *("api.transfer:_remove", "worker.claim:lost", "worker.claim:lapsed", "worker.references:lost"),
-    "worker.resume:damaged",
+    *("worker.resume:damaged", "worker.resume:whole_model"),
     *("worker.sweeper:Sweeper.take_over_tasks", "worker.sweeper:end_intakes"),
     *("worker.orphans:StandingStill.abort", "worker.orphans:of_attempt"),
     *(f"worker.sweeper:{name}" for name in ("admit", "tell_too_large", "expire")),

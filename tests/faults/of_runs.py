@@ -114,6 +114,12 @@ def age(job: str, days: float) -> None:
             session.execute(update(table).where(mine).values(shifted))
 
 
+def a_model_that_the_next_attempt_verifies(lives: Lives) -> None:
+    job = lives.create("verified later", lives.upload(), steps=3, at={"verifying": "kill"})
+    lives.until_killed("worker.resume:whole_model:write")
+    lives.succeeded(job, 3)
+
+
 def a_resume_point_that_is_damaged(lives: Lives) -> None:
     job = lives.create("damaged", lives.upload(), steps=60)
     lives.stepped(job, 5)

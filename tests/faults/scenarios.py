@@ -11,6 +11,7 @@ SCENARIOS = [
     Scenario(both("worker.sweeper:tell_too_large"), of_runs.a_job_too_large_for_every_node),
     Scenario(both("worker.sweeper:expire"), of_files.a_file_past_its_time),
     Scenario(("core.objects.store:Store.put_stream:abort_multipart",), of_files.a_source_that_breaks_off_in_the_middle),
+    Scenario(("worker.resume:whole_model:write",), of_runs.a_model_that_the_next_attempt_verifies),
     Scenario(both("worker.claim:lost"), of_runs.a_supervisor_that_dies),
     Scenario(both("worker.claim:lapsed"), of_runs.a_supervisor_that_sleeps_past_its_lease),
     Scenario(both("worker.references:lost"), of_runs.kept_log_probabilities_that_are_lost),

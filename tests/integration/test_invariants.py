@@ -109,6 +109,13 @@ PLANTS: dict[str, list[tuple[str, ...]]] = {
             "UPDATE jobs SET fine_tuned_model = (SELECT name FROM models WHERE job_id = :job) WHERE id = :job",
         ),
     ],
+    "refused_is_not_finished": [
+        (
+            "step 20 was refused",
+            "UPDATE checkpoints SET metrics = '{\"palate/verified\": 0}' WHERE job_id = :job",
+            "UPDATE jobs SET fine_tuned_model = (SELECT name FROM models WHERE job_id = :job) WHERE id = :job",
+        ),
+    ],
     "one_project": [
         (": model ", ANOTHER, "UPDATE models SET project_id = 'another' WHERE job_id = :job"),
         (": model ", "UPDATE models SET project_id = NULL WHERE job_id = :job"),

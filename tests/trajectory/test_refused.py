@@ -114,7 +114,7 @@ def test_a_policy_that_is_not_the_reference_before_the_first_step(point: tuple[R
     meta = {**found.meta, "progress": {**found.meta["progress"], "step": 0}}
     manifest.write(source, found.model_copy(update={"meta": meta}))
     code, name, message = resumed(run, source, tmp_path / "run")
-    assert (code, name) == (70, "gate_failed")
+    assert (code, name) == (73, "gate_failed")
     assert "stored reference" in message
 
 

@@ -127,6 +127,21 @@ def test_what_the_inspection_finds_blocks_as_well(tenant: Tenant, model: str, ju
     assert any("truncation (90 records, 90.0%)" in each for each in told(job["id"]))
 
 
+def test_what_the_template_does_is_an_event_of_the_job(tenant: Tenant, model: str, judge: Judge) -> None:
+    file_id = judge()
+    runs_on = finding("template_health", 0.0, severity="warn", action="Answers end in '<|im_end|>'; it runs on.")
+    inspected(tenant, file_id, model, checked(runs_on))
+    job_id = tenant.http.post(JOBS, json=body(model, file_id)).json()["id"]
+    with transaction() as session:
+        (event,) = (each for each in events.page(session, job_id, None, 20)[0] if "runs on" in each.message)
+    assert event.message == "Template health of `training_file`: Answers end in '<|im_end|>'; it runs on."
+    assert (event.level, (event.data or {})["code"]) == ("warn", "template_health")
+    clean = judge()
+    inspected(tenant, clean, model, checked(finding("template_health", 0.0)))
+    job_id = tenant.http.post(JOBS, json=body(model, clean)).json()["id"]
+    assert not [each for each in told(job_id) if "Template health" in each]
+
+
 def test_of_what_the_inspection_finds_in_held_out_data_only_a_leak_blocks(
     tenant: Tenant, model: str, judge: Judge
 ) -> None:

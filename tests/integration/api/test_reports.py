@@ -157,6 +157,32 @@ def test_a_job_adds_what_its_reference_model_shows(tenant: Tenant, model: str) -
     assert (unknown.status_code, error_of(unknown)["code"]) == (404, "job_not_found")
 
 
+def test_a_job_adds_what_its_inspection_shows(tenant: Tenant, model: str) -> None:
+    """With the job's own settings, not those of another's."""
+    file_id = judged(tenant, full())
+    body = {"model": model, "training_file": file_id, "palate": {"accept": ["contradictions"]}}
+    job_id = tenant.http.post("/v1/fine_tuning/jobs", json=body).json()["id"]
+    path = f"/v1/files/{file_id}/report"
+    assert tenant.http.get(path, params={"job": job_id}).json() == tenant.http.get(path).json()
+    health = finding("template_health", 0.0, severity="warn", action="It runs on.")
+    inspected(tenant, file_id, model, SEEN.model_copy(update={"checks": [CUT, health]}))
+    said = finding("reference_agreement", 0.1).model_dump(mode="json")
+    with transaction() as session:
+        events.append(session, job_id, events.NewEvent("The data", data={"findings": [said]}))
+    for more in ({}, {"model": model}):
+        told = tenant.http.get(path, params={"job": job_id, **more}).json()
+        codes = [each["code"] for each in told["checks"]]
+        for code in ("truncation", "template_health", "reference_agreement"):
+            assert codes.count(code) == 1
+        assert (told["inspection"]["model"], told["inspection"]["max_length"]) == (model, 512)
+    page = tenant.http.get(path, params={"job": job_id}, headers=HTML).text
+    assert "It runs on." in page
+    other = body | {"method": {"type": "dpo", "dpo": {"hyperparameters": {"max_length": 64}}}}
+    other_id = tenant.http.post("/v1/fine_tuning/jobs", json=other).json()["id"]
+    told = tenant.http.get(path, params={"job": other_id}).json()
+    assert (told["inspection"], "truncation" in [each["code"] for each in told["checks"]]) == (None, False)
+
+
 def test_a_preview_is_computed_and_then_shown(tenant: Tenant, model: str) -> None:
     file_id, path = judged(tenant, full()), f"/v1/files/{{}}/preview?model={model}"
     assert tenant.http.get(path.format(tenant.upload())).status_code == 202

@@ -65,8 +65,9 @@ def test_where_the_template_emits_no_end_token_one_is_appended() -> None:
     found = renderer(WITHOUT_END)
     (pair,) = tokenise(found, [record(ASK, YES, NO)], 256, "drop").examples
     assert pair.answers[0].ids.count(1) == pair.answers[1].ids.count(1) == 1
-    # The header's last space is the first letter of the answer's first token: where the texts part, scoring begins.
-    assert scored(found, pair.answers[0]) == [" it was wonderful<|end|>"]
+    # The header's last space would be the first letter of the answer's first token; a server feeds it alone.
+    assert scored(found, pair.answers[0]) == ["it was wonderful<|end|>"]
+    assert found.tokenizer.decode(pair.answers[0].ids[: pair.prefix]).endswith("<|assistant|> ")
 
 
 def test_of_several_turns_only_the_assistants_are_scored() -> None:

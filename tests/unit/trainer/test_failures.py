@@ -11,6 +11,7 @@ from core.contract.trainer_events import Failed, parse_event
 from trainer.emit import Emitter
 from trainer.failures import BadRecord, Diverged, GateFailed, judge
 from trainer.folder import refusal
+from trainer.verify import ExportMismatch
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,8 @@ from trainer.folder import refusal
         (BadRecord("x", code="too_long", line=3), Exit.BAD_DATA, "too_long"),
         (BadModel("x"), Exit.BAD_MODEL, "invalid_model"),
         (Diverged("x", step=3), Exit.DIVERGED, "diverged"),
-        (GateFailed("x"), Exit.BUG, "gate_failed"),
+        (GateFailed("x"), Exit.REFUSED, "gate_failed"),
+        (ExportMismatch("x"), Exit.REFUSED, "export_mismatch"),
         (OSError(errno.ENOSPC, "full"), Exit.INFRASTRUCTURE, "no_space"),
         (OSError(errno.EFBIG, "a limit of the process"), Exit.INFRASTRUCTURE, "no_space"),
         (
@@ -51,7 +53,7 @@ def test_a_broken_disk_below_a_library_is_not_the_models_fault() -> None:
     assert told.message == "The model cannot be loaded: no such model type"
 
 
-@pytest.mark.parametrize("error", [BadRecord("x", code="too_long", line=3), Diverged("x", step=4)])
+@pytest.mark.parametrize("error", [BadRecord("x", code="too_long", line=3), Diverged("x", step=4), ExportMismatch("x")])
 def test_failures_travel_between_ranks(error: Exception) -> None:
     assert judge(pickle.loads(pickle.dumps(error))) == judge(error)
 

@@ -97,12 +97,14 @@ def test_a_template_is_asked_for_by_the_records_that_need_it() -> None:
 
 def test_probe_prompts_are_what_the_records_are(tmp_path: Path) -> None:
     found = renderer(bos=True)
-    assert openings(found, ["why "], True) == [[BOS, *found.tokenizer("why ", add_special_tokens=False)["input_ids"]]]
+    assert openings(found, ["why "], raw("a", "b", "c")) == [
+        [BOS, *found.tokenizer("why ", add_special_tokens=False)["input_ids"]]
+    ]
     with pytest.raises(BadModel, match="no chat template"):
-        openings(found, ["why "], False)
+        openings(found, ["why "], raw("a", "b", "c", raw_text=False))
     for raw_text in (True, False):
         write_records(tmp_path / "data.zst", [raw("why", "yes", "no", raw_text)])
-        assert records.are_raw(tmp_path / "data.zst") == raw_text
+        assert records.first(tmp_path / "data.zst").raw_text == raw_text
 
 
 def test_a_model_without_a_template_is_inspected_with_raw_texts(tmp_path: Path) -> None:

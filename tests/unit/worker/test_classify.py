@@ -26,6 +26,7 @@ def test_stopped_by_a_wish(reason: str, outcome: Outcome) -> None:
         (Exit.BAD_DATA, FailureClass.USER, False),
         (Exit.BAD_MODEL, FailureClass.USER, False),
         (Exit.DIVERGED, FailureClass.NUMERIC, False),
+        (Exit.REFUSED, FailureClass.REFUSED, False),
         (Exit.BUG, FailureClass.BUG, True),
         (Exit.INFRASTRUCTURE, FailureClass.INFRA, True),
     ],

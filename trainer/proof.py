@@ -1,0 +1,114 @@
+"""What a finished model is verified by, made by the run that trained it and sealed beside the model: whoever comes to
+verify it, on any node, needs no engine, no data and nothing of the run.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from trainer.course import Course
+from trainer.data import Example
+from trainer.render import Answer
+from trainer.scoring import Tick, score_examples
+from trainer.slope import Slope
+
+EXAMPLES = 32
+# Of all of them together: the proof lies in a row of the database while the job is under way.
+TOKENS = 16_384
+
+
+class Scored(BaseModel):
+    """An example's answers: ids of prompt and answer, and the scored spans."""
+
+    prefix: int
+    answers: list[tuple[list[int], list[tuple[int, int]]]]
+
+
+class Proof(BaseModel):
+    """`sums`: log pi of each answer of `examples`, in nats, as the engine gives it. `noise`: rms of what rounding alone
+    changes in it, in nats / sqrt(scored tokens).
+
+    `fused`: whether the sums came through the fused head. `tied`: head and embeddings are one weight. `tensors`: by
+    file, the sha256 of each tensor as it was made, cut to 16 digits, in the order of the file. `scaling`: of the
+    adapter, alpha / r. `slope`: what its merge changed. `opening`: a prompt up to where the assistant begins, `ends`:
+    what ends its answer.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    step: int
+    total_steps: int
+    pairs: int
+    tokens: int
+    metrics: dict[str, float]
+    examples: list[Scored]
+    sums: list[float]
+    noise: float
+    fused: bool
+    tied: bool
+    tensors: dict[str, list[str]]
+    scaling: float | None
+    slope: Slope | None
+    opening: list[int]
+    ends: list[int]
+
+    def answers(self) -> list[Example]:
+        return [
+            Example(
+                id=str(number),
+                line=number,
+                prefix=each.prefix,
+                answers=tuple(Answer(tuple(ids), tuple(spans)) for ids, spans in each.answers),
+            )
+            for number, each in enumerate(self.examples)
+        ]
+
+
+def chosen(examples: Sequence[Example]) -> list[Example]:
+    """The first few, one at least."""
+    found: list[Example] = []
+    for example in examples[:EXAMPLES]:
+        if found and sum(each.tokens for each in [*found, example]) > TOKENS:
+            break
+        found.append(example)
+    return found
+
+
+def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
+    """By all ranks, at the very end: of an adapter that was exported merged, the sums are those of the merged weights.
+    In bf16 a forward through the adapter is another model than they are. `tensors`: of all ranks.
+    """
+    engine, progress, spec = course.engine, course.progress, course.spec
+    examples = chosen(course.data.held_out.examples or course.data.train.examples)
+    merged = spec.settings.lora is not None and "model" in spec.export
+    slope = engine.merge_adapter(spec.settings.precision) if merged else None
+    row_tokens = spec.row_tokens
+    sums = score_examples(engine, course.world, examples, course.layout, row_tokens, tick, reference=merged)
+    first = examples[0]
+    return Proof(
+        step=progress.step,
+        total_steps=course.total,
+        pairs=len(course.data.train),
+        tokens=progress.tokens,
+        metrics=progress.figures,
+        examples=[
+            Scored(prefix=each.prefix, answers=[(list(a.ids), list(a.spans)) for a in each.answers])
+            for each in examples
+        ],
+        sums=sums[:, 0].tolist(),
+        noise=course.noise.sums,
+        fused=engine.scorer.fused,
+        tied=is_tied(engine.model),
+        tensors=tensors,
+        scaling=engine.scaling,
+        slope=slope,
+        opening=course.openings[0] if course.openings else list(first.answers[0].ids[: first.prefix]),
+        ends=sorted(course.renderer.end_ids),
+    )
+
+
+def is_tied(model: torch.nn.Module) -> bool:
+    """Whether the head's weight is that of the embeddings."""
+    ends = model.get_input_embeddings(), model.get_output_embeddings()  # type: ignore[operator]
+    return getattr(ends[0], "weight", None) is getattr(ends[1], "weight", None)
