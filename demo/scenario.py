@@ -134,8 +134,8 @@ SMOLLM2 = Scenario(
     ),
     hyperparameters={
         "beta": 0.1,
-        "learning_rate": 2e-4,
-        "nll_weight": 1.0,
+        "learning_rate": 1e-3,
+        "nll_weight": 2.0,
         "batch_size": 8,
         "n_epochs": 1,
         "lora": {"r": 16},
