@@ -9,7 +9,7 @@ BIN = .venv/bin
 LIGHT = -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test slow storm check lint types imports up bench openapi clean
+.PHONY: help setup demo demo-real test slow storm refusals check lint types imports up bench openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ slow: setup ## the tests that take minutes each
 
 storm: setup ## N kills at random moments over the whole service (make storm N=200 SEED=1)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.storm --kills $(or $(N),200) $(if $(SEED),--seed $(SEED)) $(STORM)
+
+refusals: setup ## N jobs of real pairs on a real model, none of which may be refused (make refusals N=200 SEED=1 FROM=0)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.refusals --jobs $(or $(N),200) --seed $(or $(SEED),1) --from $(or $(FROM),0)
 
 check: setup lint types imports test ## what CI runs
 

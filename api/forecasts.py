@@ -9,7 +9,7 @@ from core.contract.job_spec import JobSpec
 from core.contract.losses import LossName
 from core.contract.run_spec import Inspection
 from core.contract.states import FileStatus, JobState
-from core.db import admission, nodes, submit, verdicts
+from core.db import admission, events, nodes, submit, verdicts
 from core.db.engine import Session
 from core.db.tables import File, Job, Model, Node
 from planning import lora
@@ -17,7 +17,7 @@ from planning.facts import ModelFacts
 from planning.facts import known as facts_known
 from planning.node import NodeFacts
 from planning.plan import LEAST_LENGTH, Decided, Plan, make, sentence
-from planning.resolve import held_out_share
+from planning.resolve import held_out_share, resolve_lora
 
 NOT_YET = "The file's checks or the inspection of file and model are under way."
 
@@ -88,7 +88,13 @@ def check(session: Session, spec: JobSpec, job: Job, model: Model, files: Mappin
     """Of a job that was just made. Raises BadInput for layers that its model does not have, and, where the nodes and
     the inspection are known, for what fits on none of them."""
     facts, known = suited(model, spec), nodes.known(session)
-    if facts is None or not known or job.state == JobState.FAILED:
+    if facts is None or job.state == JobState.FAILED:
+        return
+    asked = spec.dpo().lora
+    told = lora.caution(facts, resolve_lora(asked)) if asked else None
+    if told:
+        events.append(session, job.id, events.NewEvent(told, level="warn", data={"param": lora.PARAM}))
+    if not known:
         return
     found = planned(session, spec, model, files, known) or least(spec, facts, known)
     if found.memory.fits is False:
@@ -112,7 +118,7 @@ def suited(model: Model, spec: JobSpec) -> ModelFacts | None:
             param="model",
         )
     facts, wanted = facts_known(model.facts), spec.dpo().lora
-    if facts is not None and facts.matrices and wanted is not None and wanted.target_modules != "auto":
+    if facts is not None and lora.reachable(facts) and wanted is not None and wanted.target_modules != "auto":
         lora.check(facts, wanted.target_modules)
     return facts
 

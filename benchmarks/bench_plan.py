@@ -2,6 +2,10 @@
 
 One rank on a CPU, started by hand. Six runs of other sizes calibrate first, as finished jobs do on a node; no forecast
 sees a figure of its own run. Results are kept in a file, so that it can go on: `bench_plan.py [--results FILE]`.
+
+`--real FOLDER`: SmolLM2-135M on real pairs of that folder, full weights and LoRA, fp32 and bf16; each forecast before
+any job (the node's calibration alone) and after one job of the same kind on other data. Seconds are the process's own
+(one thread): on a quiet machine they are the clock's, on a busy one nearly so.
 """
 
 import argparse
@@ -25,17 +29,18 @@ from core.contract.job_spec import DpoHyperparameters  # noqa: E402
 from core.contract.losses import LossName  # noqa: E402
 from core.contract.preference import Message, Origin, PreferenceRecord  # noqa: E402
 from core.contract.run_spec import Inspection, InspectSpec, RunSpec  # noqa: E402
+from demo import smollm2  # noqa: E402
 from planning import facts as model_facts  # noqa: E402
 from planning import memory, weights  # noqa: E402
 from planning import time as times  # noqa: E402
 from planning.facts import ModelFacts  # noqa: E402
 from planning.model_json import read_json  # noqa: E402
-from planning.node import NodeFacts, Rate  # noqa: E402
+from planning.node import Calibration, NodeFacts, Rate  # noqa: E402
 from planning.resolve import resolve  # noqa: E402
 from tests.models import WORDS, make_tokenizer  # noqa: E402
 from tests.pairs import write_records  # noqa: E402
 
-STEPS, WARM_UP = 14, 3
+STEPS, REAL_STEPS, WARM_UP = 14, 8, 3
 WITHIN = 0.10
 
 
@@ -50,6 +55,8 @@ class Setup:
     batch: int
     loss: LossName = "sigmoid"
     lora: bool = False
+    precision: str = "fp32"
+    data: str = ""
 
     @property
     def name(self) -> str:
@@ -124,8 +131,34 @@ def make_model(folder: Path, setup: Setup) -> Path:
     return folder
 
 
+def real_setups() -> list[Setup]:
+    """Two jobs of each kind: short answers of one file, and dialogues of another."""
+    return [
+        Setup(576, 30, 49_152, words, batch, lora=lora, precision=precision, data=data)
+        for precision in ("fp32", "bf16")
+        for lora in (True, False)
+        for data, words, batch in (("tone", 150, 8), ("hh", 250, 4))
+    ]
+
+
+def real_data(path: Path, setup: Setup) -> str:
+    """Of a file's pairs, in its order, those of at most so many words."""
+    from benchmarks.arms import work
+
+    def words(record: PreferenceRecord) -> int:
+        turns = [*record.prompt, *max(record.chosen, record.rejected, key=lambda turns: len(str(turns[-1].content)))]
+        return sum(len(str(turn.content).split()) for turn in turns)
+
+    found = [
+        each for each in work.records(setup.data) if isinstance(each, PreferenceRecord) and words(each) <= setup.words
+    ]
+    return write_records(path, found[: setup.batch * REAL_STEPS])
+
+
 def make_data(path: Path, setup: Setup) -> str:
     """Pairs of very different lengths, enough for all steps."""
+    if setup.data:
+        return real_data(path, setup)
     draw = random.Random(1)
 
     def say(role: str, words: int) -> Message:
@@ -147,12 +180,16 @@ def make_data(path: Path, setup: Setup) -> str:
 def prepared(base: Path, setup: Setup) -> tuple[RunSpec, Inspection, ModelFacts]:
     from trainer.inspect import inspect
 
-    model = make_model(base / "model", setup)
+    model = smollm2.folder() if setup.data else make_model(base / "model", setup)
     digest = make_data(base / "data.zst", setup)
     found = inspect(InspectSpec(model_dir=model, data=base / "data.zst", loss=setup.loss, out=base / "inspection"))
     known = model_facts.facts(read_json(model / "config.json"), weights.read(model))
     assert known is not None
-    asked: dict[str, Any] = {"batch_size": setup.batch, "lora": {} if setup.lora else None}
+    asked: dict[str, Any] = {
+        "batch_size": setup.batch,
+        "lora": {} if setup.lora else None,
+        "precision": setup.precision,
+    }
     settings = resolve(
         DpoHyperparameters.model_validate(asked), pairs=found.usable, max_length=found.max_length, loss=setup.loss
     )
@@ -164,7 +201,7 @@ def prepared(base: Path, setup: Setup) -> tuple[RunSpec, Inspection, ModelFacts]
         train_data=base / "data.zst",
         train_digest=digest,
         settings=settings,
-        row_tokens=memory.row_budget(settings, found),
+        row_tokens=memory.row_budget(settings, found, facts=known),
     )
     return spec, found, known
 
@@ -176,16 +213,18 @@ def run(setup: Setup) -> dict[str, Any]:
         spec.workspace.mkdir()
         path = spec.workspace / "run.json"
         path.write_text(spec.model_dump_json())
-        started = time.monotonic()
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         process = subprocess.Popen([sys.executable, "-m", "trainer", "--spec", str(path)], cwd=ROOT, env=environment)
+        seen = watched(process, spec.workspace / "events.jsonl")
         _, status, usage = os.wait4(process.pid, 0)
-        wall = time.monotonic() - started
+        spent = usage.ru_utime + usage.ru_stime
         if status:
             logs = "\n".join(each.read_text()[-2000:] for each in (spec.workspace / "logs").glob("*.log"))
             raise SystemExit(f"{setup.name} ended with {status}: {logs}")
         events = [json.loads(line) for line in (spec.workspace / "events.jsonl").read_text().splitlines()]
-        steps = [event["time"] for event in events if event["event"] == "step"]
+        at = list(zip(events, seen, strict=False))
+        steps = [used for event, used in at if event["event"] == "step"]
+        begun = {event.get("phase", event["event"]): used for event, used in reversed(at)}
         return {
             "setup": asdict(setup),
             "spec": spec.model_dump(mode="json"),
@@ -193,9 +232,27 @@ def run(setup: Setup) -> dict[str, Any]:
             "facts": known.model_dump(),
             "layout": next(event["layout"] for event in events if event["event"] == "started"),
             "steps": [after - before for before, after in pairwise(steps)],
-            "wall": wall,
+            "wall": spent,
+            "start": begun["started"],
+            "end": spent - begun["exporting"],
             "peak": usage.ru_maxrss << 10,
         }
+
+
+def watched(process: subprocess.Popen[bytes], path: Path) -> list[float]:
+    """Seconds of its processors that the run had used when each of its events was there; until it ends."""
+    hertz, seen, found = os.sysconf("SC_CLK_TCK"), 0, list[float]()
+    with path.open("a+") as events:
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            events.seek(seen)
+            fresh = events.read()
+            lines = fresh.count("\n")
+            if lines:
+                used = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+                found += [sum(map(int, used)) / hertz] * lines
+                seen += len(fresh[: fresh.rindex("\n") + 1].encode())
+            time.sleep(0.02)
+    return found
 
 
 def rate(result: dict[str, Any]) -> Rate:
@@ -203,12 +260,12 @@ def rate(result: dict[str, Any]) -> Rate:
     known = ModelFacts.model_validate(result["facts"])
     return Rate(
         parameters=known.parameters,
-        layers=known.layers or 1,
-        precision="fp32",
+        precision=spec.settings.precision,
         lora=spec.settings.lora is not None,
-        flops=times.step_flops(known, spec.settings, found, ranks=1),
-        rows=times.step_rows(spec.settings, found, ranks=1, row_tokens=spec.row_tokens),
+        work=times.work(known, spec.settings, found, ranks=1, row_tokens=spec.row_tokens),
         seconds=statistics.median(result["steps"][WARM_UP:]),
+        start=result["start"],
+        end=result["end"],
     )
 
 
@@ -228,18 +285,66 @@ def errors(result: dict[str, Any], node: NodeFacts) -> dict[str, float]:
     }
 
 
+def measured(results: Path, wanted: list[Setup], most: int) -> dict[str, Any] | None:
+    """By name, those that are kept with those that are missing; None where more than `most` are."""
+    known: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+    missing = [setup for setup in wanted if setup.name not in known]
+    for setup in missing[:most]:
+        known[setup.name] = run(setup)
+        results.write_text(json.dumps(known))
+        print(f"{setup.name}: {known[setup.name]['wall']:.1f} s", flush=True)
+    return known if len(missing) <= most else None
+
+
+def calibrated() -> Calibration:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "trainer", "calibrate"]
+    return Calibration.model_validate_json(
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE).stdout
+    )
+
+
+def real(results: Path, most: int) -> None:
+    """Prints a row a run: what it took, and how far the forecasts were off."""
+    kept = results.with_suffix(".calibration.json")
+    if not kept.exists():
+        kept.write_text(calibrated().model_dump_json())
+    bare = NodeFacts(slots=1, memory_bytes=24 << 30, calibration=Calibration.model_validate_json(kept.read_text()))
+    setups = real_setups()
+    known = measured(results, setups, most) or json.loads(results.read_text())
+    print("| run | step, s | before any job | after one | whole run, s | before any job | after one |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    for number, setup in enumerate(setups):
+        other = setups[number ^ 1]  # of the same kind, on other data
+        if setup.name not in known:
+            continue
+        result = known[setup.name]
+        first = errors(result, bare)
+        one = bare.model_copy(update={"rates": [rate(known[other.name])]}) if other.name in known else None
+        then = errors(result, one) if one else {}
+        kind = f"{'LoRA' if setup.lora else 'full'} {setup.precision}, {setup.data}"
+        cells = [
+            cell
+            for what, took in (("step", statistics.median(result["steps"][WARM_UP:])), ("run", result["wall"]))
+            for cell in (f"{took:.1f}", f"{first[what]:+.0%}", f"{then[what]:+.0%}" if then else "")
+        ]
+        print(f"| {' | '.join([kind, *cells])} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "bench_plan.json")
     parser.add_argument("--most", type=int, default=100, help="runs in one go")
+    parser.add_argument("--real", type=Path, help="the folder of real preference files")
     arguments = parser.parse_args()
-    known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
-    wanted = [setup for setup in [*CALIBRATION, *FORECAST] if setup.name not in known]
-    for setup in wanted[: arguments.most]:
-        known[setup.name] = run(setup)
-        arguments.results.write_text(json.dumps(known))
-        print(f"{setup.name}: {known[setup.name]['wall']:.1f} s", flush=True)
-    if len(wanted) > arguments.most:
+    if arguments.real:
+        from benchmarks.arms import work
+
+        work.DATA = arguments.real
+        real(arguments.results, arguments.most)
+        return
+    known = measured(arguments.results, [*CALIBRATION, *FORECAST], arguments.most)
+    if known is None:
         return
     node = NodeFacts(slots=1, memory_bytes=24 << 30, rates=[rate(known[each.name]) for each in CALIBRATION])
     found = {setup.name: errors(known[setup.name], node) for setup in FORECAST}

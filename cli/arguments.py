@@ -107,9 +107,10 @@ def _training(commands: Commands) -> None:
 
 def _operating(commands: Commands) -> None:
     models = _group(commands, "models", "base models (operator)")
-    add = _command(models, "add", "base_models:add", "check a model's folder and store it under a name")
+    add = _command(models, "add", "base_models:add", "check a model and store it under a name")
     add.add_argument("name")
-    add.add_argument("dir", type=Path)
+    add.add_argument("dir", type=Path, metavar="FOLDER", help="of safetensors and a tokenizer; or one GGUF file")
+    add.add_argument("--adapter", type=Path, metavar="FOLDER", help="a LoRA adapter, merged into the model in fp32")
     add.add_argument("--chat-template", type=Path, metavar="FILE", help="used instead of the folder's own")
     add.add_argument("--project", help="visible to this project only")
     _command(models, "list", "base_models:page", "every revision of every base model")

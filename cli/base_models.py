@@ -2,21 +2,20 @@
 
 import argparse
 import re
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from cli import place
+from cli import place, trainer_process
 from cli.bar import moving
 from core.contract import manifest as manifests
 from core.contract.errors import BadInput, BadModel
 from planning import model_folder
+from planning.facts import ModelFacts
+from planning.model_folder import CONFIG, FILES, TOKENIZER, WEIGHTS, Look
 
 NO_TEMPLATE = (
-    "palate: the model has no chat template, so only files with raw_text can train it; for all others give one with "
+    "the model has no chat template, so only files with raw_text can train it; for all others give one with "
     "--chat-template."
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
@@ -32,15 +31,19 @@ def add(arguments: argparse.Namespace) -> int:
         raise BadInput(f"A model's name has letters, digits and . _ / -, at most 128 of them; {name!r} does not.")
     if template is not None and not (template.is_file() and template.read_text(errors="replace").strip()):
         raise BadModel(f"{template} holds no chat template.", code="chat_template_missing")
-    facts = model_folder.check(arguments.dir, chat_template=template is not None)
-    with place.session(arguments.home) as session:
-        project = projects.by_name(session, arguments.project) if arguments.project else None
-        project_id = project.id if project else None
-    with staged(arguments.dir, template) as folder, place.store(arguments.home) as store:
-        manifest = manifests.build(folder)
-        digest = manifest.digest()
-        with moving(name, sum(entry.bytes for entry in manifest.files)) as moved:
-            store.upload_folder(folder, manifest, keys.model(digest), progress=moved)
+    with tempfile.TemporaryDirectory(prefix="palate-") as made:
+        workspace = Path(made)
+        folder = workspace / "model"
+        folder.mkdir()
+        facts = prepare(arguments.dir, arguments.adapter, template, workspace, folder)
+        with place.session(arguments.home) as session:
+            project = projects.by_name(session, arguments.project) if arguments.project else None
+            project_id = project.id if project else None
+        with place.store(arguments.home) as store:
+            manifest = manifests.build(folder)
+            digest = manifest.digest()
+            with moving(name, sum(entry.bytes for entry in manifest.files)) as moved:
+                store.upload_folder(folder, manifest, keys.model(digest), progress=moved)
         with place.session(arguments.home) as session:
             row = models.add_base(
                 session,
@@ -51,24 +54,63 @@ def add(arguments: argparse.Namespace) -> int:
                 facts=facts.model_dump(),
                 project_id=project_id,
             )
-            print(f"{row.name}  {facts.parameters:,} parameters, {facts.dtype}, context {facts.context_length:,}")
-            print(f"digest {digest}")
-            if not model_folder.has_template(folder):
-                print(NO_TEMPLATE, file=sys.stderr)
+            added = row.name
+        templated = model_folder.has_template(folder)
+    # The row is there: a reader that has left takes nothing back.
+    print(f"{added}  {facts.parameters:,} parameters, {facts.dtype}, context {facts.context_length:,}")
+    print(f"digest {digest}")
+    if not templated:
+        tell(NO_TEMPLATE)
     return 0
 
 
-@contextmanager
-def staged(folder: Path, template: Path | None) -> Iterator[Path]:
-    """The folder's own files, as links, beside the template given for it."""
-    with tempfile.TemporaryDirectory(prefix="palate-") as made:
-        for path in model_folder.files(folder):
-            (Path(made) / path).symlink_to((folder / path).resolve())
-        if template is not None:
-            given = Path(made) / model_folder.TEMPLATE
-            given.unlink(missing_ok=True)
-            shutil.copyfile(template, given)
-        yield Path(made)
+def prepare(source: Path, adapter: Path | None, template: Path | None, workspace: Path, folder: Path) -> ModelFacts:
+    """Fills `folder` with what is stored of the model at `source`, checked. Raises BadModel with all that is wrong."""
+    if source.is_file():
+        source = unpacked(source, workspace)
+    if adapter is not None:
+        source = merged(source, adapter, workspace)
+    found = model_folder.look(source, chat_template=template is not None)
+    if found.sound(FILES, CONFIG):
+        build(found, template, workspace, folder)
+    for each in found.told:
+        tell(each)
+    found.refuse()
+    assert found.facts is not None
+    return found.facts
+
+
+def build(found: Look, template: Path | None, workspace: Path, folder: Path) -> None:
+    """Stages the model, and has the trainer build it; what it finds goes to `found`."""
+    model_folder.stage(found.folder, folder, template)
+    sound = {part: found.sound(part) for part in (WEIGHTS, TOKENIZER)}
+    flags = [f"--no-{part}" for part, good in sound.items() if not good]
+    built = trainer_process.check(folder, workspace, *flags)
+    for fault in built.faults:
+        found.fault(CONFIG, f"{found.folder}: {fault.message}", fault.code)
+    if found.facts is not None:
+        found.facts = found.facts.model_copy(update={"linear": built.linear, "experts": built.experts})
+
+
+def unpacked(file: Path, workspace: Path) -> Path:
+    """A GGUF file as a folder."""
+    folder = workspace / "unpacked"
+    for each in trainer_process.ask(workspace, "gguf", str(file.resolve()), str(folder)):
+        tell(each)
+    return folder
+
+
+def merged(base: Path, adapter: Path, workspace: Path) -> Path:
+    """The base with the adapter added to its weights; the base is checked first."""
+    model_folder.check(base, chat_template=True)
+    folder = workspace / "merged"
+    for each in trainer_process.ask(workspace, "merge", str(base.resolve()), str(adapter.resolve()), str(folder)):
+        tell(each)
+    return folder
+
+
+def tell(message: str) -> None:
+    print(f"palate: {message}", file=sys.stderr)
 
 
 def page(arguments: argparse.Namespace) -> int:

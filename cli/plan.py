@@ -57,13 +57,17 @@ def draw(plan: Json, console: Console) -> None:
         print(f"palate: {plan['memory']['reason']} It would fit with {would}. (does_not_fit)", file=sys.stderr)
 
 
+def reasons(left_out: dict[str, int]) -> str:
+    return f" ({', '.join(f'{code}: {count:,}' for code, count in left_out.items())})" if left_out else ""
+
+
 def rows(plan: Json) -> list[tuple[str, str]]:
     settings, memory, seconds, fed = plan["hyperparameters"], plan["memory"], plan["seconds"], plan["tokens"]
     units = {"pair": "pairs", "list": "lists", "single": "answers"}[plan["unit"]]
     where = f"{memory['node']}: {bytes_of(memory['available'])}" if memory["node"] else memory["reason"]
     verdict = {True: "fits", False: "does not fit", None: "unknown"}[memory["fits"]]
     return [
-        ("data", f"{plan['examples']:,} {units}, {plan['dropped']:,} records left out"),
+        ("data", f"{plan['examples']:,} {units}, {plan['dropped']:,} records left out{reasons(plan['left_out'])}"),
         ("steps", f"{plan['steps']:,} of {settings['batch_size']} {units}, {settings['n_epochs']} epochs"),
         ("tokens", f"{fed['fed']:,} an epoch ({fed['unshared']:,} without shared prompts), {fed['scored']:,} scored"),
         ("loss", ", ".join([settings["loss"], *own(settings)])),

@@ -57,6 +57,9 @@ class Lines:
         words = [phase(job), f"step {step}/{total}" if total else "", figures_of(job, figures)]
         print("  ".join(filter(None, words)), flush=True)
 
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
     def __enter__(self) -> Self:
         return self
 
@@ -87,6 +90,10 @@ class Bar:
             count=f"{step}/{total}" if total else "",
             figures=figures_of(job, figures),
         )
+
+    def say(self, text: str) -> None:
+        """Above the bar, and stays."""
+        self._progress.console.print(text, markup=False, highlight=False)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -50,7 +50,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--lora", nargs="?", type=int, const=0, metavar="R", help="adapters of rank R (16), not all weights"
     )
     parser.add_argument("--target-modules", nargs="+", metavar="NAME", help="the linear layers that LoRA adapts (all)")
-    parser.add_argument("--export", nargs="+", choices=("model", "adapter"), help="what is kept of a LoRA run (model)")
+    parser.add_argument("--export", nargs="+", choices=("model", "adapter"), help="what is kept of a LoRA run (both)")
     parser.add_argument("--probe", action="append", metavar="TEXT", help="answered before and after; up to 8 times")
     parser.add_argument("--checkpoint-steps", type=int, metavar="N", help="a checkpoint every N steps")
     parser.add_argument("--eval-steps", type=int, metavar="N", help="score the held-out pairs every N steps")

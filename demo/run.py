@@ -81,14 +81,15 @@ class Demo:
         telling.line(self.console, f"The model, for transformers: {folder}")
 
     def base_model(self) -> Path:
-        with self.timed("Base model", "The base model"), Steps(self.console, "pretraining") as bar:
+        title = self.scenario.wording.base
+        with self.timed("Base model", title), Steps(self.console, "pretraining") as bar:
 
             def look(step: int, steps: int, loss: float) -> None:
                 self.stack.check()
                 bar.at(step, steps, f"loss {loss:.2f}")
 
             folder, made = self.scenario.base(self.cache, look)
-        telling.line(self.console, "made from scratch, from a fixed seed" if made else "found in the cache")
+        telling.line(self.console, "made from scratch, from a fixed seed" if made else f"in the cache: {folder.name}")
         return folder
 
     def score(self, title: str, folder: Path, written: data.Files, shown: Sequence[Opening]) -> Score:

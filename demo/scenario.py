@@ -17,6 +17,7 @@ class Wording:
 
     title: str
     lede: str
+    base: str
     hello: tuple[str, ...]
     shown: str
     third_kind: str
@@ -69,6 +70,7 @@ STORYTELLER = Scenario(
     wording=Wording(
         title="A small model learned how a story should end",
         lede="It could write two kinds of ending, equally often: some that intrigue, some that fall flat.",
+        base="A base model that writes both kinds",
         hello=(
             "A small model learns how a story should end.",
             "It can write two kinds of ending, equally often. We show it pairs, the better one marked,",
@@ -122,6 +124,7 @@ SMOLLM2 = Scenario(
         title="A real model learned how a story should end",
         lede="SmolLM2-135M-Instruct, which others trained and which writes good English, was asked to end stories. "
         "It wrote on and on, and explained.",
+        base="A base model that others trained",
         hello=(
             "A real model, SmolLM2-135M-Instruct, learns how a story should end.",
             "It writes good English, and dull endings. We show it pairs, the better one marked,",

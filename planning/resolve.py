@@ -1,6 +1,6 @@
 """Every `auto` as a number: pure arithmetic over what the user asked and what the inspection found."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from core.contract.bands import rate_of
 from core.contract.job_spec import Auto, DpoHyperparameters, JobSpec, LoraOptions
@@ -11,8 +11,9 @@ T = TypeVar("T", int, float)
 
 MAX_BATCH = 64
 STEPS_WANTED = 20
-# Tokens that one forward of a rank is fed on a CPU: more is no faster there.
-CPU_ROW_TOKENS = 4_096
+# Tokens that one forward of a rank is fed on a CPU: more is no faster there. A model whose tokens keep much for the
+# backward is fed fewer (planning.memory), down to the least: its rows are long at work, and so hardly slower.
+CPU_ROW_TOKENS, LEAST_CPU_ROW_TOKENS = 4_096, 1_024
 # How often the row budget may be halved after a GPU ran out of memory.
 MAX_HALVINGS = 3
 # Examples held out where no validation file is given: so many make a figure (50: +- 7 points, 500: +- 2), and a
@@ -49,6 +50,15 @@ def resolve_lora(asked: LoraOptions) -> Lora:
     r = given(asked.r, 16)
     modules = None if asked.target_modules == "auto" else list(asked.target_modules)
     return Lora(r=r, alpha=given(asked.alpha, 2.0 * r), dropout=given(asked.dropout, 0.0), target_modules=modules)
+
+
+def exports(spec: JobSpec) -> list[Literal["model", "adapter"]]:
+    """What becomes of a LoRA run where nothing was asked: the adapter, which holds all that it learned whatever the
+    precision of the weights it is merged into, and the whole model, which loads anywhere."""
+    asked = spec.palate.export
+    if asked != "auto":
+        return asked
+    return ["model"] if spec.dpo().lora is None else ["adapter", "model"]
 
 
 def given(value: T | Auto, auto: T) -> T:

@@ -1,7 +1,7 @@
-"""How long a run takes: floating-point operations over what the node was seen to do, and a cost for each forward.
+"""How long a run takes: what passes through the model, at what each pass was measured to cost on the node.
 
-6 N a token and 12 layers x hidden x length for attention, forward and backward (Kaplan et al. 2020; Chowdhery et al.
-2022); a pass without gradients is a third of it. The head counts on scored tokens only.
+Before any job was measured there, by the node's calibration (trainer.calibrate); from the first job on, by as much as
+that one took longer or shorter than its own forecast. The head counts on scored tokens only.
 """
 
 import math
@@ -10,21 +10,25 @@ from typing import Literal
 from pydantic import BaseModel
 
 from core.contract.losses import LOSSES
-from core.contract.run_spec import Inspection, Settings
+from core.contract.run_spec import Inspection, Lora, Settings
 from planning import lora
 from planning.facts import ModelFacts
-from planning.node import NodeFacts, Rate
+from planning.node import Calibration, Cost, NodeFacts, Pass, Rate, Work
 from planning.resolve import total_steps, trained_on
 
 # Of one rank, where nothing was measured yet: stated with the forecast.
 DEFAULT_FLOPS = {"cpu": 2.0e10, "cuda": 2.0e14}
 # Interpreter, imports, rendezvous, sealing (7 to 9 s on two cores); estimated: a gigabyte of weights read or written.
 START_SECONDS, SECONDS_PER_GIGABYTE = 9.0, 4.0
-# Of a forward and backward through one layer, whatever its size: hooks of ZeRO-3, Python, launches. Estimated.
+# What the probe scores before a run, one answer alone and in layouts (trainer.probe): so many times the tokens of four
+# examples, the longest among them, in so many rows; and the examples that the export is checked with (trainer.verify).
+PROBED, PROBE_TIMES, PROBE_ROWS, VERIFIED = 4, 6, 12, 32
+# Of a pass through one layer, whatever its size, beside what a calibration sees: hooks of ZeRO-3. Estimated.
 LAYER_SECONDS = {"cpu": 1.5e-3, "cuda": 4e-4}
-FORWARD_SHARE = 1 / 3
 # Every layer's forward a second time.
 RECOMPUTE = 4 / 3
+# Attention reaches less than a matrix product does; a gradient and a weight pass the memory several times in an update.
+ATTENTION, UPDATE = 1.5, 2.5
 
 
 class Times(BaseModel):
@@ -53,61 +57,110 @@ def tokens(inspection: Inspection) -> int:
     return found.tokens if found else inspection.tokens
 
 
-def epoch_flops(facts: ModelFacts, settings: Settings, inspection: Inspection) -> float:
-    """Of forward and backward over all examples once; LoRA needs no gradient of the frozen weights."""
-    hidden, layers = facts.hidden_size or 1024, facts.layers or 24
-    table = (facts.vocab_size or 0) * hidden
-    tables = sum(each.size * each.count for each in facts.matrices if lora.is_table(each, facts)) or table
-    body = max(0, facts.parameters - tables)
-    fed = tokens(inspection)
-    attention = 4 * layers * hidden * inspection.squares * fed / max(1, inspection.tokens)
-    forward = 2 * body * fed + attention + 2 * table * inspection.scored_tokens
-    trained = 3.0 if settings.lora is None else 2.0
-    total = trained * forward
-    # The answers behind other prompts, without gradients.
-    return total + (forward if LOSSES[settings.loss].unit == "single" else 0.0)
-
-
-def step_flops(facts: ModelFacts, settings: Settings, inspection: Inspection, *, ranks: int) -> float:
+def work(facts: ModelFacts, settings: Settings, inspection: Inspection, *, ranks: int, row_tokens: int) -> Work:
     """Of one rank in a full step."""
-    share = min(1.0, settings.batch_size / max(1, inspection.usable))
-    return epoch_flops(facts, settings, inspection) * share / ranks
+    hidden, layers, vocab = facts.hidden_size or 1024, facts.layers or 24, facts.vocab_size or 0
+    tables = sum(each.size * each.count for each in facts.matrices if lora.is_table(each, facts)) or vocab * hidden
+    share = min(1.0, settings.batch_size / max(1, inspection.usable)) / ranks
+    fed = tokens(inspection) * share
+    return Work(
+        tokens=fed,
+        scored=inspection.scored_tokens * share,
+        squares=inspection.squares * share * tokens(inspection) / max(1, inspection.tokens),
+        rows=max(1.0, math.ceil(fed / row_tokens)),
+        body=max(0, facts.parameters - tables),
+        layers=layers,
+        hidden=hidden,
+        vocab=vocab,
+        trained=(facts.parameters if settings.lora is None else lora.weights(facts, settings.lora)) / ranks,
+        single=LOSSES[settings.loss].unit == "single",
+    )
 
 
-def step_rows(settings: Settings, inspection: Inspection, *, ranks: int, row_tokens: int) -> float:
-    """Forwards of one rank in a full step."""
-    fed = tokens(inspection) / max(1, inspection.usable) * settings.batch_size / ranks
-    return max(1.0, math.ceil(fed / row_tokens))
+def pass_seconds(work: Work, cost: Cost, device: str) -> float:
+    """Of one pass over the examples of a step."""
+    attention = ATTENTION * 2 * work.layers * work.hidden * work.squares
+    body = cost.weight * (work.body * work.tokens + attention) + cost.width * work.hidden * work.layers * work.tokens
+    head = (cost.logit * work.hidden + cost.choice) * work.vocab * work.scored
+    return body + head + (cost.layer + LAYER_SECONDS[device]) * work.layers * work.rows
+
+
+def expected(work: Work, settings: Settings, node: NodeFacts) -> float:
+    """Seconds of a full step, by the node's calibration."""
+    calibration = node.calibration or assumed(node.device)
+    costs = calibration.costs[settings.precision]
+    kind: Pass = "full" if settings.lora is None else "lora"
+    # The answers behind other prompts, without gradients.
+    stray = pass_seconds(work, costs["forward"], node.device) if work.single else 0.0
+    return pass_seconds(work, costs[kind], node.device) + stray + UPDATE * calibration.update * work.trained
+
+
+def assumed(device: str) -> Calibration:
+    """6 N a token forward and backward (Kaplan et al. 2020), 2 N forward; LoRA needs no gradient of frozen weights."""
+    flop = 1 / DEFAULT_FLOPS[device]
+    costs = {kind: Cost(weight=n * flop, logit=n * flop) for kind, n in (("forward", 2), ("full", 6), ("lora", 4))}
+    return Calibration.model_validate({"costs": {"fp32": costs, "bf16": costs}, "update": 0.0})
 
 
 def step_seconds(
     facts: ModelFacts, settings: Settings, inspection: Inspection, *, ranks: int, row_tokens: int, node: NodeFacts
 ) -> tuple[float, str]:
     """Seconds of a full step, and what that rests on."""
-    flops = step_flops(facts, settings, inspection, ranks=ranks)
-    rows = step_rows(settings, inspection, ranks=ranks, row_tokens=row_tokens)
-    layers = facts.layers or 24
-    near = nearest(node.rates, flops / rows, layers, ranks, settings)
-    overhead = LAYER_SECONDS[node.device] * layers * rows
+    mine = work(facts, settings, inspection, ranks=ranks, row_tokens=row_tokens)
+    seconds = expected(mine, settings, node)
+    near = nearest(node, mine, ranks, settings)
     if near is None:
         speed = DEFAULT_FLOPS[node.device]
-        return overhead + flops / speed, f"no job measured on this node yet: {speed:.0e} FLOP/s assumed"
-    spent = LAYER_SECONDS[node.device] * near.layers * near.rows
-    speed = near.flops / max(near.seconds - spent, 0.1 * near.seconds)
-    return overhead + flops / speed, f"measured in a job of {near.parameters:,} parameters: {speed:.1e} FLOP/s"
+        none = "no job measured on this node yet"
+        return seconds, f"{none}: calibrated" if node.calibration else f"{none}: {speed:.0e} FLOP/s assumed"
+    factor = near.seconds / expected(near.work, like(settings, near), node)
+    return seconds * factor, f"measured in a job of {near.parameters:,} parameters: {factor:.2f} x the calibration"
 
 
-def nearest(rates: list[Rate], flops_a_row: float, layers: int, ranks: int, settings: Settings) -> Rate | None:
+def like(settings: Settings, rate: Rate) -> Settings:
+    """What decides the cost of a step in the job that was measured."""
+    kind = (settings.lora or Lora()) if rate.lora else None
+    return settings.model_copy(update={"precision": rate.precision, "lora": kind})
+
+
+def nearest(node: NodeFacts, mine: Work, ranks: int, settings: Settings) -> Rate | None:
     """The measurement whose rows were most like these, the newest of equals."""
+    rates = node.rates
     alike = [rate for rate in rates if rate.precision == settings.precision and rate.ranks == ranks] or rates
     if not alike:
         return None
+    wanted = expected(mine, settings, node) / mine.rows
 
     def distance(rate: Rate) -> float:
-        work = abs(math.log(max(rate.flops / max(rate.rows, 1.0), 1.0) / max(flops_a_row, 1.0)))
-        return work + abs(math.log(rate.layers / layers)) + (rate.lora != (settings.lora is not None))
+        spent = expected(rate.work, like(settings, rate), node) / rate.work.rows
+        size = abs(math.log(max(spent, 1e-9) / max(wanted, 1e-9))) + abs(math.log(rate.work.layers / mine.layers))
+        return size + 2 * (rate.lora != (settings.lora is not None))
 
     return min(reversed(alike), key=distance)
+
+
+def probe_seconds(mine: Work, cost: Cost, inspection: Inspection, node: NodeFacts) -> float:
+    """Of the probe: forward, and backward to the embeddings."""
+    mean = tokens(inspection) / max(1, inspection.usable)
+    largest = inspection.fed["shared"].largest if "shared" in inspection.fed else mean
+    seen = scaled(mine, PROBE_TIMES * (largest + (PROBED - 1) * mean) / max(1.0, mine.tokens))
+    return pass_seconds(seen.model_copy(update={"rows": PROBE_ROWS}), cost, node.device)
+
+
+def check_seconds(mine: Work, cost: Cost, inspection: Inspection, node: NodeFacts) -> float:
+    """Of the export's check: the engine, and the loaded model, which pads and makes logits of every token."""
+    few = tokens(inspection) * min(1.0, VERIFIED / max(1, inspection.usable))
+    engine = scaled(mine, few / max(1.0, mine.tokens))
+    padded = inspection.fed["padded"].tokens / max(1, tokens(inspection)) if "padded" in inspection.fed else 1.0
+    plain = scaled(engine, padded)
+    plain = plain.model_copy(update={"scored": plain.tokens})
+    return pass_seconds(engine, cost, node.device) + pass_seconds(plain, cost, node.device)
+
+
+def scaled(work: Work, factor: float) -> Work:
+    """So many times the tokens."""
+    more = {name: getattr(work, name) * factor for name in ("tokens", "scored", "squares")}
+    return work.model_copy(update=more | {"rows": max(1.0, math.ceil(work.rows * factor))})
 
 
 def forecast(
@@ -126,15 +179,30 @@ def forecast(
     """`evaluations`: passes over the held-out data, the one before training with them; `split`: its share of the
     training file, where it has no file of its own."""
     step, basis = step_seconds(facts, settings, inspection, ranks=ranks, row_tokens=row_tokens, node=node)
-    a_pass = step * FORWARD_SHARE * inspection.usable / settings.batch_size
+    mine = work(facts, settings, inspection, ranks=ranks, row_tokens=row_tokens)
+    costs = (node.calibration or assumed(node.device)).costs[settings.precision]
+    factor = step / expected(mine, settings, node)
+    share = min(1.0, settings.batch_size / max(1, inspection.usable))
+    a_pass = factor * pass_seconds(mine, costs["forward"], node.device) / share
     apart = a_pass * (tokens(held_out) / max(1, tokens(inspection))) if held_out else 0.0
     held = apart + a_pass * split
+    steps, pairs = total_steps(settings, trained_on(inspection.usable, split)), trained_on(inspection.usable, split)
+    # The reference of what the steps use, and of all that is held out; of each single answer and the one behind it.
+    used = min(1.0, steps * settings.batch_size / max(1, pairs)) * (1 - split)
     gigabytes = facts.parameters * (4 if settings.precision == "fp32" else 2) / 2**30
+    near = nearest(node, mine, ranks, settings)
+    start = (
+        START_SECONDS + SECONDS_PER_GIGABYTE * gigabytes + factor * probe_seconds(mine, costs["lora"], inspection, node)
+    )
+    end = 2 * SECONDS_PER_GIGABYTE * gigabytes + factor * check_seconds(mine, costs["forward"], inspection, node)
+    if near is not None and near.start is not None and near.end is not None:
+        start = near.start + SECONDS_PER_GIGABYTE * gigabytes * (1 - near.parameters / facts.parameters)
+        end = near.end * facts.parameters / near.parameters
     return Times(
-        start=START_SECONDS + SECONDS_PER_GIGABYTE * gigabytes,
-        reference=a_pass + apart if LOSSES[settings.loss].reference else 0.0,
-        training=step * total_steps(settings, trained_on(inspection.usable, split)) * (RECOMPUTE if recompute else 1),
-        evaluation=held * evaluations,
-        export=SECONDS_PER_GIGABYTE * gigabytes,
+        start=start,
+        reference=(a_pass * used + held) * (2 if mine.single else 1) if LOSSES[settings.loss].reference else 0.0,
+        training=step * steps * (RECOMPUTE if recompute else 1),
+        evaluation=held * evaluations * (2 if mine.single else 1),
+        export=end,
         basis=basis,
     )

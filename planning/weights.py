@@ -31,27 +31,59 @@ def weight_map(index: Path) -> dict[str, str]:
     return named
 
 
-def read(folder: Path) -> list[Tensor]:
-    files = names(folder)
+def read(folder: Path) -> tuple[list[Tensor], list[BadModel]]:
+    """The tensors of all files that can be read, and what is wrong with the others."""
+    try:
+        files = names(folder)
+    except BadModel as bad:
+        return [], [bad]
     if not files:
-        raise BadModel(
-            f"{folder} has no {SINGLE}; save the model with save_pretrained(), which writes safetensors.",
-            code="model_safetensors_missing",
-        )
+        packed = sorted(path.name for path in folder.glob("*.gguf"))
+        instead = "save the model with save_pretrained(), which writes safetensors"
+        if packed:
+            instead = f"name its GGUF file ({packed[0]}) or the folder of safetensors that it was made from"
+        return [], [BadModel(f"{folder} has no {SINGLE}; {instead}.", code="model_safetensors_missing")]
+    faults: list[BadModel] = []
     held: dict[str, str] = {}
     found: list[Tensor] = []
+    missing = [name for name in files if not (folder / name).is_file()]
+    if missing:
+        faults.append(
+            BadModel(
+                f"{folder} lacks {listed(missing)}, which {INDEX} names; add {'it' if len(missing) == 1 else 'them'}.",
+                code="model_safetensors_missing",
+            )
+        )
     for name in files:
-        if not (folder / name).is_file():
-            raise BadModel(f"{folder} lacks {name}, which {INDEX} names; add it.", code="model_safetensors_missing")
-        for tensor in tensors.read(folder / name):
-            held[tensor.name] = name
-            found.append(tensor)
+        if name in missing:
+            continue
+        try:
+            read_now = tensors.read(folder / name)
+        except BadModel as bad:
+            faults.append(bad)
+            continue
+        held |= {tensor.name: name for tensor in read_now}
+        found += read_now
+    if faults:
+        return found, faults
     if files != [SINGLE]:
-        for tensor_name, file in held.items() ^ weight_map(folder / INDEX).items():
-            raise BadModel(
-                f"{INDEX} and {file} in {folder} do not agree on tensor {tensor_name!r}; save the model again.",
-                code="safetensors_invalid",
+        apart = sorted(dict(held.items() ^ weight_map(folder / INDEX).items()).items())
+        if apart:
+            tensor_name, file = apart[0]
+            more = f" and {len(apart) - 1} more" if apart[1:] else ""
+            faults.append(
+                BadModel(
+                    f"{INDEX} and {file} in {folder} do not agree on tensor {tensor_name!r}{more}; save the model "
+                    "again.",
+                    code="safetensors_invalid",
+                )
             )
     if not found:
-        raise BadModel(f"{folder / SINGLE} holds no tensor; save the model again.", code="safetensors_invalid")
-    return found
+        faults.append(BadModel(f"{folder / SINGLE} holds no tensor; save the model again.", code="safetensors_invalid"))
+    return found, faults
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """The first of them, and how many more."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

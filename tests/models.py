@@ -42,6 +42,47 @@ def make_tiny_model(folder: Path, seed: int = 0, *, template: str | None = CHAT_
         return write_model(folder, LlamaForCausalLM(config), tokenizer)
 
 
+def make_tiny_sentencepiece(folder: Path, *, kind: str = "bpe") -> Path:
+    """The tiny Llama as older releases came: of its tokenizer there is a trained SentencePiece model, and settings."""
+    import io
+    import json
+
+    import sentencepiece
+
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))]),
+        model_writer=made,
+        model_type=kind,
+        vocab_size=320,
+        byte_fallback=True,
+        # As Llama's was trained.
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    make_tiny_model(folder, template=None)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "tokenizer.model").write_bytes(made.getvalue())
+    settings = {
+        "tokenizer_class": "LlamaTokenizer" if kind == "bpe" else "T5Tokenizer",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "add_bos_token": True,
+        "chat_template": "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}"
+        "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}[assistant] {% endif %}",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    for name in ("config.json", "generation_config.json"):
+        told = json.loads((folder / name).read_text()) | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
+        (folder / name).write_text(json.dumps(told))
+    return folder
+
+
 def make_tiny_hybrid(folder: Path) -> Path:
     """Falcon-H1: beside its attention, a state that runs on from one document of a packed row into the next."""
     import torch
@@ -96,20 +137,19 @@ def make_tiny_mamba(folder: Path) -> Path:
         return write_model(folder, MambaForCausalLM(config), tokenizer)
 
 
-def write_model(folder: Path, model: Any, tokenizer: Any) -> Path:
+def write_model(folder: Path, model: Any, tokenizer: Any, tensors: dict[str, Any] | None = None) -> Path:
+    """`tensors`: those of the file, where they are not the parameters under their names in memory."""
     from safetensors.torch import save_file
     from transformers import GenerationConfig
 
     config = model.config
     folder.mkdir(parents=True, exist_ok=True)
     # Not model.save_pretrained: it imports accelerate and deepspeed, four seconds for a model of 400 kB.
-    save_file(
-        {name: p.detach() for name, p in model.named_parameters()}, folder / "model.safetensors", {"format": "pt"}
-    )
+    tensors = tensors or {name: p.detach() for name, p in model.named_parameters()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     config.save_pretrained(folder)
-    GenerationConfig(
-        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id
-    ).save_pretrained(folder)
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    GenerationConfig(**{name: getattr(config, name, None) for name in names}).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

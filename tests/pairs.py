@@ -11,8 +11,8 @@ from core.contract.preference import AnyRecord, Message, Origin, PreferenceRecor
 from tests.models import WORDS
 
 
-def make_records(count: int, seed: int = 0) -> list[PreferenceRecord]:
-    """Single-turn pairs of 3 to 12 words an answer."""
+def make_records(count: int, seed: int = 0, longest: int = 12) -> list[PreferenceRecord]:
+    """Single-turn pairs of 3 to `longest` words an answer."""
     draw = random.Random(seed)
 
     def words(least: int, most: int) -> str:
@@ -22,8 +22,8 @@ def make_records(count: int, seed: int = 0) -> list[PreferenceRecord]:
         PreferenceRecord(
             id=f"pair-{i}",
             prompt=[Message(role="user", content=words(2, 8))],
-            chosen=[Message(role="assistant", content=words(3, 12) + " wonderful")],
-            rejected=[Message(role="assistant", content=words(3, 12) + " boring")],
+            chosen=[Message(role="assistant", content=words(3, longest) + " wonderful")],
+            rejected=[Message(role="assistant", content=words(3, longest) + " boring")],
             origin=Origin(line=i + 1, format="test"),
         )
         for i in range(count)

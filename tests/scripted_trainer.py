@@ -7,8 +7,8 @@ in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (n
 budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
 text, one a scored answer, named by the data; `answers` (default 3) says how many. `ballast`: so many bytes in each
 folder that it seals. `deaf_in`: a phase that it enters and never leaves, whatever it is told, SIGTERM included.
-In the first attempt `at` may also name `exporting`, `sealed` (and not yet told) or `verifying`; `verifying` says what
-becomes of that in every attempt: an act, `refused`, or `waits` for a word to stop.
+In the first attempt `at` may also name `reference_pass`, `exporting`, `sealed` (and not yet told) or `verifying`;
+`verifying` says what becomes of that in every attempt: an act, `refused`, or `waits` for a word to stop.
 """
 
 import faulthandler
@@ -19,6 +19,7 @@ import shutil
 import signal
 import sys
 import time
+from datetime import UTC
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,9 +70,10 @@ class Script:
             pairs=20,
             dropped=0,
             resumed_from_step=self.start,
-            details={"reference_forwards": self.reference()},
+            details={"reference_forwards": self.reference(), "clock": self.clock()},
         )
         self.deaf("reference_pass")
+        self.act_at("reference_pass")
         self.say("phase", phase="training")
         for step in range(self.start + 1, self.total + 1):
             if (asked := self.asked_to_stop()) is not None:
@@ -123,6 +125,9 @@ class Script:
         """In the first attempt only."""
         if self.spec.run_id.endswith("-a1"):
             self.act(self.wanted.get("at", {}).get(place))
+
+    def clock(self) -> str | None:
+        return self.spec.clock.astimezone(UTC).isoformat() if self.spec.clock else None
 
     def reference(self) -> int:
         """How many answers no earlier run had; they are left for later ones."""

@@ -1,28 +1,53 @@
 """The trainer is a program: `torchrun … -m trainer --spec run.json` trains, `python -m trainer inspect --spec …` looks
-first, `python -m trainer warm …` waits to be asked for ranks (trainer.warm), `python -m trainer gguf FILE FOLDER`
-unpacks a model (trainer.gguf)."""
+first, `python -m trainer warm …` waits to be asked for ranks (trainer.warm), `python -m trainer calibrate` measures the
+node (trainer.calibrate). Of a base model that is being added: `check FOLDER` (trainer.check), `gguf FILE FOLDER`
+(trainer.gguf), `merge BASE ADAPTER FOLDER` (trainer.merge)."""
 
 import argparse
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 
 def main(arguments: list[str]) -> int:
-    if arguments[:1] == ["inspect"]:
-        return look(spec_path(arguments[1:]))
-    if arguments[:1] == ["warm"]:
-        from trainer import warm
+    match arguments:
+        case ["inspect", *rest]:
+            return look(spec_path(rest))
+        case ["warm", *rest]:
+            from trainer import warm
 
-        return warm.main(arguments[1:])
-    if arguments[:1] == ["gguf"]:
-        from trainer import gguf
+            return warm.main(rest)
+        case ["calibrate", *_]:
+            from trainer import calibrate
 
-        return gguf.main(arguments[1:])
+            return calibrate.main()
+        case ["check" | "gguf" | "merge" as verb, *rest]:
+            return answer(lambda: of_a_folder(verb, rest))
     from trainer import rank
 
     return rank.live(spec_path(arguments))
+
+
+def of_a_folder(verb: str, rest: list[str]) -> None:
+    """What is told of it, as one line of JSON on stdout."""
+    import json
+
+    places = [Path(each) for each in rest if not each.startswith("--")]
+    if verb == "check":
+        from trainer import check
+
+        built = check.check(*places, weights="--no-weights" not in rest, tokenizer="--no-tokenizer" not in rest)
+        print(built.model_dump_json())
+    elif verb == "gguf":
+        from trainer import gguf
+
+        print(json.dumps(gguf.convert(*places)))
+    else:
+        from trainer import merge
+
+        print(json.dumps(merge.merge(*places)))
 
 
 def spec_path(arguments: list[str]) -> Path:
@@ -33,18 +58,27 @@ def spec_path(arguments: list[str]) -> Path:
 
 
 def look(path: Path) -> int:
-    """Inspection: its result in the spec's `out`; the reason of a failure on stderr, in one line."""
+    """Inspection: its result in the spec's `out`."""
     # A tokenizer needs no torch, and transformers starts seconds sooner where `import torch` finds none.
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
     from core.contract.run_spec import InspectSpec
     from trainer import inspect
     from trainer import spec as specs
+
+    def work() -> None:
+        spec = specs.read(path, InspectSpec)
+        inspect.write(spec.out, inspect.inspect(spec))
+
+    return answer(work)
+
+
+def answer(work: Callable[[], None]) -> int:
+    """The exit code; the reason of a failure on stderr, its last line."""
     from trainer.failures import judge
 
     try:
-        spec = specs.read(path, InspectSpec)
-        inspect.write(spec.out, inspect.inspect(spec))
+        work()
     # As in trainer.rank: every failure becomes an exit code.
     except Exception as error:
         verdict = judge(error)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +41,23 @@ def visible(documents: Documents, window: int | None) -> Callable[[Tensor, Tenso
     return sees
 
 
+@dataclass(frozen=True)
+class Part:
+    """A trunk or a branch: its tokens in the row, those of its trunk (none for a trunk), and what is added to the
+    scores [own, trunk + own]; None where all that is needed is that nobody sees ahead."""
+
+    own: slice
+    trunk: slice
+    mask: Tensor | None
+
+    def seen(self, whole: Tensor) -> Tensor:
+        """[1, heads, T, d] -> [1, heads, trunk + own, d]"""
+        trunk, own = self.trunk, self.own
+        if trunk.start == trunk.stop or trunk.stop == own.start:
+            return whole[:, :, trunk.start if trunk.start < trunk.stop else own.start : own.stop]
+        return torch.cat((whole[:, :, trunk], whole[:, :, own]), 2)
+
+
 class Attending:
     """A row's documents, with what the layers of one forward share."""
 
@@ -48,6 +66,7 @@ class Attending:
         self.length = len(documents.document)
         self._blocks: dict[int | None, Any] = {}
         self._bands: dict[int | None, tuple[int, Tensor]] = {}
+        self._parts: dict[tuple[int | None, torch.dtype], list[Part]] = {}
 
     def dense(self, window: int | None) -> Tensor:
         """[T, T]"""
@@ -63,6 +82,27 @@ class Attending:
             size, device = self.length, str(self.documents.document.device)
             self._blocks[window] = create_block_mask(lambda b, h, q, k: sees(q, k), None, None, size, size, device)
         return self._blocks[window]
+
+    def parts(self, window: int | None, dtype: torch.dtype) -> list[Part]:
+        """Of the whole row, in its order; those without a token are left out."""
+        if (window, dtype) not in self._parts:
+            found, start = [], 0
+            for trunk, *branches in self.documents.trees:
+                spans = [(slice(start, start), trunk), *((slice(start, start + trunk), size) for size in branches)]
+                for before, size in spans:
+                    own = slice(start, start + size)
+                    if size:
+                        found.append(Part(own, before, self.added(before.stop - before.start, size, window, dtype)))
+                    start += size
+            self._parts[window, dtype] = found
+        return self._parts[window, dtype]
+
+    def added(self, trunk: int, length: int, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """To the scores of a trunk or branch."""
+        if trunk == 0 and (window is None or window >= length):
+            return None
+        seen = self.behind(trunk, length, window)
+        return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -math.inf)
 
     def behind(self, trunk: int, length: int, window: int | None) -> Tensor:
         """[length, trunk + length]: what a branch sees. Only distances count, so all are parts of one band."""
@@ -146,6 +186,23 @@ def branched(
     sinks: Tensor | None = None,
 ) -> Tensor:
     """[1, heads, T, d] -> [1, T, heads, d]"""
+    if softcap is None and sinks is None and flash_fits(query, key, value):
+        found: Tensor = Branched.apply(query, key, value, row, scale, window)  # type: ignore[no-untyped-call]
+        return found
+    return by_torch(row, query, key, value, scale, window, softcap, sinks)
+
+
+def by_torch(
+    row: Attending,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
+    """The same by torch's differentiable functions: for what its kernel lacks, and as the measure of `Branched`."""
     sizes = [size for tree in row.documents.trees for size in tree]
     parts = zip(*(torch.split(whole, sizes, 2) for whole in (query, key, value)), strict=True)
     found = []
@@ -167,6 +224,62 @@ def branched(
             q, k, v = next(parts)
             add(q, torch.cat((trunk_k, k), 2), torch.cat((trunk_v, v), 2), trunk)
     return torch.cat(found, 1)
+
+
+def flash_fits(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Where scaled_dot_product_attention would take its kernel for the CPU, without dropout."""
+    parts = (query, key, value)
+    return (
+        query.device.type == "cpu"
+        and query.shape[-1] == value.shape[-1]
+        and all(part.stride(-1) == 1 and part.dtype == query.dtype for part in parts)
+    )
+
+
+class Branched(torch.autograd.Function):
+    """Attention of trunks and branches by the kernel that scaled_dot_product_attention takes on a CPU: the same bits.
+
+    What a branch sees, its trunk's keys and values before its own, is put together again for the backward instead of
+    kept, and so are the sums; gradients are added in place, in autograd's order.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, row: Attending, scale: float, window: int | None
+    ) -> Tensor:
+        sums = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+        totals = []
+        for part in row.parts(window, query.dtype):
+            q, k, v = query[:, :, part.own], part.seen(key), part.seen(value)
+            found, total = FLASH(q, k, v, 0.0, part.mask is None, attn_mask=part.mask, scale=scale)
+            sums[:, part.own] = found.transpose(1, 2)
+            totals.append(total)
+        ctx.save_for_backward(query, key, value, sums, *totals)
+        ctx.row, ctx.scale, ctx.window = row, scale, window
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        query, key, value, sums, *totals = ctx.saved_tensors
+        parts = ctx.row.parts(ctx.window, query.dtype)
+        to_query, to_key, to_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        for part, total in zip(reversed(parts), reversed(totals), strict=True):
+            own, trunk = part.own, part.trunk
+            q, k, v = query[:, :, own], part.seen(key), part.seen(value)
+            given, found = gradients[0][:, own].transpose(1, 2), sums[:, own].transpose(1, 2)
+            dq, dk, dv = FLASH_BACKWARD(
+                given, q, k, v, found, total, 0.0, part.mask is None, attn_mask=part.mask, scale=ctx.scale
+            )
+            to_query[:, :, own] = dq
+            length = trunk.stop - trunk.start
+            for target, found in ((to_key, dk), (to_value, dv)):
+                target[:, :, trunk] += found[:, :, :length]
+                target[:, :, own] += found[:, :, length:]
+        return to_query, to_key, to_value, None, None, None
+
+
+FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def explicit(

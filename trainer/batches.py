@@ -24,3 +24,9 @@ def global_batch(seed: int, step: int, digest: str, pairs: int, batch_size: int)
     """Indices of the pairs of optimizer step 1, 2, …; an epoch's last batch may be smaller."""
     epoch, position = divmod(step - 1, steps_per_epoch(pairs, batch_size))
     return order(seed, epoch, digest, pairs)[position * batch_size : (position + 1) * batch_size]
+
+
+def used(seed: int, steps: int, digest: str, pairs: int, batch_size: int) -> list[int]:
+    """Indices, in order, of the pairs that steps 1..`steps` train on: all of them once there is a whole epoch."""
+    first = min(steps, steps_per_epoch(pairs, batch_size))
+    return sorted({i for step in range(1, first + 1) for i in global_batch(seed, step, digest, pairs, batch_size)})

@@ -144,6 +144,7 @@ def load(
         )
     if path is None:
         raise ManifestMismatch("The resume point holds no state.")
+    engine.resumed(progress["step"])
     if same_ranks:
         seed.restore(load_file(source / f"rank-{world.rank}.safetensors"))
     else:

@@ -1,6 +1,8 @@
 """What the parts of a run share once it is assembled: the examples, the engine, the reference, how far it is."""
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -20,13 +22,15 @@ from trainer.world import World
 
 @dataclass
 class Data:
-    """Training and held-out examples; for `kto` the mismatched answers of both, else empty. `dropped` records."""
+    """Training and held-out examples; for `kto` the mismatched answers of both, else empty. `dropped` records.
+    kwargs: the chat template's variables that occur, as JSON."""
 
     train: Collection
     held_out: Collection
     mismatched: Collection
     held_out_mismatched: Collection
     dropped: int
+    kwargs: frozenset[str] = frozenset()
 
     def all(self) -> dict[str, Collection]:
         return {
@@ -62,12 +66,23 @@ class Course:
     renderer: Renderer
     openings: list[list[int]]
     data: Data
+    # Of the training examples, the indices of those that a step of this run trains on.
+    used: list[int]
     engine: Engine
     layout: Layout
     noise: Noise
     reference: Reference
     total: int
     progress: Progress = field(default_factory=Progress)
+
+
+def rendering(renderer: Renderer, data: Data) -> dict[str, Any]:
+    """What the chat template is told beside the records, which decides the tokens; empty where that is nothing."""
+    told = [json.loads(each) for each in sorted(data.kwargs - {"{}"})]
+    found: dict[str, Any] = {"chat_template_kwargs": told} if told else {}
+    if renderer.template.asks_clock:
+        found["clock"] = renderer.template.clock.isoformat()
+    return found
 
 
 def ticker(spec: RunSpec, world: World, emitter: Emitter, phase: Phase) -> Tick:

@@ -67,7 +67,8 @@ class Tokenised:
     mismatched: for `kto` only, one for each example: another record's answer behind the same prompt. lengths: tokens
     of prompt and longest answer of each record that could be rendered, before anything was cut. unfit: numbers of the
     records that the template does not serve, and how. notes: by name (trainer.health) the lines of the records of which
-    there is something to tell. ties: two equal answers of which nothing is made.
+    there is something to tell. kwargs: the template's variables that occur, as JSON.
+    ties: two equal answers of which nothing is made.
     """
 
     def __init__(self, boundary: int | None = None) -> None:
@@ -79,6 +80,7 @@ class Tokenised:
         self.lengths: list[int] = []
         self.unfit: dict[int, str] = {}
         self.notes: dict[str, list[int]] = {}
+        self.kwargs: set[str] = set()
         self.ties = 0
 
     @property
@@ -123,6 +125,7 @@ def together(parts: Sequence[Tokenised]) -> Tokenised:
     whole.examples = sorted((e for part in parts for e in part.examples), key=lambda e: e.number)
     whole.mismatched = sorted((e for part in parts for e in part.mismatched), key=lambda e: e.number)
     whole.fallen = dict(sorted(each for part in parts for each in part.fallen.items()))
+    whole.kwargs = set().union(*(part.kwargs for part in parts))
     whole.ties = sum(part.ties for part in parts)
     return whole
 
@@ -148,7 +151,7 @@ def take(
         given = answers(record)
         whole = renderer.render(record, record.prompt, given)
         result.lengths.append(whole.longest)
-        noted = whole.notes
+        noted, kwargs = whole.notes, whole.kwargs
         prompt, rendered = fit(renderer, record, given, whole, terms.max_length, terms.truncation)
         for i, comparison in enumerate(wanted):
             compared = tuple(rendered.answers[k] for k in comparison.order)
@@ -171,6 +174,7 @@ def take(
         result.shortened.append(number)
     for name in noted:
         result.notes.setdefault(name, []).append(record.origin.line)
+    result.kwargs.add(kwargs)
     result.examples += found
     result.mismatched += mismatched
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from trainer import folder as model_folder
 from trainer import lora, model, parts
 from trainer.ds_config import ds_config
 from trainer.layouts import Batch
+from trainer.rounding import Draws, into
 from trainer.scorer import Scorer
 from trainer.slope import Slope
 from trainer.world import World
+
+# Elements of a gradient that are widened to float64 at once.
+PIECE = 1 << 20
 
 
 class Engine:
@@ -43,8 +48,12 @@ class Engine:
             trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self.deepspeed, *_ = deepspeed.initialize(model=self.scorer, optimizer=optimizer, config=config)
+        keep_once(self.deepspeed.optimizer)
         self._gathered = deepspeed.zero.GatheredParameters
-        self.world = world
+        self.world, self.seed, self.step = world, seed, 0
+        self._names = {parameter: name for name, parameter in self.scorer.named_parameters()}
+        if settings.precision == "bf16":
+            self.deepspeed.optimizer._reassign_or_swap_out_partitioned_parameters = self._copy_masters
 
     def score(self, batch: Batch) -> Tensor:
         """[S, 2] with a graph (trainer.scorer)."""
@@ -90,13 +99,41 @@ class Engine:
         total = torch.zeros((), dtype=torch.float64, device=self.world.device)
         for group in self.deepspeed.optimizer.averaged_gradients.values():
             for gradient in group or []:
-                total += gradient.double().square().sum()
+                for piece in gradient.split(PIECE):
+                    total += piece.double().square().sum()
         return total
 
-    def update(self, learning_rate: float) -> None:
+    def update(self, learning_rate: float, step: int) -> None:
+        """`step`: of the run, from 1."""
+        self.step = step
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = learning_rate
         self.deepspeed.step()
+
+    def _copy_masters(self, group: int) -> None:
+        """To bf16 by stochastic rounding, in the place of DeepSpeed's copy to nearest, by which most updates are lost.
+
+        Run, step, parameter and element decide the draws, not the ranks.
+        """
+        optimizer, at = self.deepspeed.optimizer, 0
+        weights, masters = optimizer.fp16_partitioned_groups_flat, optimizer.fp32_partitioned_groups_flat
+        for parameter in optimizer.fp16_groups[group]:
+            count = parameter.partition_numel()
+            mine = slice(at, at + count)
+            draws = Draws((self.seed, self.step, self._names[parameter]))
+            into(weights[group].data[mine], masters[group].data[mine], draws, self.world.rank * count)
+            at += count
+        optimizer._unflatten_partitioned_parameters(group)
+
+    def resumed(self, step: int) -> None:
+        """After a resume point was loaded, by which DeepSpeed has rounded the masters to nearest: as after `step`."""
+        self.step = step
+        optimizer = self.deepspeed.optimizer
+        if self.step and optimizer.dtype == torch.bfloat16:
+            optimizer.checkpoint_event_prologue()
+            for group in range(len(optimizer.fp16_groups)):
+                self._copy_masters(group)
+            optimizer.checkpoint_event_epilogue()
 
     def forget(self) -> None:
         """After a forward that raised: what it had gathered is partitioned again."""
@@ -125,15 +162,39 @@ class Engine:
         slope = Slope()
         assert self.adapter is not None
         assert self.scaling is not None
-        for part in parts.of_model(self.model, model.DTYPES[precision]):
+        for part in parts.of_model(self.model, model.DTYPES[precision], self.seed):
             if len(part.gathered) == 1:
                 continue
             with self._gathered(list(part.gathered), modifier_rank=0):
                 weight, a, b = (tensor.detach() for tensor in part.gathered)
                 merged = torch.cat(list(part.make([weight, a, b]).values()))  # a file may hold it in pieces
                 change = self.scaling * (b.float() @ a.float())
-                slope.add(merged.float() - weight.float(), change.T if self.adapter.fan_in_fan_out else change)
+                change = change.T if self.adapter.fan_in_fan_out else change
+                slope.add(part.entries[0].name, weight, merged, change)
                 weight.copy_(merged)
+        return slope
+
+    @torch.no_grad()
+    def update_kept(self, base: Path) -> Slope:
+        """Of a run of all weights in bf16: what the weights, which are what is exported, hold of the masters' change.
+
+        `base`: the folder that was trained, read by rank 0, which alone learns it.
+        """
+        slope, start = Slope(), model.Tensors(base)
+        for part in parts.of_model(self.model, torch.bfloat16, self.seed):
+            (parameter,) = part.gathered
+            if not parameter.requires_grad:
+                continue
+            master = parameter._z3_optimizer.get_full_hp_param(parameter)  # type: ignore[attr-defined]
+            with self.whole(parameter) as tensors:
+                if not self.world.leads:
+                    continue
+                exact = part.exact([master])
+                for name, weight in part.make(tensors).items():
+                    # Where a file of the base holds several tensors as one, they are left out.
+                    if name in start.files:
+                        before = start[name].to(weight)
+                        slope.add(name, before, weight, exact[name] - before.float())
         return slope
 
     @contextlib.contextmanager
@@ -142,6 +203,30 @@ class Engine:
         self.deepspeed.eval()
         with torch.no_grad(), self.scorer.plain() as model:
             yield model
+
+
+def keep_once(optimizer: Any) -> None:
+    """fp32: the masters are the weights, not a copy of them; and the gradients of a step are not copied for its update.
+
+    DeepSpeed 0.19.8 means the first (stage3.py, `_create_fp32_partitions`), but compares a device with its name.
+    """
+    parts = zip(optimizer.fp16_partitioned_groups_flat, optimizer.fp32_partitioned_groups_flat, strict=True)
+    for weights, masters in parts:
+        if weights.dtype == masters.dtype:
+            masters.data = weights
+    optimizer.flatten = flat
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """All elements behind one another, without a copy where they lie so already."""
+    first, places = tensors[0], accumulate((each.numel() for each in tensors), initial=tensors[0].storage_offset())
+    storage = first.untyped_storage().data_ptr()
+    if all(
+        each.is_contiguous() and each.untyped_storage().data_ptr() == storage and each.storage_offset() == place
+        for each, place in zip(tensors, places, strict=False)
+    ):
+        return first.as_strided((sum(each.numel() for each in tensors),), (1,))
+    return torch.cat([each.reshape(-1) for each in tensors])
 
 
 def quiet_deepspeed() -> Any:

@@ -49,7 +49,7 @@ def export(
     are `digests`: by file, of each tensor as it was made (trainer.proof).
     """
     dtype = DTYPES[spec.settings.precision]
-    model = parts.of_model(engine.model, dtype) if "model" in spec.export else []
+    model = parts.of_model(engine.model, dtype, spec.seed) if "model" in spec.export else []
     adapter = parts.of_adapter(engine.model, dtype) if "adapter" in spec.export else []
     stream = Stream(engine, world, background, spec.shard_bytes, len(model) + len(adapter), tick, target, digests)
     files: list[Path] = []
@@ -62,7 +62,7 @@ def export(
     if adapter and engine.adapter:
         folder = adapter_folder(spec, target)
         if world.leads:
-            texts = {ADAPTER_CONFIG: adapter_config(engine.adapter.to_dict())}  # type: ignore[no-untyped-call]
+            texts = {ADAPTER_CONFIG: adapter_config(engine.adapter.to_dict(), spec)}  # type: ignore[no-untyped-call]
             files += accompany(background, folder, texts, spec.model_dir, () if model else model_folder.TOKENIZER)
         files += stream.write([adapter], [folder / ADAPTER])
     return files
@@ -151,10 +151,12 @@ def model_texts(base: Path, plan: list[list[Part]], dtype: torch.dtype) -> dict[
     return files
 
 
-def adapter_config(config: dict[str, object]) -> dict[str, object]:
-    """As PEFT writes it; without the base model's path, which is one of this machine."""
+def adapter_config(config: dict[str, object], spec: RunSpec) -> dict[str, object]:
+    """As PEFT writes it. The base is named as Palate knows it, its revision by digest: a path of this machine says
+    nothing elsewhere."""
     found = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-    return {**found, "base_model_name_or_path": None, "inference_mode": True}
+    base = {"base_model_name_or_path": spec.model_name, "revision": spec.model_digest if spec.model_name else None}
+    return {**found, **base, "inference_mode": True}
 
 
 def accompany(

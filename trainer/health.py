@@ -39,6 +39,11 @@ NOTES = {
         "The template ends an answer only at the end of the conversation: of several answers the last is trained.", True
     ),
     "name_left_out": Note("The chat template leaves out the `name` of messages.", True),
+    "preformatted": Note(
+        "Prompts end in what the chat template writes behind them, as if it had been applied already: upload the file "
+        "with --raw-text (`palate[raw_text]`) to train on the texts as they stand.",
+        True,
+    ),
     "prompt_as_served": Note(
         "The template writes the prompt otherwise once an answer follows: trained on is the prompt as it is served."
     ),

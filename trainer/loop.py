@@ -88,7 +88,7 @@ def train_step(course: Course, step: int, resume_due: bool) -> Stepped:
         raise Diverged(f"The {what} is not a finite number at step {step}: try a lower learning rate.", step=step)
     if first_look:
         first_look.judge(means["preference"])
-    engine.update(learning_rate(step, course.total, spec.settings))
+    engine.update(learning_rate(step, course.total, spec.settings), step)
     course.progress.step = step
     course.progress.tokens += int(tokens)
     return Stepped(means, len(batch), int(tokens), math.sqrt(gradient), int(stopped), resume > 0)
@@ -102,9 +102,9 @@ def run_row(
     chosen = train.pick(row.examples)
     batch = collate(chosen, course.layout, world.device)
     reference = course.reference.train[train.numbers(row.examples)].to(world.device)
-    plain = engine.score_only(batch) if first_look and not first_look.compared else None
+    plain = first_look.plain(batch) if first_look else None
     policy = engine.score(batch)
-    if first_look and plain is not None:
+    if first_look and plain:
         first_look.same_forward(policy, plain, chosen)
     seen = scores(chosen, policy, reference, kl)
     per_example = loss(seen, settings)

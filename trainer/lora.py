@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from core.contract.errors import BadModel
 from core.contract.run_spec import Lora
 from trainer import folder as model_folder
+from trainer import summed
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -52,6 +53,7 @@ def inject(model: nn.Module, lora: Lora, seed: int) -> "LoraConfig":
     for path, layer in layers(model):
         layer.lora_A[NAME].weight.data.copy_(initial(path, layer, seed))
         nn.init.zeros_(layer.lora_B[NAME].weight)
+        summed.install(layer, NAME)
     return config
 
 
@@ -76,25 +78,80 @@ def check(folder: Path, wanted: list[str] | None) -> None:
 
 def find_targets(model: Any, wanted: list[str] | None) -> list[str]:
     """Names as PEFT matches them: a module's path or the end of it. None: all linear layers but the head."""
-    from transformers.pytorch_utils import Conv1D
-
-    modules = {name: module for name, module in model.named_modules() if name}
-    linear = {name for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
-    usable = linear - shared(model, modules)
+    modules, linear = named(model), linear_layers(model)
+    fit = usable(model)
     if wanted is None:
-        short = sorted({last(name) for name in usable})
+        if not fit:
+            raise BadModel("LoRA finds no linear layer in this model.", code="lora_unfit", param=PARAM)
+        short = sorted({last(name) for name in fit})
         found = {name for name in modules if matches(name, short)}
-        return short if found == usable else sorted(usable)
+        return short if found == fit else sorted(fit)
     if not wanted:
         raise BadModel("LoRA needs at least one target module.", code="unknown_modules", param=PARAM)
     for target in wanted:
         reached = [name for name in modules if matches(name, [target])]
         if not reached:
-            raise BadModel(unknown(target, usable), code="unknown_modules", param=PARAM)
+            raise BadModel(unknown(target, fit), code="unknown_modules", param=PARAM)
         for name in reached:
-            if name not in usable:
-                raise BadModel(unfit(target, name, modules[name], name in linear), code="lora_unfit", param=PARAM)
+            if name not in fit:
+                why = not_taken(model, {last(name)}) if name in linear else {}
+                message = why.get(last(name)) or unfit(target, name, modules[name], name in linear)
+                raise BadModel(message, code="lora_unfit", param=PARAM)
     return sorted(set(wanted))
+
+
+def named(model: Any) -> dict[str, nn.Module]:
+    return {name: module for name, module in model.named_modules() if name}
+
+
+def linear_layers(model: Any) -> set[str]:
+    from transformers.pytorch_utils import Conv1D
+
+    return {name for name, module in named(model).items() if isinstance(module, nn.Linear | Conv1D)}
+
+
+def usable(model: Any) -> set[str]:
+    """The layers that an adapter can go into."""
+    fit = linear_layers(model) - shared(model, named(model))
+    refused = not_taken(model, {last(name) for name in fit})
+    return {name for name in fit if last(name) not in refused}
+
+
+def not_taken(model: Any, names: set[str]) -> dict[str, str]:
+    """Of these modules' names, those into which PEFT puts no LoRA in this architecture, and why.
+
+    Some layers of state-space models bypass their forward. And where transformers keeps experts as one parameter, PEFT
+    takes a name that they have in files for that parameter, in the layers too where it is a module's.
+    """
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import _check_lora_target_modules_mamba as check_state_space
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers as convert
+
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        config = LoraConfig(target_modules=[name])
+        try:
+            check_state_space(config, model, name)
+        except ValueError:
+            found[name] = f"{name} of this architecture bypasses its own forward, and so any adapter. Leave it out."
+            continue
+        try:
+            convert(config, model, None)
+            taken = set(config.target_modules or ()) == {name}
+        # Of a name that PEFT takes for a part of such a parameter, where the others are not named as well.
+        except ValueError:
+            taken = False
+        if not taken:
+            found[name] = f"{name} names experts in this architecture, which LoRA leaves as they are. Leave it out."
+    return found
+
+
+def features(layer: Any) -> tuple[int, int]:
+    """Out, in; a Conv1D keeps its weight transposed."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    rows, columns = weight.shape
+    return (int(rows), int(columns)) if isinstance(layer, nn.Linear) else (int(columns), int(rows))
 
 
 def shared(model: Any, modules: dict[str, nn.Module]) -> set[str]:

@@ -15,7 +15,7 @@ from core.contract.trainer_events import CheckpointSealed, Evaluated, Judged, Re
 from core.disk import link_all
 from trainer import checkpoint, folder, reference_checks, seal, stop
 from trainer.background import Background
-from trainer.course import Course, ticker
+from trainer.course import Course, rendering, ticker
 from trainer.evaluate import held_out
 from trainer.export import export
 from trainer.losses import kl
@@ -78,15 +78,18 @@ class Milestones:
             course.emitter.phase(Phase.TRAINING, step, course.total)
 
     def judge(self) -> None:
-        """What the reference's log-probabilities say of the data, told while training goes on: nobody waits for it."""
+        """What the reference's log-probabilities say of the examples that the run uses, told while training goes on:
+        nobody waits for it."""
         course = self.course
         if not course.world.leads or not LOSSES[course.spec.settings.loss].reference:
             return
 
         def tell() -> None:
-            found = reference_checks.checks(course.data.train.examples, course.reference.train, course.spec.seed)
+            train = course.data.train
+            examples, reference = train.pick(course.used), course.reference.train[train.numbers(course.used)]
+            found = reference_checks.checks(examples, reference, course.spec.seed)
             if found:
-                course.emitter.say(Judged, findings=found)
+                course.emitter.say(Judged, findings=found, examples=len(examples), of=len(train))
 
         self.background.submit(tell)
 
@@ -188,12 +191,10 @@ class Milestones:
         return path, partial, digests
 
     def meta(self) -> dict[str, Any]:
-        spec, template = self.course.spec, self.course.renderer.template
-        step, precision = self.course.progress.step, spec.settings.precision
-        meta: dict[str, Any] = {"step": step, "precision": precision, "base_model": spec.model_digest}
-        if template.asks_clock:  # then it decides the tokens, and so the weights
-            meta["clock"] = template.clock.isoformat()
-        return meta
+        course = self.course
+        step, precision = course.progress.step, course.spec.settings.precision
+        told = rendering(course.renderer, course.data)
+        return {"step": step, "precision": precision, "base_model": course.spec.model_digest, **told}
 
     def exporting(self, final: bool) -> Tick:
         """A stop is heeded now and then. But a drain that cut off any other than the final one would leave it out."""

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.contract.errors import BadModel
 from trainer import folder as model_folder
+from trainer.safetensors_file import table
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -76,3 +77,17 @@ def without_dropout(config: Any) -> None:
     for name, value in list(vars(config).items()):
         if "drop" in name and isinstance(value, float):
             setattr(config, name, 0.0)
+
+
+class Tensors:
+    """Those of a folder by name, read one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = {name: path for path in model_folder.weight_files(folder) for name in table(path)}
+
+    def __getitem__(self, name: str) -> Tensor:
+        from safetensors import safe_open
+
+        with safe_open(self.files[name], framework="pt") as tensors:
+            found: Tensor = tensors.get_tensor(name)
+        return found

@@ -20,6 +20,7 @@ from trainer.collection import scored_tokens
 from trainer.data import Example
 from trainer.engine import Engine
 from trainer.layouts import Batch, collate
+from trainer.world import World
 
 # A limit is so many times the noise; the noise is never taken for less than the floor: a tiny or a sure model has none.
 FACTOR = 8
@@ -53,6 +54,15 @@ class Noise:
     def gradient_limit(self) -> float:
         return FACTOR * self.gradients
 
+    @property
+    def said(self) -> str:
+        """For a message, behind what was found."""
+        return f"at most {self.limit:.1e} = {FACTOR} x the noise of {self.sums:.1e}"
+
+    @property
+    def gradients_said(self) -> str:
+        return f"at most {self.gradient_limit:.1e} = {FACTOR} x the noise of {self.gradients:.1e}"
+
 
 def by_root(difference: Tensor, lengths: Tensor) -> Tensor:
     """|difference| of sums [S] / sqrt(scored tokens): rounding adds up like steps in no direction."""
@@ -61,7 +71,7 @@ def by_root(difference: Tensor, lengths: Tensor) -> Tensor:
 
 def measured(
     engine: Engine,
-    device: torch.device,
+    world: World,
     precision: str,
     answers: Sequence[Example],
     sums: Tensor,
@@ -71,6 +81,7 @@ def measured(
 
     The same on every rank. Raises BadModel above the ceiling.
     """
+    device = world.device
     few = sorted(range(len(answers)), key=lambda i: answers[i].longest)[:ANSWERS]
     squares: list[tuple[float, float]] = []
 
@@ -85,10 +96,11 @@ def measured(
     for i in few:
         batch = wider(collate([answers[i]] * 2, "padded", device), PADDING)
         take(i, *traced(engine, batch))
-    with other_tiles(), other_attention(engine, device):
+    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, device):
         for i in few:
             take(i, *traced(engine, collate([answers[i]], "padded", device)))
-    of_sums, of_gradients = (sqrt(sum(column) / len(squares)) for column in zip(*squares, strict=True))
+    mine = [sqrt(sum(column) / len(squares)) for column in zip(*squares, strict=True)]
+    of_sums, of_gradients = (max(each) for each in zip(*world.gather(mine), strict=True))
     if not (of_sums <= CEILING[precision] and of_gradients <= GRADIENT_CEILING):
         advice = " Train it in fp32." if precision == "bf16" else ""
         raise BadModel(
@@ -120,13 +132,14 @@ def wider(batch: Batch, more: int) -> Batch:
 
 
 @contextmanager
-def other_tiles() -> Iterator[None]:
-    tile_bytes = head.TILE_BYTES
-    head.TILE_BYTES = OTHER_TILE_BYTES
+def head_tiles(size: int) -> Iterator[None]:
+    """The fused head works on so many bytes of logits at once, while inside."""
+    before = head.TILE_BYTES
+    head.TILE_BYTES = size
     try:
         yield
     finally:
-        head.TILE_BYTES = tile_bytes
+        head.TILE_BYTES = before
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Truth is each answer alone, unpadded, through the model's own attention; and through the fused head where that is found
 to be the model's own logits. A layout is fit when the same answers, among neighbours, get the same log-probabilities
-and the same gradients at the embeddings.
+and the same gradients at the embeddings, within the model's own rounding (trainer.noise), and when the gates agree that
+know no rounding (trainer.exact).
 """
 
 from collections.abc import Sequence
@@ -15,24 +16,27 @@ from core.contract.run_spec import RunSpec
 from trainer.collection import scored_tokens
 from trainer.data import Example
 from trainer.engine import Engine
+from trainer.exact import Gate
 from trainer.failures import GateFailed
 from trainer.layouts import Layout, collate
-from trainer.noise import Noise, measured
+from trainer.noise import Noise, by_root, measured
 from trainer.reference import refuse_non_finite
+from trainer.render import Answer
 from trainer.world import World
 
 LAYOUTS: tuple[Layout, ...] = ("shared", "packed", "padded")
-# Log-probability a token; gradients as a share of the largest.
-LIMITS = {"fp32": 1e-5, "bf16": 2e-2}
-GRADIENT_LIMITS = {"fp32": 1e-4, "bf16": 5e-2}
 # The model's own bf16 logits are rounded, by up to 0.06 between 16 and 32; the fused head's are not.
-HEAD_LIMITS = {"fp32": 1e-5, "bf16": 0.1}
+OWN_LOGITS = {"fp32": 0.0, "bf16": 0.1}
 EXAMPLES = 4
+# What is compared with each answer alone is cut to so many tokens; the exact gates take what is shorter, if they can.
+LONGEST = 1024
+SHORT = 512
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`errors` of each layout that was tried: a token, and of the gradients. `reason`: why not an earlier one."""
+    """`errors` of the head and of each layout that was tried: of an answer's sum / sqrt(scored tokens), and of the
+    gradients, L2. `reason`: why not an earlier one."""
 
     layout: Layout
     errors: dict[str, list[float]]
@@ -40,55 +44,81 @@ class Probe:
     noise: Noise
 
 
-def probe(engine: Engine, world: World, spec: RunSpec, examples: Sequence[Example]) -> Probe:
+def probe(
+    engine: Engine, world: World, spec: RunSpec, examples: Sequence[Example], ends: frozenset[int] | None = None
+) -> Probe:
     """The first layout that is right on all ranks. Raises GateFailed where none is, or the forced one is not.
 
-    BadModel where the model gives no finite number.
+    BadModel where the model gives no finite number, or numbers of more noise than can be trained on. `ends`: the ids
+    that may end an answer.
     """
     few = chosen(examples, engine.scorer.boundary)
     precision = spec.settings.precision
     errors: dict[str, list[float]] = {}
     reasons: list[str] = []
-    if engine.scorer.fused:
-        off = max(world.gather(head_error(engine, world, few)))
-        engine.scorer.fused = off <= HEAD_LIMITS[precision]
-        errors["head"] = [off]
-        if not engine.scorer.fused:
-            reasons.append(f"The fused head is off by {off:.1e} a token: the model's own logits are used.")
     truth = Truth(engine, world, few)
-    refuse_non_finite(few, truth.sums[:, None])
-    noise = measured(engine, world.device, precision, truth.singles, truth.sums, truth.gradients)
+    noise = truth.noise(precision)
+    if engine.scorer.fused:
+        off, limit = max(world.gather(head_error(engine, world, few))), max(noise.limit, OWN_LOGITS[precision])
+        errors["head"] = [off]
+        if not off <= limit:
+            engine.scorer.fused = False
+            reasons.append(
+                f"The fused head is off by {off:.1e} x sqrt(tokens), at most {limit:.1e}: the model's own logits are "
+                "used."
+            )
+            truth = Truth(engine, world, few)
+            noise = truth.noise(precision)
+    short = [number for number, each in enumerate(few) if each.longest <= SHORT][-EXAMPLES:]
+    gate = truth.gate(short if len(short) > 1 else [len(few) - 2, len(few) - 1], noise, ends)
     for layout in LAYOUTS if spec.layout == "auto" else (spec.layout,):
-        found, reason = tried(truth, layout)
-        worst = [max(values) for values in zip(*world.gather(found), strict=True)]
-        reason = next((each for each in world.gather(reason) if each), "")
-        errors[layout] = worst
-        if worst[0] <= LIMITS[precision] and worst[1] <= GRADIENT_LIMITS[precision]:
+        errors[layout], reason = tried(truth, gate, layout)
+        if not reason:
             return Probe(layout, errors, " ".join(reasons), noise)
-        reasons.append(f"{layout}: {reason or f'off by {worst[0]:.1e} a token, gradients by {worst[1]:.1e}'}.")
-    raise GateFailed(f"The model scores the same tokens differently among others: {' '.join(reasons)}")
+        reasons.append(f"{layout}: {reason.rstrip('.')}.")
+    raise GateFailed(
+        f"No layout scores an answer among others as it does alone, so nothing was trained: {' '.join(reasons)} "
+        "Either Palate does not serve this architecture, or it has a fault: please report the model's name and this "
+        "message."
+    )
 
 
-def tried(truth: "Truth", layout: Layout) -> tuple[list[float], str]:
-    """A layout that a model refuses is unfit, whatever it raises; the engine is left as if it had not been tried."""
+def tried(truth: "Truth", gate: Gate, layout: Layout) -> tuple[list[float], str]:
+    """Errors, and why the layout is unfit, the same on every rank; "" where it is fit.
+
+    A layout that a model refuses is unfit, whatever it raises; the engine is left as if it had not been tried.
+    """
     try:
-        return truth.errors(layout), ""
+        mine, said = truth.errors(layout), ""
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
         truth.engine.forget()
-        return [float("inf")] * 2, (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        mine, said = [float("inf")] * 2, (str(error).splitlines() or [type(error).__name__])[0]
+    found = [max(values) for values in zip(*truth.world.gather(mine), strict=True)]
+    said = next(filter(None, truth.world.gather(said)), "")
+    if said:
+        return found, said
+    sums, gradients = found
+    noise = gate.noise
+    if not (sums <= noise.limit and gradients <= noise.gradient_limit):
+        return found, (
+            f"off by {sums:.1e} x sqrt(tokens) from each answer alone ({noise.said}), gradients by {gradients:.1e} "
+            f"({noise.gradients_said})"
+        )
+    return found, gate.refuses(layout)
 
 
 def head_error(engine: Engine, world: World, examples: Sequence[Example]) -> float:
-    """Of the fused head against the model's own logits, on each example's first answer; a token."""
-    batch = collate([replace(e, answers=e.answers[:1]) for e in examples], "padded", world.device)
+    """Of the fused head against the model's own logits, on each example's first answer; / sqrt(scored tokens)."""
+    given = [replace(e, answers=e.answers[:1]) for e in examples]
+    batch = collate(given, "padded", world.device)
     fused = engine.score_only(batch)[:, 0]
     engine.scorer.fused = False
     own = engine.score_only(batch)[:, 0]
     engine.scorer.fused = True
-    per_token = (fused - own).abs() / (batch.place < len(batch.targets)).sum(1)
-    return float(per_token.max()) if per_token.isfinite().all() else float("inf")
+    off = by_root((fused - own).cpu(), scored_tokens(given))
+    return float(off.max()) if off.isfinite().all() else float("inf")
 
 
 def chosen(examples: Sequence[Example], boundary: int | None = None) -> list[Example]:
@@ -97,8 +127,26 @@ def chosen(examples: Sequence[Example], boundary: int | None = None) -> list[Exa
     if boundary is not None:
         ordered = [e for e in ordered if (e.longest > boundary) == (ordered[0].longest > boundary)]
     step = max(1, (len(ordered) - 1) // (EXAMPLES - 1))
-    picked = ordered[::step][: EXAMPLES - 1] + ordered[-1:]
-    return [replace(each, answers=each.answers[:2]) for each in picked[:EXAMPLES]]
+    picked = (ordered[::step][: EXAMPLES - 1] + ordered[-1:])[:EXAMPLES]
+    # A row needs neighbours.
+    picked = picked * 2 if len(picked) == 1 else picked
+    limit = LONGEST if boundary is None or picked[0].longest <= boundary else max(LONGEST, boundary + 1)
+    return [cut(replace(each, answers=each.answers[:2]), limit) for each in picked]
+
+
+def cut(example: Example, limit: int) -> Example:
+    """Of a prompt that is too long its end, of an answer its beginning; neither means anything here."""
+    dropped = max(0, min(example.prefix - 1, example.longest - limit))
+    answers = []
+    for answer in example.answers:
+        ids = answer.ids[dropped : dropped + limit]
+        spans = [(max(start - dropped, 1), min(end - dropped, len(ids))) for start, end in answer.spans]
+        kept = [(start, end) for start, end in spans if start < end]
+        # Where it was cut in front of what is scored, or behind: its last token, as with every answer.
+        answers.append(
+            Answer(ids, tuple(kept) if kept and kept[-1][1] == len(ids) else (*kept, (len(ids) - 1, len(ids))))
+        )
+    return replace(example, prefix=example.prefix - dropped, answers=tuple(answers))
 
 
 class Truth:
@@ -119,34 +167,36 @@ class Truth:
         sums, gradient = self.engine.trace(collate(examples, layout, self.world.device), factors)
         return sums[:, 0].cpu().float(), gradient.cpu().float()
 
-    def errors(self, layout: Layout) -> list[float]:
-        """Largest error a token, and of a gradient; in two orders, so that each example has other neighbours."""
-        numbers = list(range(len(self.examples)))
-        found = [self.errors_in(layout, order) for order in (numbers, numbers[::-1])]
-        return [max(values) for values in zip(*found, strict=True)]
+    def noise(self, precision: str) -> Noise:
+        """Raises BadModel, where the numbers are not finite too."""
+        refuse_non_finite(self.examples, self.sums[:, None])
+        return measured(self.engine, self.world, precision, self.singles, self.sums, self.gradients)
 
-    def errors_in(self, layout: Layout, order: Sequence[int]) -> list[float]:
+    def gate(self, numbers: Sequence[int], noise: Noise, ends: frozenset[int] | None) -> Gate:
+        """The exact gates for some of the examples."""
         starts = [0]
         for example in self.examples:
             starts.append(starts[-1] + len(example.answers))
-        answers = [n for i in order for n in range(starts[i], starts[i + 1])]
-        examples = [self.examples[i] for i in order]
-        sums, gradient = self.score(examples, layout, [self.factors[n] for n in answers])
-        off = float(((sums - self.sums[answers]).abs() / self.lengths[answers]).max())
-        expected = self.expected(layout, examples, answers)
+        alone = [self.gradients[n] for i in numbers for n in range(starts[i], starts[i + 1])]
+        return Gate(self.engine, self.world, [self.examples[i] for i in numbers], alone, noise, ends)
+
+    def errors(self, layout: Layout) -> list[float]:
+        """Largest error of a sum / sqrt(scored tokens); of the gradients, L2 norm of the difference / L2 norm."""
+        sums, gradient = self.score(self.examples, layout, self.factors)
+        off = float(by_root(sums - self.sums, self.lengths).max())
+        expected = self.expected(layout)
         if layout == "padded":
-            got = torch.cat([gradient[row, : len(self.gradients[n])] for row, n in enumerate(answers)])
+            got = torch.cat([gradient[row, : len(own)] for row, own in enumerate(self.gradients)])
         else:
             got = gradient[0]
-        scale = max(float(each.abs().max()) * f for each, f in zip(self.gradients, self.factors, strict=True))
-        return [off, float((got - expected).abs().max()) / scale]
+        return [off, float((got - expected).norm() / expected.norm())]
 
-    def expected(self, layout: Layout, examples: Sequence[Example], answers: Sequence[int]) -> Tensor:
+    def expected(self, layout: Layout) -> Tensor:
         """Gradients of the answers alone, one behind the other; of a shared trunk their sum."""
         parts: list[Tensor] = []
-        numbers = iter(answers)
-        for example in examples:
-            own = [self.gradients[n] * self.factors[n] for _ in example.answers for n in [next(numbers)]]
+        weighted = (own * factor for own, factor in zip(self.gradients, self.factors, strict=True))
+        for example in self.examples:
+            own = [next(weighted) for _ in example.answers]
             trunk = example.prefix if layout == "shared" else 0
             if trunk:
                 parts.append(torch.stack([each[:trunk] for each in own]).sum(0))

@@ -6,16 +6,23 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
+from trainer.collection import Collection, scored_tokens
 from trainer.course import Course
 from trainer.data import Example
+from trainer.layouts import Layout, collate
+from trainer.noise import OTHER_TILE_BYTES, by_root, head_tiles, other_attention
 from trainer.render import Answer
+from trainer.rows import plan
 from trainer.scoring import Tick, score_examples
 from trainer.slope import Slope
 
 EXAMPLES = 32
 # Of all of them together: the proof lies in a row of the database while the job is under way.
 TOKENS = 16_384
+# A checkpoint's metric: of what was trained, the share that its weights hold (trainer.slope).
+UPDATE_SHARE = "palate/update_share"
 
 
 class Scored(BaseModel):
@@ -27,12 +34,12 @@ class Scored(BaseModel):
 
 class Proof(BaseModel):
     """`sums`: log pi of each answer of `examples`, in nats, as the engine gives it. `noise`: rms of what rounding alone
-    changes in it, in nats / sqrt(scored tokens).
+    changes in them, in nats / sqrt(scored tokens).
 
     `fused`: whether the sums came through the fused head. `tied`: head and embeddings are one weight. `tensors`: by
     file, the sha256 of each tensor as it was made, cut to 16 digits, in the order of the file. `scaling`: of the
-    adapter, alpha / r. `slope`: what its merge changed. `opening`: a prompt up to where the assistant begins, `ends`:
-    what ends its answer.
+    adapter, alpha / r. `slope`: of what was trained, what the exported weights hold, where they were merged or rounded.
+    `opening`: a prompt up to where the assistant begins, `ends`: what ends its answer.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -83,29 +90,58 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
     examples = chosen(course.data.held_out.examples or course.data.train.examples)
     merged = spec.settings.lora is not None and "model" in spec.export
     slope = engine.merge_adapter(spec.settings.precision) if merged else None
-    row_tokens = spec.row_tokens
-    sums = score_examples(engine, course.world, examples, course.layout, row_tokens, tick, reference=merged)
+    if spec.settings.lora is None and spec.settings.precision == "bf16":
+        slope = engine.update_kept(spec.model_dir)
+    sums, noise = scored(course, examples, tick, reference=merged)
     first = examples[0]
     return Proof(
         step=progress.step,
         total_steps=course.total,
         pairs=len(course.data.train),
         tokens=progress.tokens,
-        metrics=progress.figures,
+        metrics=progress.figures | ({UPDATE_SHARE: slope.value} if slope else {}),
         examples=[
             Scored(prefix=each.prefix, answers=[(list(a.ids), list(a.spans)) for a in each.answers])
             for each in examples
         ],
-        sums=sums[:, 0].tolist(),
-        noise=course.noise.sums,
+        sums=sums.tolist(),
+        noise=noise,
         fused=engine.scorer.fused,
         tied=is_tied(engine.model),
         tensors=tensors,
         scaling=engine.scaling,
         slope=slope,
         opening=course.openings[0] if course.openings else list(first.answers[0].ids[: first.prefix]),
-        ends=sorted(course.renderer.end_ids),
+        ends=sorted(course.renderer.end_ids | course.renderer.usual_end),
     )
+
+
+def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference: bool) -> tuple[Tensor, float]:
+    """The engine's sums [S], in the very rows in which they will be compared (every rank scores all of them); and their
+    noise: what the run's own layout, other rows and tiles and another attention function change in them, which all see
+    the weights that were exported.
+
+    Never less than the noise that the probe has found in a few answers before the training.
+    """
+    engine, rows, device = course.engine, course.spec.row_tokens, course.world.device
+    collection = Collection(examples)
+
+    def score(layout: Layout, row_tokens: int) -> Tensor:
+        found = score_examples(engine, course.world, examples, layout, row_tokens, tick, reference=reference)
+        return found[:, 0]
+
+    sums, done = torch.zeros(collection.sequences), 0
+    for row in plan(range(len(examples)), examples, "padded", 0, 1, rows, engine.scorer.boundary):
+        batch = collate(collection.pick(row.examples), "padded", device)
+        sums[collection.numbers(row.examples)] = engine.score_only(batch, reference=reference)[:, 0].cpu()
+        done += len(row.examples)
+        tick(done, len(examples))
+    others = [score(course.layout, rows // 2)]
+    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, device):
+        others.append(score("padded", rows // 2))
+    lengths = scored_tokens(examples)
+    off = torch.cat([by_root(other - sums, lengths) for other in others])
+    return sums, max(course.noise.sums, float(off.square().mean().sqrt()))
 
 
 def is_tied(model: torch.nn.Module) -> bool:

@@ -1,10 +1,10 @@
 """Log-probabilities under the reference: looked up where an earlier run left them, scored once where not.
 
-They are taken before the first step, while policy and reference are one model.
+They are taken before the first step, while policy and reference are one model; only of examples that a step will use.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, pairwise
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from core.contract.errors import BadModel
 from core.contract.run_spec import RunSpec
+from trainer.collection import Collection
 from trainer.data import Example
 from trainer.emit import Emitter
 from trainer.reference_cache import Parts, answers_of, heads_of, keep, look_up
@@ -30,7 +31,8 @@ def no_answers() -> Tensor:
 class Reference:
     """fp32 [S, 2] in the order of each part's examples and their answers; a part of no examples is [0, 2].
 
-    Column 0 sums over all scored tokens; column 1 over the example's shared length, for `ld` only, else 0.
+    Column 0 sums over all scored tokens; column 1 over the example's shared length, for `ld` only, else 0. NaN where no
+    step uses the example (trainer.batches.used).
     """
 
     train: Tensor
@@ -56,10 +58,19 @@ def without_reference(parts: Parts) -> Reference:
 
 
 class ReferencePass:
-    """Made by every rank. From then on `cached` and `missing` are known: how many answers need no forward, and do."""
+    """Made by every rank. From then on `cached` and `missing` are known: how many answers need no forward, and do.
 
-    def __init__(self, spec: RunSpec, world: World, emitter: Emitter, parts: Parts) -> None:
-        self.spec, self.world, self.emitter, self.parts = spec, world, emitter, parts
+    used: of a part by name, the indices of the examples whose numbers the run needs; of a part that is not there, all.
+    """
+
+    def __init__(
+        self, spec: RunSpec, world: World, emitter: Emitter, whole: Parts, used: Mapping[str, Sequence[int]]
+    ) -> None:
+        self.spec, self.world, self.emitter = spec, world, emitter
+        self.whole = {name: Collection(examples) for name, examples in whole.items()}
+        self.used = {name: used.get(name, range(len(examples))) for name, examples in whole.items()}
+        parts = {name: examples.pick(self.used[name]) for name, examples in self.whole.items()}
+        self.parts = parts
         # A head sum serves only with the head length that it was taken over; other losses never look at it.
         self.exact = spec.settings.loss == "ld"
         self.answers = answers_of(parts, spec, world)
@@ -90,9 +101,12 @@ class ReferencePass:
             if self.world.leads and self.spec.reference_key:
                 keep(numbers, heads_of(examples), scored, self.answers, self.spec, self.emitter)
         ends = list(accumulate((count(examples) for examples in self.parts.values()), initial=0))
-        return Reference(
-            **{name: self.sums[a:b].clone() for name, (a, b) in zip(self.parts, pairwise(ends), strict=True)}
-        )
+        found = {}
+        for name, (a, b) in zip(self.parts, pairwise(ends), strict=True):
+            whole = self.whole[name]
+            found[name] = torch.full((whole.sequences, 2), torch.nan)
+            found[name][whole.numbers(self.used[name])] = self.sums[a:b]
+        return Reference(**found)
 
     def again(self, score: Score) -> Reference:
         """When what was cached contradicts the model (gate B): dropped, told, and scored."""

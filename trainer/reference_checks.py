@@ -86,7 +86,7 @@ def by_margin(examples: Sequence[Example], per_token: Floats) -> Finding:
         share=share,
         examples=[(examples[i].line, f"reference margin {per_token[i]:.2f} nats a token") for i in order],
         action="Review the listed pairs from the top." if count else "Nothing to do.",
-        detail={"by": "reference", "lines": [examples[i].line for i in order[:LISTED]]},
+        detail={"by": "reference", "pairs": len(examples), "lines": [examples[i].line for i in order[:LISTED]]},
     )
 
 
@@ -134,5 +134,5 @@ def remedy(rate: float) -> str:
 def off_policy(chosen: Floats, tokens: Floats, rejected: Floats, its_tokens: Floats) -> Finding:
     """Nats a token that the preferred answers cost the base model: how far they are from what it would write."""
     cost = float(-chosen.sum() / tokens.sum())
-    detail = {"rejected": round(float(-rejected.sum() / its_tokens.sum()), 4)}
+    detail = {"rejected": round(float(-rejected.sum() / its_tokens.sum()), 4), "pairs": len(chosen)}
     return finding("off_policy_distance", cost, detail=detail)

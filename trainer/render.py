@@ -4,13 +4,13 @@ What is trained is what the model is served with. A server renders the prompt up
 header), feeds its tokens, and the model goes on until it writes the end of its turn. So an answer's ids are those of
 the header and those of what the template writes behind it, up to and with the first end token that it writes itself.
 Scored are the continuation's assistant turns, each with its end token; headers, tool and user turns are not. What the
-template leaves out is seen by `trainer.kept` and refused, or noted. Raw texts go round the template.
+template leaves out is seen by `trainer.look` and refused, or noted. Raw texts go round the template.
 """
 
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import chain
@@ -18,39 +18,13 @@ from json import dumps
 from typing import Any
 
 from core.contract.preference import Message, Origin, Record
-from trainer import kept
-from trainer.kept import Lost
-from trainer.manner import (
-    THINKING,
-    Manner,
-    alternatives,
-    arguments,
-    shortened,
-    thinks,
-    thought_of,
-    written_as_python,
-)
+from trainer.border import CHANGES, behind, content_end, preformatted
+from trainer.look import Look
+from trainer.manner import THINKING, Manner, alternatives, shortened, thinks, written_as_python
+from trainer.special import refuse_special
 from trainer.template import Template
-from trainer.unfit import Unfit
+from trainer.unfit import FAILED, Unfit
 
-FAILED = "template_render_failed"
-CHANGES = (
-    "The chat template changes an earlier turn when a later one is added, so both cannot be trained in one record: "
-    "give each answer a record of its own."
-)
-DIFFERS = (
-    "Before an answer the chat template does not write what it ends the prompt with, so the model would be trained on "
-    "another prompt than it is served with."
-)
-OPENED = (
-    "The chat template ends the prompt with <think>, and this answer has no reasoning: give it `reasoning_content`, or "
-    'ask for an empty one with `chat_template_kwargs` {"enable_thinking": false}.'
-)
-NO_REASONING = (
-    "The chat template leaves out the reasoning of an assistant message: put it into the message's content as it is to "
-    "stand there, or leave it out."
-)
-OPEN_BLOCK = re.compile(r"<think>\s*$")
 # As the template of a Mistral model checks them.
 NINE_LETTERS = r"length\s*(!=|==)\s*9\b"
 Spans = tuple[tuple[int, int], ...]
@@ -69,11 +43,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rendered:
-    """`prefix`: tokens of the header, where scoring begins. `notes`: what is to be told (names in trainer.health)."""
+    """`prefix`: tokens of the header, where scoring begins. `notes`: what is to be told (names in trainer.health).
+    kwargs: the template's variables, as JSON."""
 
     prefix: int
     answers: tuple[Answer, ...]
     notes: frozenset[str] = frozenset()
+    kwargs: str = "{}"
 
     @property
     def longest(self) -> int:
@@ -101,18 +77,18 @@ class Renderer:
         added = tokenizer.added_tokens_decoder
         self.added = frozenset(n for n, token in added.items() if token.content.strip())
         special = {n: token.content for n, token in added.items() if token.special}
+        self.parting = frozenset(special)
         self.closing = (frozenset(special) | end_ids) - ({tokenizer.bos_token_id} - end_ids)
         texts = sorted(special.values(), key=len, reverse=True)
         self.special = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
-        # What the template leaves out, by the shape of the conversation: seen once for each.
-        self.losses: dict[Any, list[Lost] | None] = {}
+        self.look = Look(self.template)
 
     def render(self, record: Record, prompt: Sequence[Message], continuations: Sequence[Sequence[Message]]) -> Rendered:
         """Raises Unfit. `prompt`: the record's, or what is left of it; `continuations`: one or more answers to it."""
         if record.raw_text:
             return self.raw(prompt[0].content or "", [turns[0].content or "" for turns in continuations])
         told = [*prompt, *chain(*continuations)]
-        self.refuse_special(record, prompt, told)
+        refuse_special(self.special, record, prompt, told)
         refusals: dict[Manner, Unfit] = {}
         for manner in self.manners(record, prompt, continuations):
             try:
@@ -121,7 +97,7 @@ class Renderer:
                 refusals[manner] = unfit
                 continue
             notes = changes(manner, told) | ({"clock"} if self.template.clock_read else set())
-            return Rendered(found.prefix, found.answers, found.notes | notes)
+            return replace(found, notes=found.notes | notes)
         # One that only tries the other way of writing arguments says less than what came behind it.
         raise next((each for each in (refusals[self.plain], *refusals.values()) if each.fault), refusals[self.plain])
 
@@ -157,7 +133,9 @@ class Renderer:
         spoken = [manner.turns([*prompt, *continuation]) for continuation in continuations]
         header = say(spoken[0][: len(prompt)], header=True)
         refuse_python(spoken[0][: len(prompt)], header)
-        notes = self.look(record, prompt, header, manner, kwargs)
+        notes = self.look.at_prompt(record, prompt, header, manner, kwargs)
+        if preformatted(prompt, header):
+            notes.add("preformatted")
         head = self.tokenize(header)
         bos = self.tokenizer.bos_token_id
         if bos is not None and head[0][:2] == [bos] * 2:
@@ -166,9 +144,9 @@ class Renderer:
         for turns, continuation in zip(spoken, continuations, strict=True):
             whole = say(turns)
             refuse_python(turns, whole)
-            self.look_behind(record, prompt, continuation, whole, manner, kwargs)
+            notes |= self.look.at_answer(record, prompt, continuation, whole, manner, kwargs)
             answers.append(self.answer(header, head, whole, record, prompt, continuation, turns, say, notes))
-        return Rendered(len(head[0]), tuple(answers), frozenset(notes))
+        return Rendered(len(head[0]), tuple(answers), frozenset(notes), dumps(kwargs, sort_keys=True))
 
     def raw(self, prompt: str, answers: Sequence[str]) -> Rendered:
         """Texts as they stand, with an EOS token behind each answer: the tokens that TRL makes of its "standard" format
@@ -203,72 +181,10 @@ class Renderer:
         if like.raw_text:
             return self.raw_ids(prompt)
         asked = [Message(role="user", content=prompt)]
-        self.refuse_special(like, asked, asked)
+        refuse_special(self.special, like, asked, asked)
         manner = self.manners(like, asked, answers)[0]
         kwargs = manner.kwargs(like.chat_template_kwargs or {})
         return self.tokenize(self.template.text(manner.turns(asked), None, kwargs, header=True))[0]
-
-    def look(self, record: Record, prompt: Sequence[Message], header: str, manner: Manner, kwargs: Json) -> set[str]:
-        """What of the prompt its rendering leaves out. Raises Unfit for what must not be lost; returns notes."""
-        absent = kept.absent(prompt, header)
-        shape = ("prompt", manner, dumps(kwargs), kept.shape(prompt, record.tools))
-        if absent or shape not in self.losses:
-            found = self.lost(prompt, record.tools, manner, kwargs, header=True)
-            self.losses.setdefault(shape, found)
-        else:
-            found = self.losses[shape]
-        if found is None:  # a template that looks at the texts themselves: what it shows stands there, or does not
-            found = [Lost(*kept.words(prompt[place], place), place, 0) for place in absent]
-        notes: set[str] = set()
-        for each in found:
-            if each.kind == "reasoning":
-                notes.add("earlier_reasoning_left_out")
-            elif each.kind != "name":
-                raise unfit(each)
-            elif prompt[each.message].role != "tool":  # the call names it
-                notes.add("name_left_out")
-        if any(thinks(prompt[place]) for place in absent):
-            notes.add("earlier_reasoning_left_out")
-        return notes
-
-    def look_behind(
-        self,
-        record: Record,
-        prompt: Sequence[Message],
-        continuation: Sequence[Message],
-        whole: str,
-        manner: Manner,
-        kwargs: Json,
-    ) -> None:
-        """The same for what follows the prompt, but for the assistant's own texts, which `answer` looks for itself."""
-        if len(continuation) == 1 and not continuation[0].tool_calls:
-            return
-        told = [*prompt, *continuation]
-        own = range(len(prompt), len(told))
-        absent = [place for place in kept.absent(told, whole) if place in own and told[place].role != "assistant"]
-        shape = ("whole", len(prompt), manner, dumps(kwargs), kept.shape(told, record.tools))
-        if absent or shape not in self.losses:
-            found = self.lost(told, record.tools, manner, kwargs, header=False)
-            self.losses.setdefault(shape, found)
-        else:
-            found = self.losses[shape]
-        if found is None:
-            found = [Lost(*kept.words(told[place], place), place, 0) for place in absent]
-        for each in found:
-            its = each.kind in ("call", "arguments") or told[each.message].role != "assistant"
-            if each.message in own and its and each.kind not in ("name", "reasoning"):
-                raise unfit(each)
-
-    def lost(
-        self, messages: Sequence[Message], tools: list[Json] | None, manner: Manner, kwargs: Json, header: bool
-    ) -> list[Lost] | None:
-        """None where the template refuses the marks."""
-        made, with_marks, parts = kept.marked(messages, tools)
-        try:
-            text = self.template.text(manner.turns(made), with_marks, kwargs, header=header)
-        except Unfit:
-            return None
-        return kept.lost(parts, text)
 
     def answer(
         self,
@@ -286,7 +202,7 @@ class Renderer:
         if not continuation:
             raise Unfit(FAILED, "The continuation holds no assistant message.")
         asked = (record.chat_template_kwargs or {}).get(THINKING) is False
-        whole = self.behind(header, whole, prompt, continuation, asked, notes)
+        whole = behind(header, whole, prompt, continuation, asked, notes)
         ids, offsets = self.joined(header, head, whole, notes)
         begins = [begin for begin, _ in offsets]
         spans: list[tuple[int, int]] = []
@@ -327,49 +243,17 @@ class Renderer:
         (first, after), *others = spans
         return Answer(tuple(ids[: spans[-1][1]]), ((max(first, 1), after), *others))
 
-    def behind(
-        self,
-        header: str,
-        whole: str,
-        prompt: Sequence[Message],
-        continuation: Sequence[Message],
-        asked: bool,
-        notes: set[str],
-    ) -> str:
-        """The header and what the template writes behind it. Raises Unfit where it writes another one.
-
-        `asked`: an empty block of reasoning is trained where the header has opened one.
-        """
-        message, alone = continuation[-1], len(continuation) == 1
-        thought = thought_of(message)[0]
-        opened = OPEN_BLOCK.search(header)
-        if opened and alone and not thought and not asked:
-            raise Unfit(FAILED, OPENED, "generation_prompt_differs")
-        if whole.startswith(header):
-            return whole
-        if opened and alone and whole.startswith(header[: opened.start()]):
-            rest = whole[opened.start() :]
-            if "<think>" not in rest and "</think>" not in rest:
-                return f"{header}{thought}\n</think>\n\n{rest.lstrip()}"
-        if alone and whole.startswith(header.rstrip()):
-            notes.add("prompt_as_served")
-            return header + without_blanks(whole[len(header.rstrip()) :], message.content or "")
-        # Some put instructions to the last message when that is the user's: served is the header, with them.
-        asks = (prompt[-1].content or "").strip()
-        tail = header[header.rfind(asks) :] if asks and asks in header else ""
-        if alone and tail and tail in whole:
-            notes.add("prompt_as_served")
-            return header + whole[whole.rfind(tail) + len(tail) :]
-        fault = "generation_prompt_differs" if alone else "earlier_turn_changes"
-        raise Unfit(FAILED, DIFFERS if alone else CHANGES, fault)
-
     def joined(
         self, header: str, head: tuple[list[int], Offsets], whole: str, notes: set[str]
     ) -> tuple[list[int], Offsets]:
         """Ids and offsets of the header, as a server feeds them, and of what follows it."""
-        ids, offsets = self.tokenize(whole)
-        if ids[: len(head[0])] == head[0]:
-            return ids, offsets
+        ids, offsets = head
+        # No token reaches over a special one: from the header's last one on it is as in the whole.
+        for at in dict.fromkeys((next((n for n in reversed(range(len(ids))) if ids[n] in self.parting), 0), 0)):
+            start = offsets[at][0] if at else 0
+            more, places = self.tokenize(whole[start:])
+            if more[: len(ids) - at] == ids[at:]:
+                return [*ids[:at], *more], [*offsets[:at], *((begin + start, end + start) for begin, end in places)]
         notes.add("boundary_retokenised")
         rest, border = whole[len(header) :], len(header)
         lead = self.tokenize("\n")[0]
@@ -379,7 +263,7 @@ class Renderer:
             more, places, border = more[len(lead) :], places[len(lead) :], border - 1
         else:
             more, places = self.tokenize(rest)
-        return [*head[0], *more], [*head[1], *((begin + border, end + border) for begin, end in places)]
+        return [*ids, *more], [*offsets, *((begin + border, end + border) for begin, end in places)]
 
     def turn_end(self, ids: list[int], after: int, stop: int, calls: int | None) -> int | None:
         """Index behind the token that ends a turn whose content ends at token `after`: the first special one behind it.
@@ -420,71 +304,10 @@ class Renderer:
             return frozenset()
         return frozenset() if "end_token_appended" in found.notes else frozenset(found.answers[0].ids[-1:])
 
-    def refuse_special(self, record: Record, prompt: Sequence[Message], told: Sequence[Message]) -> None:
-        """Raises Unfit where a text would become a special token."""
-        beside = written(record.tools) + written(record.chat_template_kwargs)
-        if beside and (found := self.special.search(beside)):
-            what = f"The tools or template variables of the record contain {found.group()!r}"
-            raise Unfit("special_token_in_text", f"{what}, a special token of the model.")
-        for message in told:
-            found = next(filter(None, map(self.special.search, texts(message))), None)
-            if found is None:
-                continue
-            reason = f"A message contains {found.group()!r}, a special token of the model."
-            content = (message.content or "").strip()
-            if len(prompt) == 1 and message is prompt[0] and found.start() == 0 and content.startswith(found.group()):
-                reason += (
-                    " The prompt looks as if a chat template had been applied to it already: upload the file with "
-                    "--raw-text (`palate[raw_text]`) to train on the texts as they stand."
-                )
-            elif message.role == "assistant" and content.endswith(found.group()):
-                reason += (
-                    " The template writes the end of a turn by itself: take it off the answers; or, where prompts and "
-                    "answers hold the whole text, upload the file with --raw-text (`palate[raw_text]`)."
-                )
-            raise Unfit("special_token_in_text", reason)
-
     def tokenize(self, text: str) -> tuple[list[int], Offsets]:
         """Ids and character offsets. The template writes the BOS token itself, hence no special tokens on top."""
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return encoding["input_ids"], encoding["offset_mapping"]
-
-
-def texts(message: Message) -> list[str]:
-    found = [message.content, message.reasoning_content, message.name]
-    calls = message.tool_calls or []
-    read = [[call, arguments(call.get("function") or {})] for call in calls]
-    return [text for text in (*found, written(read)) if text]
-
-
-def written(value: Any) -> str:
-    return dumps(value, ensure_ascii=False) if value else ""
-
-
-def content_end(until: str, start: int, message: Message, notes: set[str]) -> int:
-    """The character behind the message's content in its turn, which begins at `start`; `start` for one of tool calls
-    alone. Raises Unfit where the template shows it not whole.
-    """
-    thought, said = thought_of(message)
-    at = start
-    if thought:
-        found = until.find(thought, start)
-        if found < 0:
-            raise Unfit(FAILED, NO_REASONING, "left_out")
-        at = found + len(thought)
-    found = until.find(said, at)
-    if found < 0:
-        raise Unfit(FAILED, "The chat template does not show the content of an assistant message.", "content_missing")
-    if said and not thought and "</think>" in until[start:found]:
-        notes.add("empty_reasoning")
-    return found + len(said)
-
-
-def without_blanks(text: str, content: str) -> str:
-    """Without white space at the beginning, but for the content's own."""
-    rest = text.lstrip()
-    blank, own = text[: len(text) - len(rest)], content[: len(content) - len(content.lstrip())]
-    return own + rest if blank.endswith(own) else rest
 
 
 def changes(manner: Manner, told: Sequence[Message]) -> set[str]:
@@ -500,11 +323,6 @@ def changes(manner: Manner, told: Sequence[Message]) -> set[str]:
 def refuse_python(turns: Sequence[Json], text: str) -> None:
     if written_as_python(turns, text):
         raise Unfit(FAILED, "The chat template writes the arguments of a tool call as Python would, not as JSON.")
-
-
-def unfit(lost: Lost) -> Unfit:
-    of_tools = lost.kind in ("tool", "call", "arguments") or lost.what == "what a tool answered"
-    return Unfit(FAILED, lost.told(), "tools_ignored" if of_tools else "left_out")
 
 
 def common(*sequences: Sequence[Any]) -> int:

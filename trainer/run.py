@@ -13,9 +13,9 @@ from core.contract.preference import AnyRecord
 from core.contract.run_spec import RunSpec
 from core.contract.states import Phase
 from core.contract.trainer_events import Finished, Started, Stopped
-from trainer import checkpoint, folder, gate, model, records, seed
+from trainer import batches, checkpoint, folder, gate, model, records, seed
 from trainer.collection import Collection
-from trainer.course import Course, Data, Progress, ticker
+from trainer.course import Course, Data, Progress, rendering, ticker
 from trainer.data import Example, Tokenised, make_renderer, together, tokenise
 from trainer.emit import Emitter
 from trainer.engine import Engine
@@ -65,15 +65,19 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     prompts = openings(renderer, spec.probe_prompts, records.first(spec.train_data))
     data = tokenised_data(spec, world, emitter, renderer)
     engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
-    probed = probe(engine, world, spec, data.train.examples)
+    probed = probe(engine, world, spec, data.train.examples, renderer.closing | renderer.added)
     total = total_steps(len(data.train), spec.settings)
     progress = Progress()
-    reference = without_reference({name: each.examples for name, each in data.all().items()})
+    parts = {name: each.examples for name, each in data.all().items()}
+    reference = without_reference(parts)
     if spec.resume_from and resumed:
         reference, saved = checkpoint.load(spec, world, engine, probed.layout, resumed, emitter)
         progress = Progress(**saved)
-    parts = {name: each.examples for name, each in data.all().items()}
-    search = None if resumed or not LOSSES[spec.settings.loss].reference else ReferencePass(spec, world, emitter, parts)
+    used = batches.used(spec.seed, total, spec.train_digest, len(data.train), spec.settings.batch_size)
+    search = None
+    if LOSSES[spec.settings.loss].reference and not resumed:
+        needed = {"train": used, "mismatched": used if len(data.mismatched) else []}
+        search = ReferencePass(spec, world, emitter, parts, needed)
     emitter.say(
         Started,
         world_size=world.size,
@@ -92,6 +96,8 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
             "noise": asdict(probed.noise),
             "reference_cached": search.cached if search else 0,
             "reference_forwards": search.missing if search else 0,
+            "used_examples": len(used),
+            **rendering(renderer, data),
         },
     )
     course = Course(
@@ -101,6 +107,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
         renderer,
         prompts,
         data,
+        used,
         engine,
         probed.layout,
         probed.noise,
@@ -132,6 +139,7 @@ def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Rend
     if not train.examples:
         reason = f" The first reason: {train.problems[0].message}" if train.problems else ""
         raise BadData(f"No usable pair is left of the training file.{reason}", code="no_usable_pairs")
+    kwargs = train.kwargs
     held_out = Tokenised()
     if spec.held_out_share and not spec.eval_data:
         train, held_out = apart(train, spec.seed, spec.held_out_share)
@@ -148,6 +156,7 @@ def tokenised_data(spec: RunSpec, world: World, emitter: Emitter, renderer: Rend
         Collection(train.mismatched),
         Collection(held_out.mismatched),
         dropped=len(train.problems) + len(held_out.problems),
+        kwargs=frozenset(kwargs | held_out.kwargs),
     )
 
 

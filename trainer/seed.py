@@ -11,6 +11,8 @@ def settle(seed: int) -> None:
     """The same on every rank. Batches have generators of their own; the dropout of an adapter draws from this one."""
     random.seed(seed)
     torch.manual_seed(seed)
+    # Sums of bf16 products stay fp32 until they are whole.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)

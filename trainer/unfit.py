@@ -1,5 +1,7 @@
 """Why a record cannot be trained on."""
 
+FAILED = "template_render_failed"
+
 
 class Unfit(Exception):
     """This record falls out: a code of the data report and a sentence; `fault`: what ails the template."""

@@ -43,7 +43,7 @@ class Found:
 
     @property
     def message(self) -> str:
-        told = [f"{name} {value:.2g}" for name, value in self.figures.items()]
+        told = [f"{name} {value:.4g}" for name, value in self.figures.items()]
         return f"The exported model, loaded again, is the one that was trained ({', '.join(told)})."
 
 
@@ -57,8 +57,10 @@ def verify(spec: RunSpec, folder: Path, proof: Proof, device: torch.device, look
     adapter = adapter_folder(spec, folder) if "adapter" in spec.export and spec.settings.lora else None
     if "model" in spec.export:
         same_headers(spec, folder)
-        if proof.slope:
-            found.figures |= merged_rightly(proof.slope, "merged weights")
+        if proof.slope and spec.settings.lora:
+            found.figures |= merged_rightly(proof.slope, "merged model")
+        elif proof.slope:
+            found.figures["share of the update in the bf16 weights"] = proof.slope.value
         if adapter:
             found.figures |= merged_rightly(merge(spec, folder, adapter, look), "exported model")
         loaded = whole(folder, spec.settings.precision)
@@ -108,35 +110,19 @@ def same_headers(spec: RunSpec, folder: Path) -> None:
 def merge(spec: RunSpec, folder: Path, adapter: Path, look: Look) -> Slope:
     """Of the exported files on those of the base model, by the adapter's bytes."""
     slope = Slope()
-    out, base = Tensors(folder), Tensors(spec.model_dir)
+    out, base = model.Tensors(folder), model.Tensors(spec.model_dir)
     for name, change in changes(adapter):
         if name in out.files and name in base.files:
             look()
             merged = out[name]
-            slope.add(merged.float() - base[name].to(merged.dtype).float(), change)
+            slope.add(name, base[name].to(merged.dtype), merged, change)
     return slope
 
 
 def merged_rightly(slope: Slope, what: str) -> dict[str, float]:
-    if not slope.right:
-        raise ExportMismatch(
-            f"The {what} holds {slope.value:.4f} times the adapter's change; 1 +- {slope.allowed:.4f} is allowed."
-        )
+    if fault := slope.fault():
+        raise ExportMismatch(f"The {what} holds {fault}.")
     return {f"merge slope of the {what}": slope.value}
-
-
-class Tensors:
-    """Those of a folder by name, read one at a time."""
-
-    def __init__(self, folder: Path) -> None:
-        self.files = {name: path for path in model_folder.weight_files(folder) for name in table(path)}
-
-    def __getitem__(self, name: str) -> Tensor:
-        from safetensors import safe_open
-
-        with safe_open(self.files[name], framework="pt") as tensors:
-            found: Tensor = tensors.get_tensor(name)
-        return found
 
 
 def changes(adapter: Path) -> Iterator[tuple[str, Tensor]]:

@@ -6,7 +6,7 @@ from celery import signals
 
 from core import log as logs
 from core.queue import WAKE, consumer, ring
-from worker import claim, launcher, lifeline, schema
+from worker import calibration, claim, launcher, lifeline, schema
 from worker.sweeper import Sweeper
 
 HOPS = 3
@@ -34,3 +34,4 @@ def begin(**_: Any) -> None:
     schema.require()
     Sweeper().start()
     launcher.warm_up()
+    calibration.begin()

@@ -29,7 +29,7 @@ def claim_all() -> int:
     """Spawns a supervisor for each claimed attempt and task; returns how many."""
     with _one_at_a_time:
         own = settings.worker()
-        told = node_facts.facts().model_dump(exclude={"rates"})
+        told = node_facts.told()
         with transaction() as session:
             nodes.seen(session, own.node, own.slots, own.task_slots, told)
         taken = clean()

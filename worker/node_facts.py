@@ -6,6 +6,7 @@ import statistics
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from core import settings
 from core.contract.errors import Unavailable
@@ -14,7 +15,9 @@ from core.db import nodes
 from core.db.engine import transaction
 from planning import facts as model_facts
 from planning.node import NodeFacts, Rate
-from planning.time import step_flops, step_rows
+from planning.time import work
+from worker import calibration
+from worker.pace import Pace
 
 log = logging.getLogger(__name__)
 ASK_SECONDS = 10.0
@@ -29,6 +32,13 @@ def facts() -> NodeFacts:
     if gpu is not None:
         return NodeFacts(name=own.node, device="cuda", device_name=gpu[0], slots=own.slots, memory_bytes=gpu[1])
     return NodeFacts(name=own.node, slots=own.slots, memory_bytes=memory())
+
+
+def told() -> dict[str, Any]:
+    """What the node's row shall hold; what was measured in jobs, and not yet measured, stays as it is there."""
+    found = facts().model_dump(exclude={"rates", "calibration"})
+    costs = calibration.known()
+    return found if costs is None else found | {"calibration": costs.model_dump()}
 
 
 def memory() -> int:
@@ -55,20 +65,20 @@ def nvidia() -> tuple[str, int] | None:
     return min(found, key=lambda gpu: gpu[1], default=None)
 
 
-def measured(spec: RunSpec, stored: dict[str, object], inspection: Inspection, seconds: list[float]) -> None:
-    """Keeps what a finished job's steps took, in seconds, for later forecasts; no job fails for want of it."""
-    known = model_facts.known(stored)
+def measured(spec: RunSpec, stored: dict[str, object], inspection: Inspection, pace: Pace) -> None:
+    """Keeps how long a finished job took, for later forecasts; no job fails for want of it."""
+    known, seconds = model_facts.known(stored), pace.seconds
     if known is None or len(seconds) < LEAST_STEPS + WARM_UP:
         return
     rate = Rate(
         parameters=known.parameters,
-        layers=known.layers or 1,
         precision=spec.settings.precision,
         lora=spec.settings.lora is not None,
         ranks=spec.world_size,
-        flops=step_flops(known, spec.settings, inspection, ranks=spec.world_size),
-        rows=step_rows(spec.settings, inspection, ranks=spec.world_size, row_tokens=spec.row_tokens),
+        work=work(known, spec.settings, inspection, ranks=spec.world_size, row_tokens=spec.row_tokens),
         seconds=statistics.median(seconds[WARM_UP:]),
+        start=pace.start,
+        end=pace.end,
     )
     try:
         with transaction() as session:

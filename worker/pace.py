@@ -4,11 +4,14 @@ import statistics
 import time
 
 from core.contract.states import Phase
-from core.contract.trainer_events import AnyEvent, PhaseChanged, Step
+from core.contract.trainer_events import AnyEvent, Finished, PhaseChanged, Started, Step
 
 
 class Pace:
-    """How long steps take, in seconds; and whether the run still says something.
+    """How long steps take, in seconds, and the run's start and end; and whether it still says something.
+
+    start: from the launch (`launched`, by the clock of the events) until the trainer has model, data and layout, of a
+    run from step 0. end: the export of the finished model and its check.
 
     From its first step on, a run that trains is silent for ten steps, or `least`, at most; one that does something else
     (evaluates, exports) for `between`.
@@ -16,6 +19,10 @@ class Pace:
 
     def __init__(self, least: float, between: float) -> None:
         self.seconds: list[float] = []
+        self.launched: float | None = None
+        self.start: float | None = None
+        self.end: float | None = None
+        self._exporting: float | None = None
         self._last: float | None = None
         self._least, self._between = least, between
         self._heard = 0.0
@@ -34,6 +41,12 @@ class Pace:
         self._heard = time.monotonic()
         if isinstance(event, PhaseChanged):
             self._trains = event.phase == Phase.TRAINING
+            if self._trains or (event.phase == Phase.EXPORTING and self._exporting is None):
+                self._exporting = None if self._trains else event.time
+        if isinstance(event, Started) and self.launched is not None and not event.resumed_from_step:
+            self.start = event.time - self.launched
+        if isinstance(event, Finished) and self._exporting is not None:
+            self.end = event.time - self._exporting
         if isinstance(event, Step):
             self._trains = True
             if self._last is not None:

@@ -27,7 +27,7 @@ from core.db.tables import Checkpoint, Job, Model, ReferenceEntry, ResumePoint
 from core.objects.store import Store
 from planning.facts import known
 from planning.memory import recomputes, row_budget
-from planning.resolve import held_out_share, resolve, total_steps, trained_on
+from planning.resolve import exports, held_out_share, resolve, total_steps, trained_on
 from worker import cache, node_facts, resume
 from worker.patience import patiently
 from worker.references import fetch as fetch_entry
@@ -154,6 +154,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         workspace=space.path,
         model_dir=here.model,
         model_digest=plan.model.digest,
+        model_name=plan.model.name,
         train_data=here.train,
         train_digest=job.training_digest or "",
         eval_data=here.held_out,
@@ -166,7 +167,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         recompute=plan.recompute(),
         reference_key=plan.reference_key,
         reference_entries=here.entries,
-        export=options.export,
+        export=exports(plan.spec),
         checkpoint_steps=None if options.checkpoint.every_steps == "auto" else options.checkpoint.every_steps,
         eval_steps=None if options.eval.every_steps == "auto" else options.eval.every_steps,
         resume_steps=own.resume_steps,

@@ -1,9 +1,8 @@
 """From the trainer's events to rows: messages, metrics and progress, at most one transaction a second."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from core.contract.finding import Finding
 from core.contract.states import JobState, Phase, Wish
 from core.contract.trainer_events import (
     AnyEvent,
@@ -81,7 +80,7 @@ class Recorder:
                     data={"prompt": event.prompt, "completion": event.completion, "when": event.when},
                 )
             case Judged():
-                self._judged(event.findings)
+                self._judged(event)
             case Warned():
                 self.say(event.message, level="warn", data=event.data | {"code": event.code})
             case Verified(passed=True):
@@ -102,15 +101,22 @@ class Recorder:
                 data={"held_out": held_out},
             )
 
-    def _judged(self, findings: Sequence[Finding]) -> None:
+    def _judged(self, event: Judged) -> None:
         """One event, which keeps them whole; what is wrong comes first in its words."""
+        findings = event.findings
+        whole = event.examples == event.of
+        part = "" if whole else f"; of {event.examples:,} of the {event.of:,} examples, those that the run's steps use"
         worst = [each for each in findings if each.severity != "info"]
         figures = ", ".join(f"{each.title.lower()} {each.value or 0:.3g} {each.unit}" for each in findings)
         advice = " ".join(each.action for each in worst)
         self.say(
-            f"The data, by the reference model: {figures}.{' ' + advice if advice else ''}",
+            f"The data, by the reference model: {figures}{part}.{' ' + advice if advice else ''}",
             level="warn" if worst else "info",
-            data={"findings": [each.model_dump(mode="json") for each in findings]},
+            data={
+                "findings": [each.model_dump(mode="json") for each in findings],
+                "examples": event.examples,
+                "of": event.of,
+            },
         )
 
     def _step(self, event: Step) -> None:

@@ -157,6 +157,7 @@ class Supervisor:
         publisher = Publisher(self.lease, self.space.path, self.store, lease_seconds=self.lease_seconds, keep=keep)
         self.publisher = publisher
         printed = RankLogs(self.lease, self.space, spec.world_size)
+        self.pace.launched = time.time()
         process = launcher.launch(self.space, spec.world_size)
         try:
             last = self.follow(process, publisher, printed)
@@ -176,7 +177,7 @@ class Supervisor:
         if ending.outcome == Outcome.FINISHED:
             step = publisher.verified_step
             self.results = patiently(lambda: close.results(self.lease, self.store, step), "storing the results")
-            node_facts.measured(spec, plan.model.facts, plan.inspection, self.pace.seconds)
+            node_facts.measured(spec, plan.model.facts, plan.inspection, self.pace)
         if ending.failure == FailureClass.OOM_GPU and (publisher.trained or spec.unverified) and ending.error:
             # It ran out while it verified: smaller rows would change nothing, and nothing is left to train.
             return self.failed(FailureClass.INFRA, str(ending.error["code"]), str(ending.error["message"]))

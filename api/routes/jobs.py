@@ -3,7 +3,7 @@
 import re
 import time
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
@@ -132,10 +132,16 @@ def resume(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
 
 
 @router.get("/{job_id}/events")
-def page_of_events(job_id: str, caller: CallerDep, after: After = None, limit: Limit = 20) -> Page[Event]:
+def page_of_events(
+    job_id: str,
+    caller: CallerDep,
+    after: After = None,
+    limit: Limit = 20,
+    level: Annotated[Literal["info", "warn", "error"] | None, Query(description="Only events of this level.")] = None,
+) -> Page[Event]:
     with reading() as session:
         jobs.get(session, caller.project_id, job_id)
-        rows, more = events.page(session, job_id, after, limit)
+        rows, more = events.page(session, job_id, after, limit, level)
         return Page.of(map(Event.of, rows), more)
 
 

@@ -9,7 +9,11 @@ from core.db import tables
 
 class Checkpoint(Item):
     """Its metric `palate/verified`: 1, the files loaded again are the model that was trained; 0, they are not, and are
-    kept all the same; absent, nobody has looked, as of every checkpoint in the middle of a run."""
+    kept all the same; absent, nobody has looked, as of every checkpoint in the middle of a run.
+
+    Of the finished model `palate/update_share`: of what was trained, the share that the files hold, where an adapter
+    was merged or the weights are bf16; 1 but for chance (docs/numerics.md).
+    """
 
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
     created_at: int

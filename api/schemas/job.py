@@ -60,12 +60,14 @@ class Attempt(BaseModel):
 
 
 class JobData(BaseModel):
-    """Examples that are trained on; records that were left out; ties of which nothing is made; examples held out of the
-    training file. Until the run has begun, `pairs` holds what will be held out as well, and `held_out` is null.
+    """Examples that are trained on; records that were left out, and why by code; ties of which nothing is made;
+    examples held out of the training file. Until the run has begun, `pairs` holds what will be held out as well, and
+    `held_out` is null.
     """
 
     pairs: int | None
     dropped: int | None
+    left_out: dict[str, int] | None
     ties_left_out: int | None
     held_out: int | None
     digest: str | None

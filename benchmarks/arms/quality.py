@@ -73,10 +73,13 @@ class Judge:
         from trainer import parts
 
         weights: dict[str, Any] = {}
-        for part in parts.of_model(model, torch.float32):
+        for part in parts.of_model(model, torch.float32, 0):
             with deepspeed.zero.GatheredParameters(list(part.gathered)):
                 weights |= {name: tensor.detach().clone() for name, tensor in part.make(part.gathered).items()}
-        self.plain.load_state_dict(weights)
+        found = self.plain.load_state_dict(weights, strict=False)
+        # Tied weights come once.
+        unlike = {*found.unexpected_keys, *found.missing_keys} - set(self.plain.all_tied_weights_keys)
+        assert not unlike, unlike
         return self.accuracies(self.plain)
 
 
@@ -86,7 +89,9 @@ def main() -> None:
     out = os.dup(1)
     run.print_to_stderr()
     judge = Judge(work, extra["held_out"])
-    found: dict[str, Any] = {"before": judge.accuracies(judge.plain), "work": asdict(work)}
+    found: dict[str, Any] = {"work": asdict(work)}
+    if extra.get("before", True):
+        found["before"] = judge.accuracies(judge.plain)
     steps = -(-work.pairs // work.batch)
     look = judge.of_ours if arm == "ours" else judge.accuracies
 

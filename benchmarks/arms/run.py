@@ -1,7 +1,8 @@
 """One run of one arm in a process of its own: `python -m benchmarks.arms.run ours|trl WORK_JSON ARM_JSON`.
 
 Prints a JSON object: seconds of set-up, of the reference pass, of each step; losses; peak memory above what the
-imports took. Both arms see the same tokens, the same global batches in the same order, the same optimizer.
+imports took (`memory`) and of the whole process (`peak`). Both arms see the same tokens, the same global batches in the
+same order, the same optimizer.
 """
 
 import json
@@ -55,7 +56,8 @@ def prepared(work: Any) -> tuple[Path, Path, str, list[Any]]:
 def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]:
     import tempfile
 
-    from core.contract.run_spec import RunSpec, Settings
+    from core.contract.run_spec import Lora, RunSpec, Settings
+    from planning.memory import cpu_budget
     from trainer import loop, world
     from trainer.emit import Emitter
     from trainer.run import assemble
@@ -71,6 +73,7 @@ def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any
         n_epochs=1,
         max_length=work.longest,
         precision=arm.get("precision", "fp32"),
+        lora=Lora(r=work.lora, alpha=2.0 * work.lora) if work.lora else None,
     )
     with tempfile.TemporaryDirectory() as workspace:
         for name in ("ranks", "logs", "checkpoints", "resume"):
@@ -84,7 +87,7 @@ def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any
             train_digest=digest,
             seed=work.seed,
             settings=settings,
-            row_tokens=arm.get("row_tokens", 65_536 if cuda() else 4_096),
+            row_tokens=arm.get("row_tokens", 65_536 if cuda() else cpu_budget(known(folder), settings)),
             layout=arm.get("layout", "auto"),
         )
         print_to_stderr()
@@ -112,7 +115,17 @@ def ours(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any
         "tokens": tokens,
         "layout": course.layout,
         "memory": memory(before),
+        "peak": peak(),
     }
+
+
+def known(folder: Path) -> Any:
+    """What planning knows of the model."""
+    from planning import weights
+    from planning.facts import facts
+    from planning.model_json import read_json
+
+    return facts(read_json(folder / "config.json"), weights.read(folder))
 
 
 class Timed:
@@ -220,7 +233,10 @@ def trl(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]
         train_dataset=Dataset.from_list(rows),
         callbacks=[clock],
         processing_class=AutoTokenizer.from_pretrained(folder),
+        peft_config=adapter(model, work.lora) if work.lora else None,
     )
+    if work.lora:
+        same_adapter(trainer.model, work.seed)
     ready = time.perf_counter()
     trainer.train()
     return {
@@ -231,7 +247,27 @@ def trl(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]
         "tokens": sum(e.tokens for batch in batches for e in batch),
         "layout": "padded",
         "memory": memory(before),
+        "peak": peak(),
     }
+
+
+def adapter(model: Any, r: int) -> Any:
+    """PEFT's, as our `auto`: every linear layer but the head, alpha 2 r, no dropout."""
+    from peft import LoraConfig
+
+    from trainer.lora import find_targets
+
+    targets = find_targets(model, None)
+    return LoraConfig(r=r, lora_alpha=2 * r, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM")
+
+
+def same_adapter(model: Any, seed: int) -> None:
+    """Each A as our run of this seed draws it, so that both arms train the same adapter."""
+    from trainer import lora
+
+    for path, layer in lora.layers(model):
+        name = path.removeprefix("base_model.model.")
+        layer.lora_A[lora.NAME].weight.data.copy_(lora.initial(name, layer, seed))
 
 
 def memory(before: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.contract.losses import LossName
 from core.contract.preference import Message, Origin, PreferenceRecord, RankingRecord
+from demo import smollm2
 from tests.models import CHAT_TEMPLATE, ROLES
 from tests.pairs import write_records
 from trainer.examples import answers
@@ -21,9 +22,11 @@ CONTEXT = 2048
 
 @dataclass(frozen=True)
 class Work:
-    """`longest`: pairs of more tokens are left out, so that no arm cuts one. `batch` in pairs a global batch.
+    """`data`: a short name (`records`) or a preference file's path. `longest`: pairs of more tokens are left out, so
+    that no arm cuts one. `batch` in pairs a global batch. `lora`: its r, 0 for full weights.
 
-    `pretraining`: steps of language modelling on the data's own text (both answers of every pair) before DPO.
+    `pretraining`: steps of language modelling on the data's own text (both answers of every pair) before DPO. `real`:
+    SmolLM2-135M-Instruct (demo.smollm2) in the place of a model made here.
     """
 
     data: str
@@ -37,10 +40,12 @@ class Work:
     seed: int = 0
     pretraining: int = 0
     loss: LossName = "sigmoid"
+    real: bool = False
+    lora: int = 0
 
 
 def records(name: str) -> Sequence[PreferenceRecord | RankingRecord]:
-    """Of a file of ../shared/data, by its short name."""
+    """Of a file of ../shared/data, by its short name, or of any preference file by its path."""
     makers: dict[str, Callable[[], Sequence[PreferenceRecord | RankingRecord]]] = {
         "hh": hh,
         "lists": lists,
@@ -48,7 +53,7 @@ def records(name: str) -> Sequence[PreferenceRecord | RankingRecord]:
         "tone": tone,
         "persona": persona,
     }
-    return makers[name]()
+    return makers[name]() if name in makers else of_file(Path(name))
 
 
 def record(number: int, prompt: list[tuple[str, str]], chosen: str, rejected: str) -> PreferenceRecord:
@@ -60,15 +65,21 @@ def record(number: int, prompt: list[tuple[str, str]], chosen: str, rejected: st
 
 def hh() -> list[PreferenceRecord]:
     """HH-like lengths: many turns, short answers."""
+    return of_file(DATA / "hh-helpful.train.jsonl.gz")
+
+
+def of_file(source_path: Path) -> list[PreferenceRecord]:
+    """Of pairs, packed or not."""
     import io
 
     from preferences.check import check_file
     from trainer.records import read
 
-    path = CACHE / "hh.zst"
+    path = CACHE / f"{source_path.name.partition('.')[0]}.zst"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
-        source = io.BytesIO(gzip.decompress((DATA / "hh-helpful.train.jsonl.gz").read_bytes()))
+        packed = source_path.read_bytes()
+        source = io.BytesIO(gzip.decompress(packed) if source_path.suffix == ".gz" else packed)
         report = check_file(source, canonical=out)
     assert report.error is None, report.error
     return [each for each in read(path) if isinstance(each, PreferenceRecord)]
@@ -140,7 +151,9 @@ def make_tokenizer(texts: Iterable[str], vocab: int) -> Any:
 
 
 def model_folder(work: Work) -> Path:
-    """A Llama with a tokenizer of the data, made once; of `vocab` rows, whatever the BPE found."""
+    """A Llama with a tokenizer of the data, made once; of `vocab` rows, whatever the BPE found. Or the real model."""
+    if work.real:
+        return smollm2.folder()
     taught = f"-t{work.pretraining}" if work.pretraining else ""
     folder = CACHE / f"{work.data}-{work.hidden}x{work.layers}-v{work.vocab}{taught}"
     if (folder / "tokenizer.json").exists():
@@ -214,5 +227,6 @@ def fitting(work: Work, tokenizer: Any) -> list[PreferenceRecord | RankingRecord
 
 def data_file(work: Work, tokenizer: Any) -> tuple[Path, str]:
     """The canonical file that an arm reads, and its digest."""
-    path = CACHE / f"{work.data}-{work.pairs}-{work.longest}-{work.seed}-v{work.vocab}.zst"
+    name = Path(work.data).name.partition(".")[0]
+    path = CACHE / f"{name}-{work.pairs}-{work.longest}-{work.seed}-v{work.vocab}{'-real' * work.real}.zst"
     return path, write_records(path, fitting(work, tokenizer))

@@ -15,7 +15,10 @@ EXAMPLES = 20
 
 @dataclass(frozen=True)
 class CheckFacts:
-    """`warn` and `block` are the values beyond which it does; `warn_below` is the lower end where both ends are bad."""
+    """`warn` and `block` are the values beyond which it does; `warn_below` is the lower end where both ends are bad.
+
+    `at`: the values themselves are bad too, but for 0.
+    """
 
     title: str
     unit: str
@@ -24,17 +27,21 @@ class CheckFacts:
     block: float | None = None
     warn_below: float | None = None
     stage: Stage = "upload"
+    at: bool = False
 
     def severity(self, value: float) -> Severity:
-        if self.block is not None and value > self.block:
+        if self.block is not None and self.beyond(value, self.block):
             return "block"
-        if self.warn is not None and value > self.warn:
+        if self.warn is not None and self.beyond(value, self.warn):
             return "warn"
         return "warn" if self.warn_below is not None and value < self.warn_below else "info"
 
+    def beyond(self, value: float, limit: float) -> bool:
+        return value > limit or (self.at and value == limit > 0)
+
     def threshold(self, value: float) -> float | None:
         """The one that the value is beyond, else the first that it would cross."""
-        if self.block is not None and (self.warn is None or value > self.block):
+        if self.block is not None and (self.warn is None or self.beyond(value, self.block)):
             return self.block
         if self.warn_below is None or self.warn is None:
             return self.warn if self.warn is not None else self.warn_below
@@ -172,6 +179,7 @@ CHECKS: dict[str, CheckFacts] = {
         warn=0.05,
         block=0.50,
         stage="inspection",
+        at=True,
     ),
     "template_health": CheckFacts(
         "Template health",
@@ -180,6 +188,7 @@ CHECKS: dict[str, CheckFacts] = {
         warn=0.0,
         block=0.05,
         stage="inspection",
+        at=True,
     ),
     "special_token_in_text": CheckFacts(
         "Special token in text",

@@ -117,7 +117,8 @@ class EvalPolicy(Strict):
 class PalateOptions(Strict):
     """Everything about running a job that the fine-tuning API has no word for.
 
-    export: `model` is the whole model (an adapter merged into it), `adapter` the LoRA weights alone.
+    export: `model` is the whole model (an adapter merged into it), `adapter` the LoRA weights alone; auto: of a LoRA
+    run both, else the model (planning.resolve).
     max_runtime_seconds: of holding slots, over all attempts; the job then ends with the model of the step it is at.
     accept: codes of findings that block training (GET /v1/files/{id}/report) and that the user takes as they are.
     """
@@ -127,7 +128,7 @@ class PalateOptions(Strict):
     max_runtime_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     eval: EvalPolicy = EvalPolicy()
-    export: Annotated[list[Literal["model", "adapter"]], Field(min_length=1, max_length=2)] = ["model"]
+    export: Annotated[list[Literal["model", "adapter"]], Field(min_length=1, max_length=2)] | Auto = "auto"
     probe_prompts: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=8192)]], Field(max_length=8)
     ] = []

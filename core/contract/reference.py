@@ -3,7 +3,7 @@
 import hashlib
 
 # Raised by whoever changes what a sequence's log-probability means: which tokens count, or how they are summed.
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 
 
 def reference_key(model_digest: str, precision: str) -> str:

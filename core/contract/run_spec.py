@@ -111,6 +111,8 @@ class RunSpec(Spec):
     workspace: Path
     model_dir: Path
     model_digest: str
+    # As Palate knows it; exported adapters name it as their base.
+    model_name: str | None = None
     train_data: Path
     train_digest: str
     eval_data: Path | None = None
@@ -208,6 +210,14 @@ class Inspection(BaseModel):
     def dropped(self) -> int:
         """Records that fell out."""
         return sum(self.problem_counts.values())
+
+    @property
+    def left_out(self) -> str:
+        """How many records, and why: `3 records left out (too_long: 2, special_token_in_text: 1)`."""
+        reasons = sorted(self.problem_counts.items(), key=lambda each: (-each[1], each[0]))
+        why = f" ({', '.join(f'{code}: {count:,}' for code, count in reasons)})" if reasons else ""
+        ties = f" and {self.ties:,} ties" if self.ties else ""
+        return f"{self.dropped:,} records{ties} left out{why}"
 
 
 class Fatal(BaseModel):

@@ -116,10 +116,15 @@ class ReferenceSealed(TrainerEvent):
 
 
 class Judged(TrainerEvent):
-    """Checks of the data report that need the reference's log-probabilities, once they are there."""
+    """Checks of the data report that need the reference's log-probabilities, once they are there.
+
+    `examples` are judged, those that the run's steps use, `of` so many in its training data.
+    """
 
     event: Literal["judged"] = "judged"
     findings: list[Finding]
+    examples: int
+    of: int
 
 
 class Warned(TrainerEvent):

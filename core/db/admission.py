@@ -120,16 +120,18 @@ def decide(
     events.append(session, job.id, *rendered(found))
     training = found["training_file"]
     assert training is not None
-    ties = f" and {training.ties} ties" if training.ties else ""
+    inspections = {param: inspection for param, inspection in found.items() if inspection is not None}
+    events.append(session, job.id, *notices(inspections))
     jobs.move(
         session,
         job,
         JobState.QUEUED,
-        NewEvent(f"Files validated: {training.usable} examples, {training.dropped} records{ties} left out. Queued."),
+        validated(inspections),
         phase=None,
         data={
             "pairs": training.usable,
             "dropped": training.dropped,
+            "left_out": training.problem_counts,
             "ties_left_out": training.ties,
             "digest": job.training_digest,
         },
@@ -137,6 +139,27 @@ def decide(
     if job.desired == Desired.PAUSE:
         jobs.move(session, job, JobState.PAUSED, NewEvent("Job paused."))
     return True
+
+
+def validated(inspections: Mapping[str, Inspection]) -> NewEvent:
+    """What there is to train on, and what of the files is not used and why: at level warn where records fell out."""
+    training = inspections["training_file"]
+    held_out = inspections.get("validation_file")
+    words = f"Files validated: {training.usable:,} examples, {training.left_out}"
+    if held_out is not None:
+        words += f"; {held_out.usable:,} held out, {held_out.left_out}"
+    fell = {param: each.problem_counts for param, each in inspections.items() if each.dropped}
+    return NewEvent(f"{words}. Queued.", level="warn" if fell else "info", data={"left_out": fell} if fell else None)
+
+
+def notices(inspections: Mapping[str, Inspection]) -> Iterator[NewEvent]:
+    """What the checks with the model's tokenizer warn of, and what would block were it not of held-out data."""
+    for param, inspection in inspections.items():
+        decided = blocks(param, inspection)
+        for each in inspection.checks:
+            if each.severity != "info" and each not in decided:
+                words = f"`{param}` with this model: {gate.told([each])}. {each.action}"
+                yield NewEvent(words, level="warn", data={"param": param, "code": each.code})
 
 
 def unusable(

@@ -94,13 +94,17 @@ def findings(session: Session, job_id: str) -> list[Finding]:
     return [Finding.model_validate(each) for each in found or []]
 
 
-def page(session: Session, job_id: str, after: str | None, limit: int) -> tuple[Sequence[Event], bool]:
-    """Newest first. An `after` that is not an event of this job is BadInput."""
+def page(
+    session: Session, job_id: str, after: str | None, limit: int, level: str | None = None
+) -> tuple[Sequence[Event], bool]:
+    """Newest first, of one level or of all. An `after` that is not an event of this job is BadInput."""
     query = select(Event).where(Event.job_id == job_id).order_by(Event.seq.desc()).limit(limit + 1)
     if after is not None:
         seq = session.scalar(select(Event.seq).where(Event.job_id == job_id, Event.id == after))
         if seq is None:
             raise BadInput(f"No event {after} in this job; take `after` from an item of this list.", param="after")
         query = query.where(Event.seq < seq)
+    if level is not None:
+        query = query.where(Event.level == level)
     rows = session.scalars(query).all()
     return rows[:limit], len(rows) > limit

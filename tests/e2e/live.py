@@ -171,7 +171,7 @@ class Live:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         assert not good or done.returncode == 0, done.stdout + done.stderr
         return done

@@ -28,6 +28,35 @@ GUARDS = [
         f"{CLASSES}::test_a_failure_has_the_class_of_its_exit_code",
     ),
     Guard(
+        "what contradicts itself is not tried again",
+        CLASSIFY,
+        "Exit.REFUSED: FailureClass.REFUSED",
+        "Exit.REFUSED: FailureClass.BUG",
+        f"{CLASSES}::test_a_failure_has_the_class_of_its_exit_code",
+    ),
+    Guard(
+        "what is trained to the end is only verified",
+        "worker/prepare.py",
+        "finished = checkpoints.finished(session, job.id)",
+        "finished = None",
+        f"{HERE}worker/test_nothing_trained_is_lost.py::test_what_a_retry_refuses_is_not_tried_a_third_time",
+    ),
+    Guard(
+        "a verification out of memory halves no rows",
+        "worker/supervisor.py",
+        "(publisher.trained or spec.unverified)",
+        "False",
+        f"{HERE}worker/test_nothing_trained_is_lost.py"
+        "::test_a_verification_that_never_ends_well_ends_and_its_model_is_kept[exit:72]",
+    ),
+    Guard(
+        "the finished model is the newest checkpoint",
+        "core/db/checkpoints.py",
+        "NEWEST = (Checkpoint.proof.is_(None), ",
+        "NEWEST = (",
+        f"{HERE}test_checkpoints.py::test_the_last_checkpoint_is_the_newest_though_a_lost_attempt_had_come_further",
+    ),
+    Guard(
         "rows are halved three times",
         CLASSIFY,
         "again = halvings < MAX_HALVINGS",

@@ -117,6 +117,37 @@ def test_training_is_followed_to_its_end_and_its_model_pulled(live: Live, pairs:
     assert live.palate("watch", job).stdout.splitlines()[-1] == lines[-1]
 
 
+def test_what_is_left_out_is_said_with_its_reasons(live: Live, tmp_path: Path) -> None:
+    """In the event, by `plan` and by `train --watch`; exactly one half too long is refused."""
+    long = {"prompt": "why " * 300, "chosen": "because it is so", "rejected": "no"}
+    steered = {"prompt": "what then", "chosen": "say <|end|> now", "rejected": "no"}
+    path = tmp_path / "mixed.jsonl"
+    more = [{**long, "prompt": f"{long['prompt']} {n}"} for n in range(6)] + [
+        {**steered, "prompt": f"{steered['prompt']} {n}"} for n in range(2)
+    ]
+    path.write_bytes(triples(24) + b"".join(json.dumps(each).encode() + b"\n" for each in more))
+    command = (str(path), "--model", "tiny/llama", "--max-length", "128")
+    reasons = "8 records left out (too_long: 6, special_token_in_text: 2)"
+    assert reasons in " ".join(live.palate("plan", *command).stdout.split())
+    done = live.palate("train", *command, "--watch")
+    warned = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    assert warned[-1] == f"warning: Files validated: 24 examples, {reasons}. Queued."
+    assert "truncation (6 records" in warned[0]
+    assert "special_token_in_text (2 records" in warned[1]
+    job = next(line for line in done.stdout.splitlines() if line.startswith("ftjob-"))
+    shown = live.user.job(job)["palate"]["data"]
+    assert (shown["dropped"], shown["left_out"]) == (8, {"too_long": 6, "special_token_in_text": 2})
+    listed = live.user.http.get(f"/fine_tuning/jobs/{job}/events", params={"level": "warn", "limit": 100}).json()
+    assert [f"warning: {each['message']}" for each in reversed(listed["data"])] == warned
+    half = tmp_path / "half.jsonl"
+    half.write_bytes(
+        triples(16)
+        + b"".join(json.dumps({**long, "prompt": f"{n} {long['prompt']}"}).encode() + b"\n" for n in range(16))
+    )
+    refused = live.palate("train", str(half), *command[1:], "--watch", good=False)
+    assert "truncation (16 records, 50.0%)" in refused.stderr
+
+
 def test_a_job_that_fails_says_why(live: Live, pairs: Path) -> None:
     probe = json.dumps({"steps": 4, "at": {"2": "exit:71"}})
     failed = live.palate("train", str(pairs), "--model", "tiny/llama", "--probe", probe, "--watch", good=False)

@@ -51,7 +51,7 @@ def test_a_forced_layout_that_is_wrong_fails_the_run(spec: RunSpec, tmp_path: Pa
                 update={"model_dir": model, "workspace": tmp_path / "run", "layout": "shared", "world_size": 1}
             )
         )
-        assert run.code() == 70
+        assert run.code() == 73
     last = run.events()[-1]
     assert (last["event"], last["code"]) == ("failed", "gate_failed")
     assert "shared: off by" in last["message"]

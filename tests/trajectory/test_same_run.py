@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from core.contract import manifest
 from core.contract.run_spec import ResumeFrom, RunSpec, Settings
 from tests.launch import Run, alone
-from tests.models import make_tiny_model
+from tests.models import CHAT_TEMPLATE, make_tiny_model
 from tests.pairs import make_records, write_records
 from tests.trajectory.conftest import weights
 
@@ -56,6 +57,26 @@ def test_drained_and_resumed_is_the_straight_run_bit_by_bit(spec: RunSpec, strai
     told = [event["metrics"]["loss"] for run in (first, second) for event in run.events("step")]
     assert told == [event["metrics"]["loss"] for event in straight.events("step")]
     assert weights(second.spec.workspace, 20) == weights(spec.workspace, 20)
+
+
+def test_a_template_that_tells_the_time_tells_every_attempt_the_same(spec: RunSpec, tmp_path: Path) -> None:
+    """To the second, and these start seconds apart; what the run was told is in its first word and in the manifest. And
+    the template ends its turns by a token that the model's folder does not name."""
+    template = "{{ strftime_now('%d %H %M %S') }}" + CHAT_TEMPLATE.replace("<|end|>", "<|system|>")
+    model = make_tiny_model(tmp_path / "model", template=template)
+    data = tmp_path / "data.zst"
+    update = {"train_data": data, "train_digest": write_records(data, make_records(8)), "model_dir": model}
+    update |= {"eval_data": None, "eval_digest": None, "world_size": 1, "settings": Settings(batch_size=8)}
+    first = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+    made = []
+    for name, clock in (("one", first), ("two", first.astimezone(timezone(timedelta(hours=9))))):
+        with alone():
+            run = Run(spec.model_copy(update=update | {"workspace": tmp_path / name, "clock": clock}))
+            assert run.code() == 0, run.logs()
+        assert run.events("started")[0]["details"]["clock"] == "2026-02-03T04:05:06"
+        assert manifest.read(tmp_path / name / "checkpoints" / "step-1").meta["clock"] == "2026-02-03T04:05:06"
+        made.append((weights(run.spec.workspace, 1), run.events("step")[0]["metrics"]["logps/chosen"]))
+    assert made[0] == made[1]
 
 
 def test_more_ranks_than_pairs_in_bf16(spec: RunSpec, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from core.contract import manifest
-from core.contract.run_spec import Lora, RunSpec, Unverified
+from core.contract.run_spec import Lora, ResumeFrom, RunSpec, Unverified
 from tests.launch import Run, alone
+from tests.trajectory.conftest import weights
 
 pytestmark = pytest.mark.xdist_group("ranks")
 
@@ -57,7 +58,7 @@ def test_killed_in_the_middle_of_its_verification(brief: RunSpec, killed: Run, t
     assert (started["resumed_from_step"], started["total_steps"], started["world_size"]) == (2, 2, 1)
     (verified,) = again.events("verified")
     assert verified["passed"]
-    assert verified["figures"]["merge slope of the merged weights"] == pytest.approx(1, abs=0.005)
+    assert verified["figures"]["merge slope of the merged model"] == pytest.approx(1, abs=0.005)
     assert verified["figures"]["difference of the exported model"] <= verified["figures"]["allowed"]
     assert again.events()[-1] | {"event": "finished", "step": 2} == again.events()[-1]
     assert again.events("phase")[-1]["phase"] == "verifying"
@@ -91,3 +92,16 @@ def test_a_cancelled_verification_and_a_drained_one(killed: Run, tmp_path: Path)
         run = alone_of(killed, workspace)
         assert run.events()[-1] | {"event": "stopped", "step": 2, "reason": word} == run.events()[-1]
         assert run.events("verified") == []
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_before_the_model_is_published(killed: Run, tmp_path: Path) -> None:
+    """An adapter's resume point is of the last step: from there the same model is exported, and no step is trained."""
+    point = killed.spec.workspace / killed.events("resume_point_sealed")[-1]["path"]
+    source = ResumeFrom(path=point, manifest_digest=manifest.read(point).digest())
+    with alone():
+        run = Run(killed.spec.model_copy(update={"workspace": tmp_path / "run", "resume_from": source}))
+        assert run.code() == 0, run.logs()
+    assert (run.events("step"), run.events("resume_point_sealed")) == ([], [])
+    assert [each["passed"] for each in run.events("verified")] == [True]
+    assert weights(run.spec.workspace, 2) == weights(killed.spec.workspace, 2)

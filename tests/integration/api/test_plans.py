@@ -17,8 +17,9 @@ from core.db import admission, events, files, jobs, models, nodes
 from core.db.engine import transaction
 from core.db.tables import File, Node
 from tests.integration.api.conftest import Tenant, error_of
-from tests.unit.planning.known import GIB, INSPECTION, MODEL
+from tests.unit.planning.known import CALIBRATION, GIB, INSPECTION, MODEL
 from worker import node_facts
+from worker.pace import Pace
 
 Processed = Callable[..., str]
 RUN = {"run_id": "r", "model_digest": "", "train_digest": "", "settings": {"batch_size": 5}}
@@ -250,13 +251,21 @@ def test_a_finished_job_calibrates_the_plan(
     inspected(tenant, file_id, model)
     node(16)
     wanted = body(model, file_id)
+    with transaction() as session:
+        nodes.seen(session, "gpu-1", 1, 1, {"calibration": CALIBRATION.model_dump()})
+    assert "calibrated" in tenant.http.post("/v1/fine_tuning/plan", json=wanted).json()["seconds"]["basis"]
+    with transaction() as session:
+        nodes.seen(session, "gpu-1", 1, 1, {"calibration": None})
     assert "assumed" in tenant.http.post("/v1/fine_tuning/plan", json=wanted).json()["seconds"]["basis"]
     monkeypatch.setenv("PALATE_NODE", "gpu-1")
     settings.worker.cache_clear()
     spec = RunSpec.model_validate(dict.fromkeys(("workspace", "model_dir", "train_data"), "/x") | RUN)
-    node_facts.measured(spec, MODEL.model_dump(), INSPECTION, [1.0] * 5)
+    pace = Pace(300.0, 1800.0)
+    pace.seconds, pace.start, pace.end = [1.0] * 5, 7.0, 3.0
+    node_facts.measured(spec, MODEL.model_dump(), INSPECTION, pace)
     assert "assumed" in tenant.http.post("/v1/fine_tuning/plan", json=wanted).json()["seconds"]["basis"]
-    node_facts.measured(spec, MODEL.model_dump(), INSPECTION, [9.0, 9.0, 9.0, *[2.0] * 20])
+    pace.seconds = [9.0, 9.0, 9.0, *[2.0] * 20]
+    node_facts.measured(spec, MODEL.model_dump(), INSPECTION, pace)
     seconds = tenant.http.post("/v1/fine_tuning/plan", json=wanted).json()["seconds"]
     assert "measured" in seconds["basis"]
-    assert seconds["training"] == pytest.approx(20 * 2.0)
+    assert (seconds["start"], seconds["training"], seconds["export"]) == pytest.approx((7.0, 20 * 2.0, 3.0))

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import subprocess
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,12 @@ def test_a_paused_job_frees_its_slots_and_ends_as_if_it_had_not_been_paused(
         assert session.get_one(Attempt, (job_id, 2)).resumed_from_step == step
         assert metrics.columns(session, job_id)["step"] == list(range(1, 31))
     assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", 30)
+    with transaction() as session:
+        said = [
+            each.data or {} for each in events.page(session, job_id, None, 100)[0] if "Trainer started" in each.message
+        ]
+    created = job_row(job_id).created_at.astimezone(UTC).isoformat()
+    assert [each["clock"] for each in said] == [created] * 2, "a template tells both attempts the same day"
 
 
 def test_a_pause_that_is_taken_back_costs_nothing(

@@ -67,6 +67,19 @@ def test_a_refused_model_is_kept_and_nothing_is_trained_twice(
     assert_whole(store)
 
 
+def test_where_nothing_was_stored_there_is_nothing_to_keep(worker: "subprocess.Popen[bytes]", submit: Submit) -> None:
+    """Refused before the first step, and between two: both never again, and said so."""
+    jobs_of = [(submit(steps=4, at={place: "exit:73"}), place) for place in ("reference_pass", "3")]
+    ring()
+    for job_id, place in jobs_of:
+        assert finished(job_id) == JobState.FAILED
+        assert (job_row(job_id).epoch, attempt(job_id, 1).failure_class) == (1, "refused")
+        (told,) = of_type(job_id, "kept")
+        what = "Of its 3 steps no checkpoint was stored" if place == "3" else "No step was trained"
+        assert told.message == f"The script says 73. {what}: there is no model to keep."
+        assert listed(job_id) == []
+
+
 @pytest.mark.parametrize(("place", "publishes"), [("verifying", True), ("sealed", False)])
 def test_a_run_killed_at_its_end(
     worker: "subprocess.Popen[bytes]", submit: Submit, store: Store, place: str, publishes: bool
@@ -148,9 +161,9 @@ def test_cancelled_while_it_verifies(worker: "subprocess.Popen[bytes]", submit: 
 def test_a_run_whose_time_is_over_and_that_is_killed_while_it_verifies_trains_no_further(
     worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
 ) -> None:
-    job_id = submit(steps=1000, step_seconds=0.05, at={"verifying": "kill"}, palate={"max_runtime_seconds": 4})
+    job_id = submit(steps=1000, step_seconds=0.2, at={"verifying": "kill"}, palate={"max_runtime_seconds": 8})
     ring()
-    assert finished(job_id) == JobState.SUCCEEDED
+    assert finished(job_id) == JobState.SUCCEEDED, job_row(job_id).error
     seen = steps_of(job_id)
     assert job_row(job_id).epoch == 2
     assert 0 < len(seen) < 1000

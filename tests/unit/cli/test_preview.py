@@ -68,6 +68,7 @@ def test_it_waits_and_shows_every_record(service: Answering, capsys: pytest.Capt
     assert "chosen: 4 tokens, 4 counted" in out
     assert "left out: too_long" in out
     assert "… 5000 more …" in out
+    assert out.count("The chat template tells the time.") == 1
     assert "\x1b[2J" not in out
 
 

@@ -2,7 +2,7 @@
 
 from core.contract.run_spec import Fed, Inspection
 from planning.facts import Matrix, ModelFacts
-from planning.node import NodeFacts
+from planning.node import Calibration, Cost, NodeFacts
 
 GIB = 2**30
 # Llama-like: hidden 1024, 4 layers.
@@ -38,6 +38,16 @@ INSPECTION = Inspection(
     answers=200,
     squares=8_000_000,
 )
+
+COST = {"width": 1e-8, "layer": 1e-3, "choice": 1e-9}
+COSTS = {
+    "forward": Cost(weight=1e-11, logit=1e-12, **COST),
+    "full": Cost(weight=3e-11, logit=3e-12, **COST),
+    "lora": Cost(weight=2e-11, logit=2e-12, **COST),
+}
+# bf16 at twice the speed.
+HALF = {kind: each.model_copy(update={"weight": each.weight / 2}) for kind, each in COSTS.items()}
+CALIBRATION = Calibration.model_validate({"costs": {"fp32": COSTS, "bf16": HALF}, "update": 1e-9})
 
 
 def node(gibibytes: float, *, device: str = "cuda", slots: int = 1) -> NodeFacts:

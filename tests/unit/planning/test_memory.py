@@ -3,7 +3,7 @@
 import pytest
 
 from core.contract.run_spec import Inspection, Lora, Settings
-from planning.memory import CPU_ROW_TOKENS, memory, recomputes, room, row_budget, token_bytes
+from planning.memory import CPU_ROW_TOKENS, cpu_budget, memory, recomputes, room, row_budget, token_bytes
 from tests.unit.planning.known import GIB, INSPECTION, MODEL, node
 
 FULL = Settings(batch_size=8)
@@ -11,8 +11,8 @@ FULL = Settings(batch_size=8)
 
 def test_states_are_cut_over_the_ranks_and_activations_are_not() -> None:
     one, two = (memory(MODEL, FULL, ranks=ranks, row_tokens=1000, scored=500, device="cpu") for ranks in (1, 2))
-    assert (one.weights, one.gradients, one.optimizer) == tuple(MODEL.parameters * each for each in (4, 4, 12))
-    assert (two.weights, two.gradients, two.optimizer) == tuple(MODEL.parameters * each // 2 for each in (4, 4, 12))
+    assert (one.weights, one.gradients, one.optimizer) == tuple(MODEL.parameters * each for each in (4, 4, 8))
+    assert (two.weights, two.gradients, two.optimizer) == tuple(MODEL.parameters * each // 2 for each in (4, 4, 8))
     assert one.activations == two.activations == 1000 * token_bytes(MODEL, FULL, "cpu")
     # 10 hidden states and 4 of the feed-forward in 4 layers, and 4 hidden states around them, of 4 bytes.
     assert token_bytes(MODEL, FULL, "cuda") == (14 * 1024 * 4 + 4 * 1024) * 4
@@ -40,7 +40,7 @@ def test_lora_trains_little_and_holds_all() -> None:
     lora = FULL.model_copy(update={"lora": Lora(r=8)})
     found = memory(MODEL, lora, ranks=1, row_tokens=0, scored=0, device="cpu")
     adapter = 2 * 4 * 8 * 2048
-    assert (found.weights, found.optimizer) == ((MODEL.parameters + adapter) * 4, adapter * 12)
+    assert (found.weights, found.optimizer) == ((MODEL.parameters + adapter) * 4, adapter * 8)
 
 
 def test_a_cpu_has_a_plain_budget_and_a_gpu_what_fits() -> None:
@@ -51,6 +51,14 @@ def test_a_cpu_has_a_plain_budget_and_a_gpu_what_fits() -> None:
     assert small == room(MODEL, FULL, ranks=1, memory_bytes=6 * GIB, device="cuda")
     fed = memory(MODEL, FULL, ranks=1, row_tokens=small, scored=small, device="cuda").total
     assert 0.8 * 6 * GIB < fed <= 0.9 * 6 * GIB
+
+
+def test_a_row_of_a_deep_model_is_shorter_on_a_cpu() -> None:
+    """What a token keeps, times the budget: 2 GiB; but at least 1,024 tokens."""
+    budgets = [cpu_budget(MODEL.model_copy(update={"layers": layers}), FULL) for layers in (4, 12, 60)]
+    kept = token_bytes(MODEL.model_copy(update={"layers": 12}), FULL, "cpu")
+    assert budgets == [CPU_ROW_TOKENS, 2 * GIB // kept, 1_024]
+    assert cpu_budget(None, FULL) == CPU_ROW_TOKENS
 
 
 def test_a_budget_never_refuses_the_largest_example() -> None:

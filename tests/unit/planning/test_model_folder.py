@@ -1,7 +1,10 @@
 """Each way in which a model's folder can be unusable, planted in a copy of a real one."""
 
+import contextlib
 import json
+import os
 import shutil
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +13,8 @@ from typing import Any
 import pytest
 
 from core.contract.errors import BadModel
-from planning import facts, model_folder, weights
+from planning import facts, model_folder, quantised, weights
+from planning.model_json import DEEPEST, read_json
 from tests.models import make_tiny_model
 
 Spoil = Callable[[Path], object]
@@ -99,9 +103,52 @@ def no_template(folder: Path) -> None:
     (folder / TEMPLATE).unlink()
 
 
-def deep_code(folder: Path) -> None:
-    (folder / "inner").mkdir()
-    (folder / "inner" / "modeling.py").write_text("raise SystemExit('was run')")
+def circle(folder: Path, link: Path) -> None:
+    link.symlink_to(folder / "b.json")
+    (folder / "b.json").symlink_to(link)
+
+
+def a_socket(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(folder):
+        made.bind("tokenizer.model")
+
+
+def deep(path: Path, levels: int) -> None:
+    path.write_text('{"auto_map":' * levels + "1" + "}" * levels)
+
+
+def pointer(path: Path) -> None:
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 123456\n")
+
+
+def an_adapter(folder: Path, *, alone: bool) -> None:
+    told = {"peft_type": "LORA", "base_model_name_or_path": "someone/base", "r": 4}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    (folder / "adapter_model.safetensors").write_bytes(b"x")
+    if alone:
+        (folder / CONFIG).unlink()
+        (folder / SINGLE).unlink()
+
+
+def retype(folder: Path, ending: str, dtype: str, said: dict[str, Any] | None) -> None:
+    """The first tensor of this name as one of a byte an element: four times as many columns fill its bytes."""
+
+    def edit(header: dict[str, Any]) -> None:
+        entry = next(value for name, value in header.items() if name.endswith(ending))
+        entry.update(dtype=dtype, shape=[entry["shape"][0], 4 * entry["shape"][1]])
+
+    reheader(edit)(folder)
+    change(folder, CONFIG, quantization_config=said)
+
+
+def renamed(last: str) -> Spoil:
+    """As GPTQ, bitsandbytes and compressed-tensors name what stands for a weight; config.json may say nothing."""
+
+    def edit(header: dict[str, Any]) -> None:
+        name = next(name for name in header if name.endswith("v_proj.weight"))
+        header[name.removesuffix("weight") + last] = header.pop(name)
+
+    return reheader(edit)
 
 
 SPOILED: list[tuple[str, str, Spoil]] = [
@@ -140,11 +187,38 @@ SPOILED: list[tuple[str, str, Spoil]] = [
     ("tokenizer_missing", "gone", lambda f: (f / TOKENIZER).unlink()),
     ("tokenizer_missing", "no JSON", lambda f: (f / TOKENIZER).write_text("{")),
     ("chat_template_missing", "blank", lambda f: (f / TEMPLATE).write_text(" \n")),
-    ("remote_code_refused", "config", lambda f: change(f, CONFIG, auto_map={"AutoModel": "x.Y"})),
-    ("remote_code_refused", "tokenizer", lambda f: change(f, "tokenizer_config.json", init={"auto_map": {}})),
-    ("remote_code_refused", "other", lambda f: (f / "extra.json").write_text('[{"auto_map": null}]')),
-    ("remote_code_refused", "file", deep_code),
     ("symlink_refused", "link", link_out),
+    ("symlink_refused", "a circle", lambda f: circle(f, f / "a.json")),
+    ("symlink_refused", "a circle of folders", lambda f: (f / "inner").mkdir() or circle(f, f / "inner" / "a")),
+    ("symlink_refused", "nowhere", lambda f: (f / "a.txt").symlink_to("gone")),
+    ("file_invalid", "a pipe", lambda f: os.mkfifo(f / "extra.json")),
+    ("file_invalid", "a pipe of weights", lambda f: ((f / SINGLE).unlink(), os.mkfifo(f / SINGLE))),
+    ("file_invalid", "a socket", a_socket),
+    ("config_invalid", "deep lists", lambda f: (f / CONFIG).write_text("[" * 5000 + "]" * 5000)),
+    ("config_invalid", "deep objects", lambda f: deep(f / "extra.json", 900)),
+    ("config_invalid", "just too deep", lambda f: deep(f / "generation_config.json", DEEPEST + 1)),
+    ("config_invalid", "a mark before it", lambda f: (f / CONFIG).write_text((f / CONFIG).read_text(), "utf-8-sig")),
+    ("tokenizer_missing", "deep", lambda f: deep(f / TOKENIZER, 2000)),
+    ("lfs_pointer", "weights", lambda f: pointer(f / SINGLE)),
+    ("lfs_pointer", "tokenizer", lambda f: pointer(f / TOKENIZER)),
+    ("lfs_pointer", "config", lambda f: pointer(f / CONFIG)),
+    ("model_is_adapter", "alone", lambda f: an_adapter(f, alone=True)),
+    ("adapter_beside_model", "beside a base", lambda f: an_adapter(f, alone=False)),
+    ("quantised_weights", "fp8", lambda f: retype(f, "q_proj.weight", "F8_E4M3", {"quant_method": "fp8"})),
+    (
+        "quantised_weights",
+        "fp8 that config.json does not name",
+        lambda f: retype(f, "down_proj.weight", "F8_E5M2", None),
+    ),
+    ("quantised_weights", "int8", lambda f: retype(f, "o_proj.weight", "I8", {"quant_method": "bitsandbytes"})),
+    ("quantised_weights", "packed", lambda f: retype(f, "up_proj.weight", "U8", {"quant_method": "mxfp4"})),
+    ("quantised_weights", "left over", lambda f: change(f, CONFIG, quantization_config={"quant_method": "fp8"})),
+    (
+        "quantised_weights",
+        "of its text half",
+        lambda f: change(f, CONFIG, text_config={"quantization_config": {"bits": 4}}),
+    ),
+    *(("quantised_weights", name, renamed(name)) for name in ("qweight", "g_idx", "SCB", "weight_packed", "absmax")),
 ]
 
 
@@ -156,6 +230,112 @@ def test_an_unusable_folder_is_refused_with_its_place(folder: Path, code: str, s
     assert refusal.value.code == code
     assert str(folder) in refusal.value.message
     assert refusal.value.message.endswith(".")
+
+
+def test_all_that_is_wrong_is_said_at_once(folder: Path) -> None:
+    change(folder, CONFIG, quantization_config={"quant_method": "gptq"}, max_position_embeddings=None)
+    (folder / TOKENIZER).write_text("{")
+    (folder / TEMPLATE).write_text("")
+    (folder / "extra.json").write_text("[")
+    split(folder)
+    for shard in folder.glob("*-of-*"):
+        shard.unlink()
+    with pytest.raises(BadModel) as refusal:
+        model_folder.check(folder)
+    told = refusal.value.message
+    assert told.startswith(f"6 things are wrong with {folder}:\n  1. ")
+    for said in (
+        "lacks model-00001-of-00002.safetensors, model-00002-of-00002.safetensors",
+        "(gptq), but the weights beside it are in full precision",
+        "it names no context length",
+        "tokenizer.json is not JSON",
+        "an empty chat template",
+        "extra.json is not JSON",
+    ):
+        assert said in told
+
+
+def test_pipes_and_links_are_all_named_before_a_byte_is_read(folder: Path) -> None:
+    os.mkfifo(folder / "generation_config.json.part")
+    (folder / TOKENIZER).unlink()
+    os.mkfifo(folder / TOKENIZER)
+    circle(folder, folder / "a.json")
+    with pytest.raises(BadModel, match="4 things are wrong") as refusal:
+        model_folder.check(folder)
+    assert refusal.value.message.count("is a pipe, not a file") == 2
+    assert refusal.value.message.count("a link that leads nowhere, or in a circle") == 2
+
+
+def test_pointers_are_named_and_what_is_there_is_still_checked(folder: Path) -> None:
+    for name in (SINGLE, TOKENIZER):
+        pointer(folder / name)
+    (folder / "extra.json").write_text("[")
+    with pytest.raises(BadModel, match="2 things") as refusal:
+        model_folder.check(folder)
+    assert f"pointers in place of files ({SINGLE}, {TOKENIZER}); run `git lfs pull` there" in refusal.value.message
+
+
+def test_an_adapter_says_whose_it_is_and_what_to_do(folder: Path) -> None:
+    an_adapter(folder, alone=True)
+    with pytest.raises(BadModel) as refusal:
+        model_folder.check(folder)
+    assert "is a LoRA adapter of someone/base, not a model" in refusal.value.message
+    assert f"--adapter {folder}" in refusal.value.message
+
+
+def test_an_adapter_that_brings_the_configuration_of_its_base_is_still_one(folder: Path) -> None:
+    an_adapter(folder, alone=False)
+    (folder / SINGLE).unlink()
+    with pytest.raises(BadModel) as refusal:
+        model_folder.check(folder)
+    assert refusal.value.code == "model_is_adapter"
+
+
+def test_a_folder_of_gguf_names_the_file(folder: Path) -> None:
+    (folder / SINGLE).rename(folder / "model-Q8_0.gguf")
+    with pytest.raises(BadModel, match=r"name its GGUF file \(model-Q8_0.gguf\)"):
+        model_folder.check(folder)
+
+
+def test_masks_and_positions_kept_as_integers_are_no_quantised_weights(folder: Path) -> None:
+    kinds = ("attn.bias", "attn.masked_bias", "position_ids", "relative_position_index")
+    found = [weights.Tensor(f"h.0.{name}", dtype, (1, 8), 0, 8) for name in kinds for dtype in ("U8", "I32")]
+    assert not [each for each in found if quantised.is_quantised(each)]
+
+
+@pytest.mark.parametrize("name", [CONFIG, "tokenizer_config.json", "extra.json"])
+def test_code_is_left_out_of_what_is_stored(folder: Path, tmp_path: Path, name: str) -> None:
+    where = {"auto_map": {"AutoModel": "modeling_x.Y"}}
+    (folder / name).write_text(json.dumps({**(read_json(folder / name) if (folder / name).exists() else {}), **where}))
+    (folder / "modeling_x.py").write_text("raise SystemExit('was run')")
+    (folder / "inner").mkdir()
+    (folder / "inner" / "sample.py").write_text("x")
+    found = model_folder.look(folder)
+    found.refuse()
+    assert found.told == [
+        "left out: modeling_x.py; code is never run.",
+        f"left out: `auto_map` of {name}; the code that it names is never run.",
+    ]
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    model_folder.stage(folder, staged)
+    stored = {path.name for path in staged.iterdir()}
+    assert not {"modeling_x.py", "inner"} & stored
+    assert {CONFIG, TOKENIZER, SINGLE, TEMPLATE} <= stored
+    assert read_json(staged / name) == {
+        key: value for key, value in read_json(folder / name).items() if key != "auto_map"
+    }
+    assert (staged / TOKENIZER).read_bytes() == (folder / TOKENIZER).read_bytes()
+
+
+def test_only_what_names_code_is_written_anew(folder: Path, tmp_path: Path) -> None:
+    (folder / "extra.json").write_text('[{"a": {"auto_map": 1, "b": 2.50}}]')
+    (folder / "other.json").write_text('{"b":  2.50}')
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    model_folder.stage(folder, staged)
+    assert read_json(staged / "extra.json") == [{"a": {"b": 2.5}}]
+    assert (staged / "other.json").read_text() == '{"b":  2.50}'
 
 
 def test_the_facts_of_a_whole_folder(folder: Path) -> None:
@@ -177,6 +357,9 @@ def test_the_facts_of_a_whole_folder(folder: Path) -> None:
         "layers": 2,
         "intermediate_size": 128,
         "heads": 4,
+        # Only the trainer knows them.
+        "linear": None,
+        "experts": 0,
     }
 
 

@@ -5,7 +5,7 @@ import pytest
 from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LOSSES, LossName
 from core.contract.run_spec import Lora
-from planning.resolve import auto_batch, halved, held_out_share, resolve, total_steps, trained_on
+from planning.resolve import auto_batch, exports, halved, held_out_share, resolve, total_steps, trained_on
 
 
 @pytest.mark.parametrize(("pairs", "epochs", "batch"), [(10, 1, 1), (200, 1, 10), (200, 3, 30), (100_000, 1, 64)])
@@ -44,6 +44,18 @@ def test_lora_has_a_rate_of_its_own_and_alpha_follows_the_rank() -> None:
     assert settings.lora is not None
     assert (settings.lora.r, settings.lora.alpha, settings.lora.target_modules) == (8, 16.0, None)
     assert resolve(DpoHyperparameters.model_validate({"lora": {}}), pairs=40, max_length=8).lora == Lora()
+
+
+def job(hyperparameters: dict[str, object], **palate: object) -> JobSpec:
+    method = {"type": "dpo", "dpo": {"hyperparameters": hyperparameters}}
+    return JobSpec.model_validate({"model": "m", "training_file": "f", "method": method, "palate": palate})
+
+
+def test_what_is_exported() -> None:
+    assert exports(job({})) == ["model"]
+    assert exports(job({"lora": {}})) == ["adapter", "model"]
+    for asked in (["model"], ["adapter"], ["model", "adapter"]):
+        assert exports(job({"lora": {}}, export=asked)) == asked
 
 
 def test_halving() -> None:

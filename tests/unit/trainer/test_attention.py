@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from trainer.attention import Attending, attend, branched, explicit, flexed, inside, visible
+from trainer.attention import Attending, attend, branched, by_torch, explicit, flexed, inside, visible
 from trainer.layouts import plant
 
 CPU = torch.device("cpu")
@@ -37,6 +37,30 @@ def test_branched_is_the_dense_mask(window: int | None, softcap: float | None, s
         strict=True,
     ):
         assert torch.allclose(mine, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 3, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kernel_gives_the_bits_of_scaled_dot_product_attention(window: int | None, dtype: torch.dtype) -> None:
+    """Forward and backward, for projections as a model makes them: [1, T, heads, d] turned round."""
+    row, *parts = projected()
+    leaves = [p.detach().transpose(1, 2).contiguous().to(dtype).requires_grad_() for p in parts]
+    q, k, v = (leaf.transpose(1, 2) for leaf in leaves)
+    found, expected = (way(row, q, k, v, 0.3, window) for way in (branched, by_torch))
+    assert type(found.grad_fn).__name__ == "BranchedBackward"
+    assert torch.equal(found, expected)
+    factors = torch.randn_like(expected)
+    for mine, other in zip(
+        torch.autograd.grad(found, leaves, factors), torch.autograd.grad(expected, leaves, factors), strict=True
+    ):
+        assert torch.equal(mine, other)
+
+
+def test_another_width_of_values_goes_another_way() -> None:
+    row, q, k, v = projected()
+    wide = torch.cat((v, v), 3)
+    found = branched(row, q, k, wide, 0.3)
+    assert torch.allclose(found, explicit(q, k, wide, 0.3, row.dense(None), None, None).transpose(1, 2), atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [None, 3])

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.contract.run_spec import Settings
-from trainer.batches import global_batch
+from trainer.batches import global_batch, used
 from trainer.schedule import learning_rate, steps_per_epoch, total_steps
 
 sizes = st.integers(1, 60)
@@ -42,3 +42,9 @@ def test_schedules() -> None:
     assert rates("constant", 0.2) == [0.5] + [1.0] * 9
     assert rates("cosine", 0.0)[::3] == [1.0, 0.794, 0.345, 0.024]
     assert rates("linear", 1.0)[-1] == 1.0
+
+
+@given(pairs=sizes, batch=st.integers(1, 20), seed=st.integers(0, 9), steps=st.integers(1, 40))
+def test_what_a_run_uses_is_what_its_steps_train_on(pairs: int, batch: int, seed: int, steps: int) -> None:
+    trained = {i for step in range(1, steps + 1) for i in global_batch(seed, step, "d", pairs, batch)}
+    assert used(seed, steps, "d", pairs, batch) == sorted(trained)

@@ -243,6 +243,7 @@ def test_the_tokens_are_those_that_a_server_feeds_and_the_template_writes(
         assert example.prefix == len(ids[0])
         assert list(answer.ids) == ids[0] + ids[1]
         assert answer.spans == ((len(ids[0]), len(answer.ids)),)
+        assert list(answer.ids) == tokenizer(header + rest, add_special_tokens=False)["input_ids"]
 
 
 def test_there_are_at_least_twelve_families() -> None:

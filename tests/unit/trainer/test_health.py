@@ -33,13 +33,14 @@ def test_a_clean_file_is_silent() -> None:
     }
 
 
-@pytest.mark.parametrize(("dose", "severity"), [(2, "info"), (5, "warn"), (30, "block")])
+@pytest.mark.parametrize(("dose", "severity"), [(1, "info"), (2, "warn"), (19, "warn"), (20, "block"), (30, "block")])
 def test_what_max_length_costs(dose: int, severity: str) -> None:
-    records = make_records(50)
+    """Of 40 records: from a twentieth on it warns, from a half on it blocks."""
+    records = make_records(40)
     for record in records[:dose]:
         record.chosen[0].content = "good " * 200
     found = found_in(records)["truncation"]
-    assert (found.severity, found.value, found.count) == (severity, dose / 50, dose)
+    assert (found.severity, found.value, found.count) == (severity, round(dose / 40, 4), dose)
     assert [each.line for each in found.examples] == [record.origin.line for record in records[:dose]][:20]
     assert found.detail["too_long"] == dose
     percentiles = found.detail["percentiles"]

@@ -10,6 +10,7 @@ from torch import nn
 from core.contract.errors import BadModel
 from core.contract.run_spec import Lora
 from tests.models import make_tiny_model
+from tests.support import zoo
 from trainer import lora
 
 IDS = torch.tensor([[5, 9, 200, 31, 7]])
@@ -135,6 +136,34 @@ def test_what_is_no_linear_layer(target: str, kind: str) -> None:
     error = refused(llama, target)
     assert error.code == "lora_unfit"
     assert kind in error.message
+
+
+def of_the_zoo(name: str) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    kind, own = zoo.FAMILIES[name]
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, vocab_size=320, **own))
+
+
+@pytest.mark.parametrize(
+    ("name", "without", "within"),
+    [("mamba", "out_proj", "in_proj"), ("falcon_h1", "out_proj", "down_proj"), ("deepseek_v3", "down_proj", "o_proj")],
+)
+def test_what_peft_puts_no_adapter_into_is_left_out_by_itself_and_refused_by_name(
+    name: str, without: str, within: str
+) -> None:
+    """PEFT raises in the first two; of the third it takes the name for the experts', which are one parameter."""
+    model = of_the_zoo(name)
+    assert any(path.endswith(f".{without}") for path, _ in model.named_modules())
+    found = lora.find_targets(model, None)
+    assert within in found
+    assert without not in found
+    with pytest.raises(BadModel, match=f"^{without} .* Leave it out") as refusal:
+        lora.find_targets(model, [within, without])
+    assert refusal.value.code == "lora_unfit"
+    lora.inject(model, Lora(r=2), seed=0)
+    assert {lora.last(path) for path, _ in lora.layers(model)} == set(found)
 
 
 def test_a_path_names_one_module() -> None:

@@ -76,7 +76,7 @@ def spec(tmp_path: Path, entries: Sequence[Path] = (), loss: LossName = "sigmoid
 
 
 def begin(run: RunSpec, **parts: list[Example]) -> ReferencePass:
-    return ReferencePass(run, ALONE, Emitter(run.workspace, 0), parts)
+    return ReferencePass(run, ALONE, Emitter(run.workspace, 0), parts, {})
 
 
 def events(run: RunSpec, kind: str) -> list[dict[str, Any]]:
@@ -107,6 +107,20 @@ def test_a_first_run_scores_everything_and_a_second_one_nothing(tmp_path: Path) 
     assert untouched.asked == []
     assert cached.digest() == computed.digest()
     assert events(second, "reference_sealed") == []
+
+
+def test_of_examples_that_no_step_uses_nothing_is_asked_and_nothing_known(tmp_path: Path) -> None:
+    run = spec(tmp_path / "part")
+    parts = {"train": [PAIR, SECOND], "held_out": [SECOND]}
+    search = ReferencePass(run, ALONE, Emitter(run.workspace, 0), parts, {"train": [0]})
+    judge = Judge()
+    assert search.missing == 4
+    found = search.complete(judge)
+    assert judge.asked == [LONG, SHORT, OTHER], "all that is held out, and the pair that is used"
+    assert found.train[:2, 0].tolist() == pytest.approx([judge.truth(LONG), judge.truth(SHORT)])
+    assert found.train[2:].isnan().all(), "no run can take it for a log-probability"
+    later = begin(spec(tmp_path / "whole", left_by(run)), **parts)
+    assert later.missing == 0
 
 
 def test_what_is_left_belongs_to_the_file_of_records_it_came_from(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_few_pairs_are_ranked_by_the_margin_alone() -> None:
     logps = reference(made)
     logps[10, 0] -= 50
     found = found_in(made, logps)["suspected_flips"]
-    assert (found.detail, found.count) == ({"by": "reference", "lines": [made[5].line]}, 1)
+    assert (found.detail, found.count) == ({"by": "reference", "pairs": 20, "lines": [made[5].line]}, 1)
 
 
 def test_ties_and_single_answers_have_no_label_to_turn_round() -> None:

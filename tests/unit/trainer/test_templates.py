@@ -1,5 +1,6 @@
 """What a template does with what people write: calls, names, instructions, ends, reasoning, clocks."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from core.contract.errors import BadModel
 from core.contract.finding import Finding
 from core.contract.preference import PreferenceRecord
-from tests.models import CHAT_TEMPLATE
+from tests.conftest import ROOT
+from tests.models import CHAT_TEMPLATE, WORDS
 from tests.support import templates as t
 from tests.support.real_model import real_model
 from tests.support.templates import tokenizer_of
@@ -31,7 +33,7 @@ from tests.unit.trainer.test_families import (
 )
 from trainer import folder, reference_file
 from trainer.data import Example, Tokenised, make_renderer, tokenise
-from trainer.health import checks
+from trainer.health import NOTES, checks
 from trainer.render import Renderer
 
 DAY, NEXT = datetime(2026, 2, 3, 23, 30, tzinfo=UTC), datetime(2026, 2, 4, 0, 30, tzinfo=UTC)
@@ -202,6 +204,11 @@ def test_texts_that_do_not_come_through(old: str, new: str, words: str) -> None:
     assert words in reason(own, record([ASK, OLD, long], [GOOD], [BAD]))
 
 
+def test_an_answer_that_is_written_twice() -> None:
+    own = renderer(t.SMOLLM2.replace(CONTENT, "(m['content'] * (2 if m['role'] == 'assistant' else 1)) + '<|im_end|>"))
+    assert "shows the text of an assistant message 2 times" in reason(own, record([SYSTEM, ASK], [GOOD], [BAD]))
+
+
 def test_a_look_by_shape_does_not_stand_for_another_text() -> None:
     """A short text comes through whole, then a long one of the same shape does not."""
     own = renderer(t.SMOLLM2.replace("m['content'] + '<|im_end|>", "m['content'][:40] + '<|im_end|>"))
@@ -244,7 +251,8 @@ def test_the_look_costs_one_rendering_for_each_shape(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(own.template, "text", counted)
     plain, system = record([ASK], [GOOD], [BAD]), record([SYSTEM, ASK], [GOOD], [BAD])
     assert len(tokenise(own, [plain, system] * 50, 4096, "drop").examples) == 100
-    assert len(rendered) == 3 * 100 + 2
+    # Of two shapes of prompts, and of one of answers.
+    assert len(rendered) == 3 * 100 + 3
 
 
 # Ends.
@@ -365,6 +373,28 @@ def test_a_text_that_looks_preformatted_is_told_how_to_be_read(prompt: str, answ
     assert ("--raw-text (`palate[raw_text]`)" in message) == names
 
 
+HASHES = (
+    "{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + eos_token + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '### assistant:\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "eos", "text"),
+    [
+        # Marks that are no special tokens.
+        (t.LLAMA2.replace("INST", "ASK"), "</s>", "[ASK] why [/ASK]"),
+        (HASHES, "</s>", "### user:\nwhy\n### assistant:\n"),
+    ],
+)
+def test_a_text_that_ends_as_the_prompt_does_is_told(template: str, eos: str, text: str) -> None:
+    own = renderer(template, eos)
+    found = told(own, record([{**ASK, "content": text}], [GOOD], [BAD]))
+    assert found.notes["preformatted"] == [7]
+    assert "--raw-text (`palate[raw_text]`)" in health(own, found).action
+    assert "preformatted" not in told(own, record([ASK], [GOOD], [BAD])).notes
+
+
 # Clocks.
 
 
@@ -443,6 +473,11 @@ def test_the_border_of_prompt_and_answer_is_where_a_server_has_it() -> None:
     assert (found.notes["boundary_retokenised"], health(own, found).severity) == ([7], "info")
 
 
+def test_the_page_tells_every_note() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w*) ?\|", (ROOT / "docs" / "templates.md").read_text(), re.MULTILINE)
+    assert dict(rows) == {name: "warn" * note.warns for name, note in NOTES.items()}
+
+
 # The real model.
 
 
@@ -455,8 +490,48 @@ def test_smollm2s_own_template_and_tokenizer() -> None:
         (example,) = found.examples
         feeds = tokenizer.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"]
         assert list(example.answers[0].ids[: example.prefix]) == feeds
+        whole = tokenizer.apply_chat_template([*prompt, GOOD])["input_ids"]
+        assert list(example.answers[0].ids) == whole[: len(example.answers[0].ids)]
         assert scored(own, example) == ["it was good<|im_end|>"]
         assert health(own, found).severity == "info"
     developer = told(own, record([DEVELOPER, ASK], [GOOD], [BAD]))
     assert "<|im_start|>system\nBe kind.<|im_end|>" in prompt_of(own, developer.examples[0])
     assert developer.notes["developer_as_system"] == [7]
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "normalizer"])
+@pytest.mark.parametrize("border", [" [/INST]", "[/INST]", " [/INST] ", "\n"])
+def test_tokenizers_that_put_a_blank_before_a_text(scheme: str, border: str) -> None:
+    """As SentencePiece's: the tokens are those of the whole where none of them reaches over the border; told."""
+    tokenizer = blank_first(scheme)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<s>[INST] ' + m.content + '" + border + "' if m.role == 'user' "
+        "else ' ' + m.content + '</s>' }}{% endfor %}"
+    )
+    own = make_renderer(tokenizer, [2])
+    found = told(own, record([ASK, OLD, WHY], [GOOD], [BAD]))
+    answer, prefix = found.examples[0].answers[0], found.examples[0].prefix
+    texts = [tokenizer.apply_chat_template(t, tokenize=False) for t in ([ASK, OLD, WHY], [ASK, OLD, WHY, GOOD])]
+    head, whole = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+    assert list(answer.ids[:prefix]) == head
+    assert ("boundary_retokenised" in found.notes) == (whole[: len(head)] != head)
+    if whole[: len(head)] == head:
+        assert list(answer.ids) == whole
+    assert "".join(tokenizer.convert_ids_to_tokens(answer.ids[prefix:-1])).strip("▁") == "it▁was▁good"
+    assert answer.ids[-1] == 2
+
+
+def blank_first(scheme: str) -> Any:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE(unk_token="<unk>"))
+    if scheme == "normalizer":
+        parts = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        inner.normalizer = normalizers.Sequence(parts)  # type: ignore[arg-type]
+    else:
+        inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
+    texts = [" ".join(WORDS[i:] + WORDS[:i]) + " [INST] it was good [/INST]\n" for i in range(len(WORDS))]
+    inner.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

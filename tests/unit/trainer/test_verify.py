@@ -13,6 +13,7 @@ from torch import Tensor
 
 from core.contract.run_spec import Lora, RunSpec, Settings
 from tests.models import make_tiny_model
+from tests.support.real_model import real_model
 from trainer import lora, model, parts
 from trainer.collection import Collection
 from trainer.data import Example
@@ -20,6 +21,7 @@ from trainer.export import ADAPTER, ADAPTER_CONFIG, adapter_config
 from trainer.layouts import collate
 from trainer.proof import TOKENS, Proof, Scored, chosen
 from trainer.render import Answer
+from trainer.rounding import Draws, rounded
 from trainer.safetensors_file import digest, table
 from trainer.scorer import Scorer
 from trainer.verify import ExportMismatch, Found, changes, merge, merged_rightly, verify
@@ -99,13 +101,13 @@ def export(base: Path, folder: Path, precision: str = "fp32", strength: float = 
         b.data.copy_(strength * torch.randn(b.shape, generator=generator))
     dtype = model.DTYPES[precision]
     for path, made in (
-        (folder / "model.safetensors", parts.of_model(trained, dtype)),
+        (folder / "model.safetensors", parts.of_model(trained, dtype, 0)),
         (folder / "adapter" / ADAPTER, parts.of_adapter(trained, dtype)),
     ):
         path.parent.mkdir(exist_ok=True)
         tensors = {name: t.contiguous() for part in made for name, t in part.make(part.gathered).items()}
         save_file({name: tensor.detach().clone() for name, tensor in tensors.items()}, path, {"format": "pt"})
-    written = adapter_config(config.to_dict())  # type: ignore[no-untyped-call]
+    written = adapter_config(config.to_dict(), spec)  # type: ignore[no-untyped-call]
     (folder / "adapter" / ADAPTER_CONFIG).write_text(json.dumps(written))
     return Made(spec, folder, scored(trained))
 
@@ -162,6 +164,12 @@ def merged_at(made: Made, times: float) -> None:
     made.sums = scored(model.load(made.folder, "fp32"))
 
 
+def one_not_merged(made: Made) -> None:
+    before = load_file(made.spec.model_dir / "model.safetensors")
+    made.change(lambda tensors: tensors.update({Q: before[Q]}))
+    made.sums = scored(model.load(made.folder, "fp32"))
+
+
 def not_tied(made: Made) -> None:
     config = json.loads((made.folder / "config.json").read_text())
     (made.folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
@@ -189,7 +197,8 @@ def in_fewer_layers(made: Made) -> None:
         (one_narrow, f"{Q} was exported as F16"),
         (of_another_model, "The exported model, loaded again, differs from the trained one by"),
         (lambda made: merged_at(made, 1.01), r"holds 1\.01\d\d times the adapter's change; 1 \+- 0\.00"),
-        (lambda made: merged_at(made, 0.0), r"holds 0\.0000 times the adapter's change"),
+        (lambda made: merged_at(made, 0.0), r"holds 0\.000 times the adapter's change in model\.layers"),
+        (one_not_merged, rf"holds 0\.000 times the adapter's change in {Q}"),
         (not_tied, "Head and embeddings of the exported model are two"),
     ],
 )
@@ -224,9 +233,18 @@ def test_an_adapter_that_is_not_the_trained_one_is_refused(
         verify(spec, made.folder / "adapter", proof.model_copy(update={"tensors": told}), CPU, lambda: None)
 
 
+def test_a_change_smaller_than_fp32_can_hold_is_no_fault(base: Path, tmp_path: Path) -> None:
+    """After a step at the beginning of its warm-up a run has hardly moved."""
+    made = export(base, tmp_path / "exported", strength=1e-9)
+    slope = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
+    assert slope.square > 0
+    assert abs(slope.value - 1) > 0.01
+    assert slope.fault() is None
+
+
 def test_a_merge_by_rounding_to_nearest_is_refused_in_bf16(base: Path, tmp_path: Path) -> None:
     """Changes smaller than half a unit of bf16 go: by fair rounding the sum of them stays."""
-    made = export(base, tmp_path / "exported", "bf16", strength=1e-3)
+    made = export(base, tmp_path / "exported", "bf16", strength=3e-4)
     before = load_file(base / "model.safetensors")
     change = dict(changes(made.folder / "adapter"))
 
@@ -243,11 +261,11 @@ def test_a_merge_by_rounding_to_nearest_is_refused_in_bf16(base: Path, tmp_path:
 
     made.change(fairly)
     slope = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
-    assert slope.right
-    assert slope.allowed < 0.2
+    assert slope.fault() is None
+    assert slope.uncertain < 0.2
     made.change(nearest)
     slope = merge(made.spec, made.folder, made.folder / "adapter", lambda: None)
-    assert not slope.right
+    assert slope.value < 0.7
     with pytest.raises(ExportMismatch, match="times the adapter's change"):
         merged_rightly(slope, "exported model")
 
@@ -278,3 +296,41 @@ def test_so_many_examples_as_a_row_of_the_database_may_hold() -> None:
     assert [each.line for each in chosen(long)] == [0, 1, 2]
     assert [each.line for each in chosen([*long[:0], Example("x", 7, 1, long[0].answers * 9)])] == [7], "one at least"
     assert len(chosen(EXAMPLES * 20)) == 32
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_faults_of_a_real_model_s_export(tmp_path: Path, precision: str) -> None:
+    """An adapter merged at 1.01 times its strength, left out of one of 210 matrices, and a layer in another's place."""
+    made = export(real_model(), tmp_path / "exported", precision, strength=3e-3)
+    noise = {"fp32": 6e-6, "bf16": 2.5e-2}[precision]
+    made.sums = scored(model.load(made.folder, precision))
+    found = made.verified(made.proof(noise=noise))
+    assert found.figures["merge slope of the exported model"] == pytest.approx(1, abs=0.003)
+    right, before = load_file(made.weights), load_file(made.spec.model_dir / "model.safetensors")
+    dtype = model.DTYPES[precision]
+    adapted = {name: before[name].to(dtype).float() for name, _ in changes(made.folder / "adapter")}
+    assert len(adapted) == 210
+
+    def stronger(tensors: dict[str, Tensor]) -> None:
+        for number, (name, change) in enumerate(changes(made.folder / "adapter")):
+            exact = adapted[name] + 1.01 * change
+            tensors[name] = rounded(exact, Draws((number,))) if dtype == torch.bfloat16 else exact
+
+    def without_one(tensors: dict[str, Tensor]) -> None:
+        tensors[Q] = before[Q].to(dtype)
+
+    def misplaced(tensors: dict[str, Tensor]) -> None:
+        for name in [name for name in tensors if name.startswith("model.layers.15.") and "norm" in name]:
+            tensors[name] = tensors[name.replace(".15.", ".2.")]
+
+    for fault, words in (
+        (stronger, r"holds 1\.0(09|10)\d times the adapter's change"),
+        (without_one, rf"holds 0\.000 times the adapter's change in {Q}"),
+        (misplaced, "differs from the trained one by"),
+    ):
+        made.change(fault)
+        with pytest.raises(ExportMismatch, match=words):
+            made.verified(made.proof(noise=noise))
+        save_file(right, made.weights, {"format": "pt"})

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from core.contract.states import Phase
-from core.contract.trainer_events import PhaseChanged, Step
+from core.contract.trainer_events import Finished, PhaseChanged, Started, Step
 from worker.pace import Pace
 
 
@@ -29,3 +29,22 @@ def test_the_limit(seconds: float, phase: Phase | None, limit: float) -> None:
     now = time.monotonic()
     assert pace.hangs(now + limit - 1) == 0.0
     assert pace.hangs(now + limit + 1) > limit
+
+
+def test_the_start_and_the_end_are_those_of_the_whole_run() -> None:
+    """Exports in the middle are no end, and a run that goes on from a resume point tells nothing of a start."""
+    begun = {"world_size": 1, "total_steps": 2, "pairs": 8, "dropped": 0, "layout": "shared"}
+    pace = Pace(300.0, 1800.0)
+    pace.launched = 100.0
+    pace.take(Started(time=107.5, resumed_from_step=0, **begun))
+    for at, phase in [(110, Phase.TRAINING), (111, Phase.EXPORTING), (112, Phase.TRAINING), (120, Phase.EXPORTING)]:
+        pace.take(PhaseChanged(time=float(at), phase=phase))
+    pace.take(PhaseChanged(time=121.0, phase=Phase.EXPORTING))
+    pace.take(PhaseChanged(time=122.0, phase=Phase.VERIFYING))
+    assert (pace.start, pace.end) == (7.5, None)
+    pace.take(Finished(time=126.0, step=2, metrics={}, trained_tokens=1))
+    assert pace.end == 6.0
+    resumed = Pace(300.0, 1800.0)
+    resumed.launched = 100.0
+    resumed.take(Started(time=107.5, resumed_from_step=1, **begun))
+    assert resumed.start is None

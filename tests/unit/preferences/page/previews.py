@@ -25,7 +25,8 @@ def previews() -> list[Preview]:
             Said(name="rejected", **stretch("Ten", ".", "<end>", counted=True)),
         ],
     )
-    cut = plain.model_copy(update={"line": 2, "cut": Cut(at=1, **stretch("An", " old", " turn"))})
+    told = ["The chat template tells the time."]
+    cut = plain.model_copy(update={"line": 2, "cut": Cut(at=1, **stretch("An", " old", " turn")), "notes": told})
     over = plain.model_copy(
         update={
             "line": 3,
@@ -38,6 +39,12 @@ def previews() -> list[Preview]:
         update={"line": 4, "prompt": Tokens(**stretch(*(f" word{n}" for n in range(300)), hidden=5000))}
     )
     hostile = plain.model_copy(
-        update={"line": 5, "prompt": Tokens(**stretch(said, "", "\t")), "problem": said, "message": said}
+        update={
+            "line": 5,
+            "prompt": Tokens(**stretch(said, "", "\t")),
+            "problem": said,
+            "message": said,
+            "notes": [said],
+        }
     )
     return [plain, cut, over, long, hostile]

@@ -29,6 +29,11 @@ def test_what_is_cut_stands_where_it_stood() -> None:
     assert "left out: too_long" in words(card(2))
 
 
+def test_what_is_told_of_the_template_stands_above_the_prompt() -> None:
+    assert "tokens of prompt The chat template tells the time. " in words(card(1))
+    assert "tells the time" not in words(card(0))
+
+
 def test_what_is_not_shown_is_counted() -> None:
     assert "5,300 tokens of prompt" in words(card(3))
     assert "… 5,000 more …" in words(card(3))

@@ -1,0 +1,121 @@
+"""bf16 beside fp32 on a real model: after 20 steps at auto settings both have the same margin, where they were trained
+and in everything that they export.
+"""
+
+import gc
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from core.contract.bands import LEARNING_RATE, LORA_LEARNING_RATE
+from core.contract.preference import Message, Origin, PreferenceRecord
+from core.contract.run_spec import Lora, RunSpec, Settings
+from tests.conftest import ROOT
+from tests.launch import Run, alone
+from tests.pairs import write_records
+from tests.support.real_model import real_model
+from trainer import folder, model, records
+from trainer.data import Example, make_renderer, tokenise
+from trainer.layouts import collate
+from trainer.scorer import Scorer
+
+pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow]
+
+DATA = ROOT.parent / "shared" / "data" / "instruction-preference.alpaca.json"
+PAIRS, BATCH, LONGEST = 80, 4, 512
+CLOSE = 0.1
+
+
+def shortest_pairs() -> list[PreferenceRecord]:
+    if not DATA.exists():
+        pytest.skip("needs real preference data beside the checkout")
+
+    def said(role: Any, text: str) -> list[Message]:
+        return [Message(role=role, content=text)]
+
+    found = []
+    for line, each in enumerate(json.loads(DATA.read_text()), start=1):
+        asked = "\n\n".join(part for part in (each["instruction"], each["input"]) if part)
+        sides = said("assistant", each["chosen"]), said("assistant", each["rejected"])
+        origin = Origin(line=line, format="test")
+        found.append(
+            PreferenceRecord(
+                id=str(line), prompt=said("user", asked), chosen=sides[0], rejected=sides[1], origin=origin
+            )
+        )
+    length = {
+        each.id: sum(len(m.content or "") for m in (*each.prompt, *each.chosen, *each.rejected)) for each in found
+    }
+    different = [each for each in found if each.chosen != each.rejected]
+    return sorted(different, key=lambda each: length[each.id])[:PAIRS]
+
+
+@torch.no_grad()
+def margin(loaded: nn.Module, base: torch.Tensor | None, examples: list[Example]) -> torch.Tensor:
+    """Sums [answers] of a model without `base`, else the mean of (chosen - rejected) beyond those of the base."""
+    scorer = Scorer(loaded).eval()
+    some = (examples[at : at + BATCH] for at in range(0, len(examples), BATCH))
+    sums = torch.cat([scorer(collate(each, "padded", torch.device("cpu")))[:, 0] for each in some])
+    if base is None:
+        return sums
+    gained = (sums - base).view(-1, 2)
+    return (gained[:, 0] - gained[:, 1]).mean()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("lora", [None, Lora()])
+def test_the_margin_of_fp32(tmp_path: Path, lora: Lora | None, seed: int) -> None:
+    base, pairs = real_model(), shortest_pairs()
+    data = tmp_path / "pairs.zst"
+    digest = write_records(data, pairs)
+    engine: dict[str, float] = {}
+    exported: dict[str, dict[str, float]] = {}
+    renderer = make_renderer(folder.load_tokenizer(base), folder.end_tokens(base))
+    examples = tokenise(renderer, records.read(data), LONGEST, "drop", "sigmoid").examples
+    # Of the weights that a run of this precision starts from.
+    start = {name: margin(model.load(base, name).float(), None, examples) for name in ("fp32", "bf16")}
+    for precision in ("fp32", "bf16"):
+        spec = RunSpec(
+            run_id="margin",
+            workspace=tmp_path / precision,
+            model_dir=base,
+            model_digest="real",
+            train_data=data,
+            train_digest=digest,
+            # The pairs themselves: what is learned of them is large beside what rounding alone changes.
+            eval_data=data,
+            eval_digest=digest,
+            seed=seed,
+            settings=Settings(
+                batch_size=BATCH,
+                learning_rate=LEARNING_RATE if lora is None else LORA_LEARNING_RATE,
+                lora=lora,
+                max_length=LONGEST,
+                precision=precision,  # type: ignore[arg-type]
+            ),
+            row_tokens=1_024,
+            export=["adapter", "model"] if lora else ["model"],
+        )
+        with alone():
+            run = Run(spec)
+            assert run.code() == 0, run.logs()
+        engine[precision] = run.events("eval")[-1]["metrics"]["eval/rewards/margins"] / spec.settings.beta
+        out = spec.workspace / "checkpoints" / f"step-{PAIRS // BATCH}"
+        # In fp32 arithmetic, on the fp32 base: what the files hold, not what a server rounds of it.
+        exported[precision] = {"model": float(margin(model.load(out, "fp32"), start[precision], examples))}
+        if lora:
+            from peft import PeftModel
+
+            adapted = PeftModel.from_pretrained(model.load(base, "fp32"), str(out / "adapter")).merge_and_unload()
+            exported[precision]["adapter"] = float(margin(adapted, start["fp32"], examples))
+        gc.collect()
+    assert engine["fp32"] > 0.1
+    assert engine["bf16"] == pytest.approx(engine["fp32"], rel=CLOSE)
+    for kind, found in exported["bf16"].items():
+        assert found == pytest.approx(exported["fp32"][kind], rel=CLOSE), kind
+    told = [event["metrics"]["palate/update_share"] for event in run.events("checkpoint_sealed") if event["final"]]
+    assert told == [pytest.approx(1, abs=0.02)]
