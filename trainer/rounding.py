@@ -1,6 +1,6 @@
 """Stochastic rounding from fp32 to bf16: up or down, each the oftener the nearer, so that on average nothing is lost.
 
-Rounding to nearest loses every update under half a unit (Gupta et al. 2015; measured: docs/numerics.md). The draws are
+Rounding to nearest loses every update under half a unit (Gupta et al. 2015; measured: docs/bf16.md). The draws are
 not a generator's: each is a hash of a seed, a name and the element's index, so the same bits come out on any number of
 ranks, in any order, and after a resume.
 """
