@@ -33,7 +33,8 @@ class Scored(BaseModel):
 
 
 class Proof(BaseModel):
-    """`sums`: log pi of each answer of `examples`, in nats, as the engine gives it. `noise`: rms of what rounding alone
+    """`sums`: log pi of each answer of `examples`, in nats, as the engine gives it; `adapted`: through the adapter, in
+    fp32, where that was exported too. `noise`: rms of what rounding alone
     changes in them, in nats / sqrt(scored tokens).
 
     `fused`: whether the sums came through the fused head. `tied`: head and embeddings are one weight. `tensors`: by
@@ -51,6 +52,7 @@ class Proof(BaseModel):
     metrics: dict[str, float]
     examples: list[Scored]
     sums: list[float]
+    adapted: list[float] | None
     noise: float
     fused: bool
     tied: bool
@@ -89,6 +91,9 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
     engine, progress, spec = course.engine, course.progress, course.spec
     examples = chosen(course.data.held_out.examples or course.data.train.examples)
     merged = spec.settings.lora is not None and "model" in spec.export
+    adapted = None
+    if spec.settings.lora and "adapter" in spec.export and spec.settings.precision == "fp32":
+        adapted = alike(course, examples, tick, reference=False).tolist()
     slope = engine.merge_adapter(spec.settings.precision) if merged else None
     if spec.settings.lora is None and spec.settings.precision == "bf16":
         slope = engine.update_kept(spec.model_dir)
@@ -105,6 +110,7 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
             for each in examples
         ],
         sums=sums.tolist(),
+        adapted=adapted,
         noise=noise,
         fused=engine.scorer.fused,
         tied=is_tied(engine.model),
@@ -116,29 +122,34 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
     )
 
 
-def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference: bool) -> tuple[Tensor, float]:
-    """The engine's sums [S], in the very rows in which they will be compared (every rank scores all of them); and their
-    noise: what the run's own layout, other rows and tiles and another attention function change in them, which all see
-    the weights that were exported.
-
-    Never less than the noise that the probe has found in a few answers before the training.
-    """
-    engine, rows, device = course.engine, course.spec.row_tokens, course.world.device
-    collection = Collection(examples)
-
-    def score(layout: Layout, row_tokens: int) -> Tensor:
-        found = score_examples(engine, course.world, examples, layout, row_tokens, tick, reference=reference)
-        return found[:, 0]
-
-    sums, done = torch.zeros(collection.sequences), 0
-    for row in plan(range(len(examples)), examples, "padded", 0, 1, rows, engine.scorer.boundary):
-        batch = collate(collection.pick(row.examples), "padded", device)
+def alike(course: Course, examples: Sequence[Example], tick: Tick, *, reference: bool) -> Tensor:
+    """Sums [S] in the very rows in which they will be compared: every rank scores all of them."""
+    engine, collection, done = course.engine, Collection(examples), 0
+    sums = torch.zeros(collection.sequences)
+    rows = plan(range(len(examples)), examples, "padded", 0, 1, course.spec.row_tokens, engine.scorer.boundary)
+    for row in rows:
+        batch = collate(collection.pick(row.examples), "padded", course.world.device)
         sums[collection.numbers(row.examples)] = engine.score_only(batch, reference=reference)[:, 0].cpu()
         done += len(row.examples)
         tick(done, len(examples))
-    others = [score(course.layout, rows // 2)]
-    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, device):
-        others.append(score("padded", rows // 2))
+    return sums
+
+
+def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference: bool) -> tuple[Tensor, float]:
+    """The engine's sums [S] (`alike`), and their noise: what the run's own layout, other rows and tiles and another
+    attention function change in them, which all see the weights that were exported.
+
+    Never less than the noise that the probe has found in a few answers before the training.
+    """
+    engine, few = course.engine, course.spec.row_tokens // 2
+
+    def score(layout: Layout) -> Tensor:
+        return score_examples(engine, course.world, examples, layout, few, tick, reference=reference)[:, 0]
+
+    sums = alike(course, examples, tick, reference=reference)
+    others = [score(course.layout)]
+    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, course.world.device):
+        others.append(score("padded"))
     lengths = scored_tokens(examples)
     off = torch.cat([by_root(other - sums, lengths) for other in others])
     return sums, max(course.noise.sums, float(off.square().mean().sqrt()))
