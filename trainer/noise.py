@@ -22,10 +22,11 @@ from trainer.engine import Engine
 from trainer.layouts import Batch, collate
 from trainer.world import World
 
-# A limit is so many times the noise; the noise is never taken for less than the floor: a tiny or a sure model has none.
+# A limit is so many times the noise; the noise is never taken for less than the floor, which is about that of a real
+# model: few answers are looked at, and one that the model is sure of has none.
 FACTOR = 8
-FLOOR = {"fp32": 2e-6, "bf16": 1e-2}
-GRADIENT_FLOOR = {"fp32": 2e-6, "bf16": 1e-2}
+FLOOR = {"fp32": 5e-6, "bf16": 3e-2}
+GRADIENT_FLOOR = {"fp32": 5e-6, "bf16": 3e-2}
 # Above it nothing can be told from anything, and the model is refused.
 CEILING = {"fp32": 1e-3, "bf16": 0.5}
 GRADIENT_CEILING = 1.0

@@ -181,9 +181,9 @@ class Truth:
         return Gate(self.engine, self.world, [self.examples[i] for i in numbers], alone, noise, ends)
 
     def errors(self, layout: Layout) -> list[float]:
-        """Largest error of a sum / sqrt(scored tokens); of the gradients, L2 norm of the difference / L2 norm."""
+        """rms of the sums' differences / sqrt(scored tokens); of the gradients, L2 norm of the difference / L2 norm."""
         sums, gradient = self.score(self.examples, layout, self.factors)
-        off = float(by_root(sums - self.sums, self.lengths).max())
+        off = float(by_root(sums - self.sums, self.lengths).square().mean().sqrt())
         expected = self.expected(layout)
         if layout == "padded":
             got = torch.cat([gradient[row, : len(own)] for row, own in enumerate(self.gradients)])

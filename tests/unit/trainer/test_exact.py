@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from core.contract.errors import BadModel
+from core.contract.exits import Exit
 from core.contract.run_spec import Settings
 from tests.support.plain_engine import ALONE, PlainEngine
 from tests.support.planted import ANYWHERE, FAULTS, leak, window_too_long
@@ -24,7 +25,7 @@ from tests.unit.trainer.test_scorer import (
 )
 from trainer.data import Example
 from trainer.exact import APART, Gate, recorded, twin_examples
-from trainer.failures import GateFailed
+from trainer.failures import GateFailed, judge
 from trainer.layouts import Batch, Layout, collate
 from trainer.noise import FLOOR, GRADIENT_FLOOR, Noise, measured
 from trainer.probe import Probe, cut, probe
@@ -242,6 +243,20 @@ def test_a_faulty_row_is_not_trained_in(fault: str, precision: str) -> None:
     model = deep()
     with FAULTS[fault](model), pytest.raises(GateFailed, match=r"so nothing was trained: shared: .* please report"):
         probed(model, precision, layout="shared")
+
+
+def test_a_model_that_bf16_cannot_hold_is_refused_there_and_trained_in_fp32() -> None:
+    """Of random weights so large that its attention is all or nothing: rounding turns its gradients round."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    def chaotic() -> nn.Module:
+        torch.manual_seed(0)
+        return LlamaForCausalLM(LlamaConfig(**{**SIZES, "num_hidden_layers": 8}, initializer_range=1.0))
+
+    with pytest.raises(BadModel, match=r"In bf16, rounding alone moves .* Train it in fp32\.") as caught:
+        probed(chaotic(), "bf16")
+    assert judge(caught.value).exit == Exit.BAD_MODEL, "never tried again"
+    assert probed(chaotic()).layout == "shared"
 
 
 def test_one_example_alone_is_enough() -> None:
