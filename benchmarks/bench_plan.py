@@ -183,7 +183,7 @@ def prepared(base: Path, setup: Setup) -> tuple[RunSpec, Inspection, ModelFacts]
     model = smollm2.folder() if setup.data else make_model(base / "model", setup)
     digest = make_data(base / "data.zst", setup)
     found = inspect(InspectSpec(model_dir=model, data=base / "data.zst", loss=setup.loss, out=base / "inspection"))
-    known = model_facts.facts(read_json(model / "config.json"), weights.read(model))
+    known = model_facts.facts(read_json(model / "config.json"), weights.read(model)[0])
     assert known is not None
     asked: dict[str, Any] = {
         "batch_size": setup.batch,

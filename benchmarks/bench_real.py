@@ -102,7 +102,7 @@ def quality(title: str, work: Work, runs: Runs) -> None:
     print(f"== {title}, held out: {asdict(work)}, {HELD_OUT} pairs")
     gaps = []
     for seed in range(SEEDS):
-        seeded, after = replace(work, seed=seed), {}
+        seeded, after = replace(work, seed=seed), dict[str, float]()
         for arm in ("ours", "trl"):
             extra = {"held_out": HELD_OUT, "micro": 2, "before": False}
             made = runs.get(f"{title}, quality, {arm}, seed {seed}", bench_quality.run, arm, seeded, extra)

@@ -19,4 +19,7 @@ twice; the job 38 s and 45 s with other work on the machine (27 s with less). A 
 took 86 s and 93 s in all.
 
 Accuracy alone misleads (the third line is perfect by it): the demo shows samples and the chosen log-prob beside it.
+
+`make demo-real` does the same with SmolLM2-135M-Instruct (demo/smollm2.py), a real model of others, with LoRA;
+demo/scenario.py holds what differs, and what was measured.
 """

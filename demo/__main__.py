@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from demo.run import Demo
+from demo.scenario import SMOLLM2, STORYTELLER
 from demo.stack import DemoFailed, tail
 
 PLAIN_WIDTH = 120
@@ -19,13 +20,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--home", type=Path, default=Path(".palate/demo"), help="the service's folder (kept)")
     parser.add_argument("--cache", type=Path, default=Path(".cache/storyteller"), help="where base models are kept")
+    parser.add_argument("--real", action="store_true", help="a real model of 30 layers instead of the storyteller")
     parser.add_argument("--ranks", type=int, default=2, help="processes that train together")
     arguments = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, _interrupt)
     began = time.monotonic()
-    demo = Demo(console, arguments.home, arguments.cache, arguments.ranks)
+    demo = Demo(SMOLLM2 if arguments.real else STORYTELLER, console, arguments.home, arguments.cache, arguments.ranks)
     code = 1
     try:
         demo.run()

@@ -9,33 +9,38 @@ from pathlib import Path
 from typing import Any
 
 from demo import grammar
+from demo.scenario import Scenario
 
-TRAINING_PAIRS = 640
-HELD_OUT_PAIRS = 128
 SEED = "demo"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One opening, the ending to prefer (intriguing) and the one to leave (flat)."""
+    """One opening, the ending to prefer (intriguing) and the one to leave (flat); `asked` is the user's message."""
 
     opening: grammar.Opening
     chosen: str
     rejected: str
+    asked: str
 
     def row(self) -> dict[str, Any]:
         return {
-            "input": {"messages": [{"role": "user", "content": self.opening.text}]},
+            "input": {"messages": [{"role": "user", "content": self.asked}]},
             "preferred_output": [{"role": "assistant", "content": self.chosen}],
             "non_preferred_output": [{"role": "assistant", "content": self.rejected}],
         }
 
 
-def pairs(seed: str, count: int, *, unseen: bool) -> list[Pair]:
+def pairs(scenario: Scenario, seed: str, count: int, *, unseen: bool) -> list[Pair]:
     """The first `count` pairs of a seed; `unseen` takes held-out openings."""
     rng = random.Random(f"{seed}/pairs")
     return [
-        Pair(about, grammar.ending(about, "intriguing", rng), grammar.ending(about, "flat", rng))
+        Pair(
+            about,
+            grammar.ending(about, "intriguing", rng),
+            grammar.ending(about, "flat", rng),
+            scenario.ask(about.text),
+        )
         for about in itertools.islice(grammar.openings(seed, unseen=unseen), count)
     ]
 
@@ -56,11 +61,11 @@ class Files:
     example: Pair
 
 
-def write_both(folder: Path, seed: str = SEED) -> Files:
+def write_both(folder: Path, scenario: Scenario, seed: str = SEED) -> Files:
     """preferences.jsonl and heldout.jsonl in that folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    held_out = pairs(f"{seed}/held-out", HELD_OUT_PAIRS, unseen=True)
-    training = pairs(f"{seed}/training", TRAINING_PAIRS, unseen=False)
+    held_out = pairs(scenario, f"{seed}/held-out", scenario.held_out_pairs, unseen=True)
+    training = pairs(scenario, f"{seed}/training", scenario.training_pairs, unseen=False)
     return Files(
         training=write(folder / "preferences.jsonl", training),
         held_out=write(folder / "heldout.jsonl", held_out),

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from demo.grammar import Kind
+from demo.scenario import STORYTELLER, Scenario
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Outcome:
     settings: dict[str, str]
     timings: dict[str, float]
     example: tuple[str, str, str] = field(default=("", "", ""))  # opening, preferred, not preferred
+    scenario: Scenario = STORYTELLER
 
 
 def series(metrics: Columns, name: str) -> list[tuple[float, float]]:

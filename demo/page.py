@@ -9,7 +9,7 @@ from demo.style import CSS
 from demo.svg import Line, Mark, bars, curves
 
 TONES: dict[Kind, str] = {"intriguing": "good", "flat": "flat", "broken": "broken"}
-SIGNS: dict[Kind, str] = {"intriguing": "✦ intriguing", "flat": "– flat", "broken": "× broken"}
+MARKS: dict[Kind, str] = {"intriguing": "✦", "flat": "–", "broken": "×"}
 STEP_COLUMNS = {
     "train_loss": "loss",
     "rewards/accuracies": "accuracy",
@@ -24,19 +24,22 @@ STEP_COLUMNS = {
 def page(run: Outcome) -> str:
     """The whole document."""
     sections = (head(run), stories(run), words(run), kinds(run), held_out(run), learning(run), facts(run), files(run))
-    title = "A model that learned to end a story"
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{run.scenario.wording.title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{CSS}</style></head>\n<body><main>\n" + "\n".join(sections) + "\n</main></body></html>\n"
     )
 
 
 def head(run: Outcome) -> str:
-    before, after = run.before, run.after
+    before, after, wording = run.before, run.after, run.scenario.wording
     figures = (
         (f"{before.accuracy:.0%}", f"{after.accuracy:.0%}", "of unseen pairs: the better ending is the likelier one"),
-        (f"{before.share('intriguing'):.0%}", f"{after.share('intriguing'):.0%}", "of the endings it writes intrigue"),
+        (
+            f"{before.share('intriguing'):.0%}",
+            f"{after.share('intriguing'):.0%}",
+            f"of the endings it writes: {wording.kinds['intriguing']}",
+        ),
     )
     cards = "".join(
         f'<div class="figure"><b><i>{old} →</i> <em>{new}</em></b><span class="small">{text}</span></div>'
@@ -49,8 +52,8 @@ def head(run: Outcome) -> str:
     )
     return (
         '<header><p class="eyebrow">Palate · direct preference optimization</p>'
-        "<h1>A small model learned how a story should end</h1>"
-        f'<p class="lede">It could write two kinds of ending, equally often: some that intrigue, some that fall flat. '
+        f"<h1>{wording.title}</h1>"
+        f'<p class="lede">{wording.lede} '
         f"It was then shown {run.training_pairs} pairs of endings, the better one marked. Nobody told it why.</p>"
         f'<div class="figures">{cards}</div></header>'
     )
@@ -59,12 +62,12 @@ def head(run: Outcome) -> str:
 def stories(run: Outcome) -> str:
     cards = "".join(
         f'<article class="card story"><p class="opening">{escape(old.opening)}</p><div class="pair">'
-        f"{_ending('before', old)}{_ending('after', new)}</div></article>"
+        f"{_ending('before', old, run)}{_ending('after', new, run)}</div></article>"
         for old, new in zip(run.before.shown, run.after.shown, strict=True)
     )
     return (
         "<section><h2>The same opening, before and after</h2>"
-        '<p class="small lead">Three openings that no training ever saw; each model’s single likeliest ending.</p>'
+        f'<p class="small lead">{run.scenario.wording.shown}</p>'
         f"{cards}</section>"
     )
 
@@ -90,16 +93,18 @@ def words(run: Outcome) -> str:
 
 def kinds(run: Outcome) -> str:
     rows = [(f"{when}", [_share(score, kind) for kind in KINDS]) for when, score in _both(run)]
+    wording = run.scenario.wording
     told = "; ".join(
-        f"{when}: " + ", ".join(f"{score.kinds()[kind]} {kind}" for kind in KINDS) for when, score in _both(run)
+        f"{when}: " + ", ".join(f"{score.kinds()[kind]} {wording.kinds[kind]}" for kind in KINDS)
+        for when, score in _both(run)
     )
-    legend = "".join(f'<span class="chip {TONES[kind]}">{SIGNS[kind]}</span>' for kind in KINDS)
+    legend = "".join(f'<span class="chip {TONES[kind]}">{_sign(kind, run)}</span>' for kind in KINDS)
     count, own = len(run.after.sampled), (run.before.own(), run.after.own())
     return (
         f"<section><h2>What it writes when it is free to choose</h2>"
         f'<p class="small lead">{count} unseen openings, one ending each, drawn by chance as the model’s own '
-        "probabilities have it. Broken: no ending that the grammar could make, such as a slip of words or half of each "
-        f"kind. True to their opening’s own people, places and things: {own[0]} before, {own[1]} after.</p>"
+        f"probabilities have it. {wording.third_kind} True to their opening’s own people, places and things: "
+        f"{own[0]} before, {own[1]} after.</p>"
         f'<figure class="card wide">{bars("Kinds of sampled endings", told, rows)}'
         f'<div class="legend">{legend}</div><figcaption>{told}.</figcaption></figure></section>'
     )
@@ -179,8 +184,7 @@ def files(run: Outcome) -> str:
         f"<code>{escape(run.model)}</code>, job <code>{escape(run.job)}</code>.</p>"
         '<div class="scroll"><table><thead><tr><th>file</th><th class="n">bytes</th><th>sha256</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></section>"
-        '<footer class="small">Written by <code>make demo</code>. Stories, vocabulary, weights and figures were all '
-        "made on this machine.</footer>"
+        f'<footer class="small">Written by <code>{run.scenario.command}</code>. {run.scenario.wording.made}</footer>'
     )
 
 
@@ -192,8 +196,12 @@ def _share(score: Score, kind: Kind) -> tuple[str, str, float]:
     return TONES[kind], str(score.kinds()[kind]), score.share(kind)
 
 
-def _ending(when: str, ending: Ending) -> str:
-    chip = f'<span class="chip {TONES[ending.kind]}">{SIGNS[ending.kind]}</span>'
+def _sign(kind: Kind, run: Outcome) -> str:
+    return f"{MARKS[kind]} {run.scenario.wording.kinds[kind]}"
+
+
+def _ending(when: str, ending: Ending, run: Outcome) -> str:
+    chip = f'<span class="chip {TONES[ending.kind]}">{_sign(ending.kind, run)}</span>'
     return f'<div><p class="who">{when} {chip}</p><p>{escape(ending.text)}</p></div>'
 
 

@@ -1,37 +1,30 @@
 """The demo from beginning to end: base model, service, files, job, download, scores, page."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich.console import Console
 
 from demo import data, telling
+from demo.grammar import Opening
 from demo.outcome import Columns, Outcome, Score
 from demo.page import page
 from demo.progress import Steps
+from demo.scenario import Scenario
 from demo.service import Job, Service
 from demo.stack import DemoFailed, Stack
 
-MODEL = "storyteller"
-SAMPLED = 128
 SHOWN = 3
-# The learning rate suits 0.9 million parameters and 40 steps; see the docstring of demo/__init__.py for what was tried.
-HYPERPARAMETERS: dict[str, Any] = {
-    "beta": 0.1,
-    "learning_rate": 1e-3,
-    "nll_weight": 4.0,
-    "batch_size": 16,
-    "n_epochs": 1,
-}
 
 
 class Demo:
     """One run; `timings` in seconds, in the order in which things happened."""
 
-    def __init__(self, console: Console, home: Path, cache: Path, ranks: int) -> None:
+    def __init__(self, scenario: Scenario, console: Console, home: Path, cache: Path, ranks: int) -> None:
+        self.scenario = scenario
         self.console = console
         self.work = home.absolute() / "demo"
         self.cache = cache.absolute()
@@ -40,24 +33,24 @@ class Demo:
         self.timings: dict[str, float] = {}
 
     def run(self) -> None:
-        telling.hello(self.console)
+        telling.hello(self.console, self.scenario.wording)
         self.stack.start()
         base = self.base_model()
-        written = data.write_both(self.work)
-        shown = [pair.opening for pair in written.held_out_pairs[-SHOWN:]]
-        before = self.score("Base model, before", base, written)
+        written = data.write_both(self.work, self.scenario)
+        shown = self.scenario.shown or tuple(pair.opening for pair in written.held_out_pairs[-SHOWN:])
+        before = self.score("Base model, before", base, written, shown)
         telling.pair(self.console, written.example)
         with self.timed("Service ready", "The service"):
             url, key = self.stack.wait_until_ready()
             telling.line(self.console, f"ready at {url} (PostgreSQL, Valkey, object store, API, worker)")
-            self.stack.command("models", "add", MODEL, str(base))
+            self.stack.command("models", "add", self.scenario.name, str(base))
         service = Service(url, key)
         try:
             with self.timed("Files checked", "Preference data"):
                 reports = [service.upload(path) for path in (written.training, written.held_out)]
                 for path, report in zip((written.training, written.held_out), reports, strict=True):
                     telling.report(self.console, path.name, report)
-            probes = [opening.text for opening in shown]
+            probes = [self.scenario.ask(opening.text) for opening in shown]
             job, metrics = self.train(service, reports[0]["id"], reports[1]["id"], probes)
             with self.timed("Download and check", "The model"):
                 folder = self.work / "model" / job["id"]
@@ -65,12 +58,12 @@ class Demo:
                 telling.files(self.console, job["fine_tuned_model"], files)
         finally:
             service.close()
-        after = self.score("Tuned model, after", folder, written)
+        after = self.score("Tuned model, after", folder, written, shown)
         run = Outcome(
             model=job["fine_tuned_model"],
             job=job["id"],
             ranks=self.ranks,
-            training_pairs=data.TRAINING_PAIRS,
+            training_pairs=self.scenario.training_pairs,
             held_out_pairs=len(written.held_out_pairs),
             before=before,
             after=after,
@@ -79,6 +72,7 @@ class Demo:
             settings=settings(job, self.ranks),
             timings=self.timings,
             example=(written.example.opening.text, written.example.chosen, written.example.rejected),
+            scenario=self.scenario,
         )
         telling.result(self.console, run)
         picture = self.work / "report.html"
@@ -87,29 +81,29 @@ class Demo:
         telling.line(self.console, f"The model, for transformers: {folder}")
 
     def base_model(self) -> Path:
-        from demo.pretrain import Recipe, ensure
-
-        with self.timed("Base model", "A base model that writes both kinds"), Steps(self.console, "pretraining") as bar:
+        title = self.scenario.wording.base
+        with self.timed("Base model", title), Steps(self.console, "pretraining") as bar:
 
             def look(step: int, steps: int, loss: float) -> None:
                 self.stack.check()
                 bar.at(step, steps, f"loss {loss:.2f}")
 
-            folder, made = ensure(self.cache, Recipe(), look)
-        telling.line(self.console, "made from scratch, from a fixed seed" if made else "found in the cache")
+            folder, made = self.scenario.base(self.cache, look)
+        telling.line(self.console, "made from scratch, from a fixed seed" if made else f"in the cache: {folder.name}")
         return folder
 
-    def score(self, title: str, folder: Path, written: data.Files) -> Score:
+    def score(self, title: str, folder: Path, written: data.Files, shown: Sequence[Opening]) -> Score:
         from demo.score import score
 
-        with self.timed(f"Scoring: {title}", title):
-            found = score(
-                folder,
-                written.held_out_pairs,
-                SAMPLED,
-                [pair.opening for pair in written.held_out_pairs[-SHOWN:]],
-            )
-        kinds = ", ".join(f"{count} {kind}" for kind, count in found.kinds().most_common())
+        with self.timed(f"Scoring: {title}", title), Steps(self.console, "scoring and writing") as bar:
+
+            def look(done: int, total: int) -> None:
+                self.stack.check()
+                bar.at(done, total, "")
+
+            found = score(folder, self.scenario, written.held_out_pairs, shown, look)
+        named = self.scenario.wording.kinds
+        kinds = ", ".join(f"{count} {named[kind]}" for kind, count in found.kinds().most_common())
         telling.line(
             self.console,
             f"prefers the better ending in {found.accuracy:.0%} of {len(written.held_out_pairs)} unseen pairs; "
@@ -122,12 +116,12 @@ class Demo:
             with Steps(self.console, "DPO") as bar:
                 job = service.create(
                     {
-                        "model": MODEL,
+                        "model": self.scenario.name,
                         "training_file": training,
                         "validation_file": held_out,
                         "suffix": "intriguing",
                         "seed": 7,
-                        "method": {"type": "dpo", "dpo": {"hyperparameters": HYPERPARAMETERS}},
+                        "method": {"type": "dpo", "dpo": {"hyperparameters": self.scenario.hyperparameters}},
                         "palate": {"resources": {"gpus": self.ranks}, "probe_prompts": probes},
                     }
                 )

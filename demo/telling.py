@@ -1,19 +1,22 @@
 """What the demo prints: few words, so that a reader understands what DPO did while watching it."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from demo.data import Pair
 from demo.grammar import KINDS, Kind
 from demo.outcome import Columns, Ending, Outcome, Score, StoredFile, latest
+from demo.scenario import Wording
 
 STYLES: dict[Kind, str] = {"intriguing": "green", "flat": "yellow", "broken": "red"}
 MEBIBYTE = 1 << 20
 
 
-def hello(console: Console) -> None:
-    console.print("\n[bold]A small model learns how a story should end.[/]")
-    console.print("It can write two kinds of ending, equally often. We show it pairs, the better one marked,")
+def hello(console: Console, wording: Wording) -> None:
+    first, second = wording.hello
+    console.print(f"\n[bold]{first}[/]")
+    console.print(second)
     console.print("and let Palate tune it by direct preference optimization (DPO). All of it on this machine.\n")
 
 
@@ -59,13 +62,14 @@ def step_words(metrics: Columns) -> str:
 
 
 def result(console: Console, run: Outcome) -> None:
+    wording = run.scenario.wording
     table = Table(
         title="Three openings that no training saw, each model's likeliest ending", expand=True, show_lines=True
     )
     for column in ("opening", "before", "after"):
         table.add_column(column, ratio=1)
     for old, new in zip(run.before.shown, run.after.shown, strict=True):
-        table.add_row(f"[italic]{old.opening}[/]", _told(old), _told(new))
+        table.add_row(f"[italic]{escape(old.opening)}[/]", _told(old, wording), _told(new, wording))
     console.print(table)
     figures = Table(title=f"On {run.held_out_pairs} held-out pairs")
     for column in ("", "before", "after"):
@@ -74,7 +78,7 @@ def result(console: Console, run: Outcome) -> None:
     figures.add_row("log p of the better ending, mean", f"{run.before.chosen:.2f}", f"{run.after.chosen:.2f}")
     figures.add_row("log p of the other, mean", f"{run.before.rejected:.2f}", f"{run.after.rejected:.2f}")
     for kind in KINDS:
-        figures.add_row(f"sampled endings: {kind}", _count(run.before, kind), _count(run.after, kind))
+        figures.add_row(f"sampled endings: {wording.kinds[kind]}", _count(run.before, kind), _count(run.after, kind))
     console.print(figures)
     console.print(
         "DPO compared each ending's probability with what the model gave it at the start, raised the preferred one "
@@ -89,8 +93,8 @@ def files(console: Console, model: str, found: list[StoredFile]) -> None:
         line(console, f"  {each.sha256[:16]}…  {each.bytes:>10,}  {each.path}")
 
 
-def _told(ending: Ending) -> str:
-    return f"{ending.text}\n[{STYLES[ending.kind]}]{ending.kind}[/]"
+def _told(ending: Ending, wording: Wording) -> str:
+    return f"{escape(ending.text)}\n[{STYLES[ending.kind]}]{wording.kinds[ending.kind]}[/]"
 
 
 def _count(score: Score, kind: Kind) -> str:

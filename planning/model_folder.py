@@ -29,8 +29,8 @@ NOT_SETTINGS = {"tokenizer.json", "vocab.json", "added_tokens.json", weights.IND
 KEPT = {".json", ".jinja", ".model", ".txt", ".md"}
 POINTER = b"version https://git-lfs.github.com/spec/"
 KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
-# What a fault leaves nothing to say about.
-FILES, CONFIG, LENGTH, WEIGHTS, TOKENIZER = "files", "config", "length", "weights", "tokenizer"
+# Parts of a folder: what is not sound is looked at no further.
+FILES, CONFIG, LENGTH, WEIGHTS, TOKENIZER, OTHER = "files", "config", "length", "weights", "tokenizer", "other"
 
 
 @dataclass
@@ -117,23 +117,36 @@ def whole(found: Look, chat_template: bool, pointers: set[str]) -> None:
 
 def files(folder: Path) -> list[Path]:
     """What belongs to the model, relative to the folder: pickles, hidden files and folders beside it do not."""
-    own = set(weights.names(folder))
+    try:
+        own = set(weights.names(folder))
+    except BadModel:  # which `look` has told
+        own = set()
     return sorted(path.relative_to(folder) for path in kept(folder) if path.name in own or path.suffix in KEPT)
 
 
 def stage(folder: Path, into: Path, template: Path | None = None) -> None:
-    """Fills the empty `into` with what is stored of a folder that `look` found sound: links to its files, and its JSON
-    files without the code that they name. `template` takes the place of its own."""
+    """Fills the empty `into` with what would be stored of a folder that has been looked at: links to its files, and its
+    JSON files without the code that they name. `template` takes the place of its own."""
     for name in files(folder):
         path = folder / name
-        settings = read_json(path) if path.suffix == ".json" and path.name not in NOT_SETTINGS else None
-        if settings is not None and mentions(settings, AUTO_MAP):
+        settings = settings_of(path)
+        if mentions(settings, AUTO_MAP):
             (into / name).write_text(json.dumps(model_json.without(settings, AUTO_MAP), indent=2, ensure_ascii=False))
         else:
             (into / name).symlink_to(path.resolve())
     if template is not None:
         (into / TEMPLATE).unlink(missing_ok=True)
         shutil.copyfile(template, into / TEMPLATE)
+
+
+def settings_of(path: Path) -> Any:
+    """None: no settings, or none that can be read."""
+    if path.suffix != ".json" or path.name in NOT_SETTINGS:
+        return None
+    try:
+        return read_json(path)
+    except BadModel:  # which `look` has told
+        return None
 
 
 def kept(folder: Path) -> list[Path]:
@@ -219,7 +232,7 @@ def own_code(found: Look, pointers: set[str]) -> None:
                 naming += [path.name] if mentions(read_json(path), AUTO_MAP) else []
             except BadModel as bad:
                 if bad.message not in [each.message for _, each in found.faults]:
-                    found.faults.append((CONFIG, bad))
+                    found.faults.append((TOKENIZER if path.name == "generation_config.json" else OTHER, bad))
     if own:
         found.told.append(f"left out: {listed(own)}; code is never run.")
     if naming:

@@ -86,7 +86,8 @@ class Attending:
     def parts(self, window: int | None, dtype: torch.dtype) -> list[Part]:
         """Of the whole row, in its order; those without a token are left out."""
         if (window, dtype) not in self._parts:
-            found, start = [], 0
+            found: list[Part] = []
+            start = 0
             for trunk, *branches in self.documents.trees:
                 spans = [(slice(start, start), trunk), *((slice(start, start + trunk), size) for size in branches)]
                 for before, size in spans:

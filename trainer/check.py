@@ -89,7 +89,9 @@ def build(folder: Path, config: Any, weights: bool, built: Built) -> Any:
     # A decoder of a family of encoders says so in its configuration; else every position sees the answer ahead.
     causal = any(getattr(module, "is_causal", False) for module in model.modules())
     encodes = hasattr(type(config), "is_decoder") and not config.is_decoder and not causal
-    if encodes and config.model_type not in DECODERS:
+    encodes = encodes and config.model_type not in DECODERS
+    # XLNet predicts in any order, XLM says in a word of its own whether it sees ahead.
+    if encodes or config.model_type == "xlnet" or getattr(config, "causal", True) is False:
         raise not_causal(config, "is an encoder, in which each token sees those behind it")
     if weights:
         compare(folder, type(model), config, built)

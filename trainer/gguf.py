@@ -48,6 +48,7 @@ SIZES = {
 }
 OPTIONAL = {"attention.head_count_kv": "num_key_value_heads", "attention.key_length": "head_dim"}
 ROTARY = {"rope.freq_base", "rope.dimension_count"}
+FRACTIONS = {"attention.layer_norm_rms_epsilon", "rope.freq_base"}
 SAME = {"vocab_size", "attention.value_length", "tensor_data_layout"}
 # GPT-2's own rule of cutting a text into words; transformers knows many others by these names.
 GPT2_RULES = {"default", "gpt-2", "gpt2"}
@@ -124,7 +125,8 @@ def unfit_settings(settings: dict[str, Any]) -> list[str]:
     missing = sorted(set(SIZES) - set(settings))
     if missing:
         reasons.append(f"it does not name its {', '.join(missing)}")
-    strange = sorted(name for name in {*SIZES, *OPTIONAL, *ROTARY} & set(settings) if not number(settings[name]))
+    known = {*SIZES, *OPTIONAL, *ROTARY} & set(settings)
+    strange = sorted(name for name in known if not number(settings[name], whole=name not in FRACTIONS))
     if strange:
         reasons.append(f"its {', '.join(strange)} is no single number above 0")
     elif not missing and "rope.dimension_count" in settings and settings["rope.dimension_count"] != width(settings):
@@ -132,8 +134,8 @@ def unfit_settings(settings: dict[str, Any]) -> list[str]:
     return reasons
 
 
-def number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+def number(value: Any, *, whole: bool = True) -> bool:
+    return isinstance(value, int if whole else float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def width(settings: dict[str, Any]) -> int:
@@ -143,8 +145,10 @@ def width(settings: dict[str, Any]) -> int:
 
 def unfit_tensors(found: dict[str, Any], reader: Any) -> list[str]:
     layers = own(found).get("block_count", 0)
-    if not number(layers) or layers > len(reader.tensors):
+    if not number(layers):
         return []
+    if layers > len(reader.tensors):
+        return [f"it lacks tensors (it holds {len(reader.tensors)}, and says that it has {layers} layers)"]
     wanted, held = places(found), [tensor.name for tensor in reader.tensors]
     reasons = []
     turning = sorted(name for name in held if name.startswith("rope_f"))

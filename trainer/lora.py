@@ -137,7 +137,7 @@ def not_taken(model: Any, names: set[str]) -> dict[str, str]:
             continue
         try:
             convert(config, model, None)
-            taken = config.target_modules == {name}
+            taken = set(config.target_modules or ()) == {name}
         # Of a name that PEFT takes for a part of such a parameter, where the others are not named as well.
         except ValueError:
             taken = False

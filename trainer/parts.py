@@ -85,7 +85,7 @@ def part(
 
 
 def narrowed(tensor: Tensor, dtype: torch.dtype, draws: Draws) -> Tensor:
-    """To nearest, a merge in bf16 would keep 6 to 30 % of what was learned (docs/numerics.md)."""
+    """To nearest, a merge in bf16 would keep 6 to 30 % of what was learned (docs/bf16.md)."""
     if (tensor.dtype, dtype) == (torch.float32, torch.bfloat16):
         return rounded(tensor, draws)
     return tensor.to(dtype)

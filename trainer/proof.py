@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
+from trainer.collection import Collection, scored_tokens
 from trainer.course import Course
 from trainer.data import Example
+from trainer.layouts import Layout, collate
+from trainer.noise import OTHER_TILE_BYTES, by_root, head_tiles, other_attention
 from trainer.render import Answer
+from trainer.rows import plan
 from trainer.scoring import Tick, score_examples
 from trainer.slope import Slope
 
@@ -28,8 +33,9 @@ class Scored(BaseModel):
 
 
 class Proof(BaseModel):
-    """`sums`: log pi of each answer of `examples`, in nats, as the engine gives it. `noise`: rms of what rounding alone
-    changes in it, in nats / sqrt(scored tokens).
+    """`sums`: log pi of each answer of `examples`, in nats, as the engine gives it; `adapted`: through the adapter, in
+    fp32, where that was exported too. `noise`: rms of what rounding alone
+    changes in them, in nats / sqrt(scored tokens).
 
     `fused`: whether the sums came through the fused head. `tied`: head and embeddings are one weight. `tensors`: by
     file, the sha256 of each tensor as it was made, cut to 16 digits, in the order of the file. `scaling`: of the
@@ -46,6 +52,7 @@ class Proof(BaseModel):
     metrics: dict[str, float]
     examples: list[Scored]
     sums: list[float]
+    adapted: list[float] | None
     noise: float
     fused: bool
     tied: bool
@@ -84,11 +91,13 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
     engine, progress, spec = course.engine, course.progress, course.spec
     examples = chosen(course.data.held_out.examples or course.data.train.examples)
     merged = spec.settings.lora is not None and "model" in spec.export
+    adapted = None
+    if spec.settings.lora and "adapter" in spec.export and spec.settings.precision == "fp32":
+        adapted = alike(course, examples, tick, reference=False).tolist()
     slope = engine.merge_adapter(spec.settings.precision) if merged else None
     if spec.settings.lora is None and spec.settings.precision == "bf16":
         slope = engine.update_kept(spec.model_dir)
-    row_tokens = spec.row_tokens
-    sums = score_examples(engine, course.world, examples, course.layout, row_tokens, tick, reference=merged)
+    sums, noise = scored(course, examples, tick, reference=merged)
     first = examples[0]
     return Proof(
         step=progress.step,
@@ -100,8 +109,9 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
             Scored(prefix=each.prefix, answers=[(list(a.ids), list(a.spans)) for a in each.answers])
             for each in examples
         ],
-        sums=sums[:, 0].tolist(),
-        noise=course.noise.sums,
+        sums=sums.tolist(),
+        adapted=adapted,
+        noise=noise,
         fused=engine.scorer.fused,
         tied=is_tied(engine.model),
         tensors=tensors,
@@ -110,6 +120,39 @@ def prove(course: Course, tensors: dict[str, list[str]], tick: Tick) -> Proof:
         opening=course.openings[0] if course.openings else list(first.answers[0].ids[: first.prefix]),
         ends=sorted(course.renderer.end_ids | course.renderer.usual_end),
     )
+
+
+def alike(course: Course, examples: Sequence[Example], tick: Tick, *, reference: bool) -> Tensor:
+    """Sums [S] in the very rows in which they will be compared: every rank scores all of them."""
+    engine, collection, done = course.engine, Collection(examples), 0
+    sums = torch.zeros(collection.sequences)
+    rows = plan(range(len(examples)), examples, "padded", 0, 1, course.spec.row_tokens, engine.scorer.boundary)
+    for row in rows:
+        batch = collate(collection.pick(row.examples), "padded", course.world.device)
+        sums[collection.numbers(row.examples)] = engine.score_only(batch, reference=reference)[:, 0].cpu()
+        done += len(row.examples)
+        tick(done, len(examples))
+    return sums
+
+
+def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference: bool) -> tuple[Tensor, float]:
+    """The engine's sums [S] (`alike`), and their noise: what the run's own layout, other rows and tiles and another
+    attention function change in them, which all see the weights that were exported.
+
+    Never less than the noise that the probe has found in a few answers before the training.
+    """
+    engine, few = course.engine, course.spec.row_tokens // 2
+
+    def score(layout: Layout) -> Tensor:
+        return score_examples(engine, course.world, examples, layout, few, tick, reference=reference)[:, 0]
+
+    sums = alike(course, examples, tick, reference=reference)
+    others = [score(course.layout)]
+    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, course.world.device):
+        others.append(score("padded"))
+    lengths = scored_tokens(examples)
+    off = torch.cat([by_root(other - sums, lengths) for other in others])
+    return sums, max(course.noise.sums, float(off.square().mean().sqrt()))
 
 
 def is_tied(model: torch.nn.Module) -> bool:

@@ -1,6 +1,6 @@
 """Stochastic rounding from fp32 to bf16: up or down, each the oftener the nearer, so that on average nothing is lost.
 
-Rounding to nearest loses every update under half a unit (Gupta et al. 2015; measured: docs/numerics.md). The draws are
+Rounding to nearest loses every update under half a unit (Gupta et al. 2015; measured: docs/bf16.md). The draws are
 not a generator's: each is a hash of a seed, a name and the element's index, so the same bits come out on any number of
 ranks, in any order, and after a resume.
 """
@@ -47,9 +47,9 @@ def into(target: Tensor, values: Tensor, draws: Draws, start: int = 0) -> None:
         words = hashes(ramp[: (len(part) + at % 2 + 1) // 2], at // 2, draws)
         noise = words.view(torch.int16)[at % 2 :][: len(part)]
         # Below the 16 bits that bf16 keeps, a carry comes as often as they are large.
-        bits = part.view(torch.int32) + (noise.to(torch.int32) & 0xFFFF)
-        near = bits.bitwise_right_shift_(16).to(torch.int16).view(torch.bfloat16)
-        target[low : low + CHUNK] = torch.where(part.isfinite(), near, part.to(torch.bfloat16))
+        bits = (part.view(torch.int32) + noise).add_(1 << 15).bitwise_right_shift_(16)
+        near = bits.to(torch.int16).view(torch.bfloat16)
+        target[low : low + CHUNK] = near if part.isfinite().all() else torch.where(part.isfinite(), near, part)
 
 
 def variance(values: Tensor) -> Tensor:

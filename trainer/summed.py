@@ -53,4 +53,5 @@ class Summed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (weight,) = ctx.saved_tensors
         gradient = gradients[0]
-        return gradient @ (weight.t() if ctx.conv else weight), gradient, None, None
+        to_x = gradient @ (weight.t() if ctx.conv else weight) if ctx.needs_input_grad[0] else None
+        return to_x, gradient, None, None

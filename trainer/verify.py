@@ -3,7 +3,7 @@ would load it. Everything that it is compared with lies in the proof (trainer.pr
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,15 @@ def verify(spec: RunSpec, folder: Path, proof: Proof, device: torch.device, look
         if is_tied(loaded) != proof.tied:
             count = "one" if is_tied(loaded) else "two"
             raise ExportMismatch(f"Head and embeddings of the exported model are {count}; in the run they were not.")
-        found.figures |= same_sums(spec, loaded, proof, device, look, "exported model")
+        found.figures |= same_sums(spec, loaded, proof, proof.sums, device, look, "exported model")
         found.text = said(spec, loaded, proof, look)
         del loaded
     if adapter:
         adapted = adapt(spec, adapter, proof)
         # In bf16 PEFT adds to an output that is rounded already: exact bytes say more than any forward could.
-        if spec.settings.precision == "fp32":
-            found.figures |= same_sums(spec, adapted, proof, device, look, "adapter on its base model")
+        if proof.adapted is not None:
+            what = "adapter on its base model"
+            found.figures |= same_sums(spec, adapted, proof, proof.adapted, device, look, what)
         found.text = found.text or said(spec, adapted, proof, look)
     return found
 
@@ -170,11 +171,17 @@ def adapt(spec: RunSpec, folder: Path, proof: Proof) -> nn.Module:
 
 @torch.no_grad()
 def same_sums(
-    spec: RunSpec, loaded: nn.Module, proof: Proof, device: torch.device, look: Look, what: str
+    spec: RunSpec,
+    loaded: nn.Module,
+    proof: Proof,
+    expected: Sequence[float],
+    device: torch.device,
+    look: Look,
+    what: str,
 ) -> dict[str, float]:
     """The largest difference of an answer's sum, in nats / sqrt(scored tokens), within the noise."""
     examples, limit = proof.answers(), FACTOR * proof.noise
-    off = sums(loaded, proof, spec.row_tokens, device, look)[:, 0] - torch.tensor(proof.sums)
+    off = sums(loaded, proof, spec.row_tokens, device, look)[:, 0] - torch.tensor(expected)
     worst = float(by_root(off, scored_tokens(examples)).max())
     if not worst <= limit:
         raise ExportMismatch(

@@ -42,7 +42,8 @@ class Follower:
 
     def _parse(self, line: bytes) -> AnyEvent | None:
         try:
-            raw = json.loads(line)
+            # A model may write U+0000, which Postgres keeps in no text.
+            raw = json.loads(line.replace(rb"\u0000", rb"\ufffd"))
             if isinstance(raw, dict) and raw.get("event") not in KINDS and "event" in raw:
                 return None
             return parse_event.validate_python(raw)

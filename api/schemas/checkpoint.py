@@ -12,7 +12,7 @@ class Checkpoint(Item):
     kept all the same; absent, nobody has looked, as of every checkpoint in the middle of a run.
 
     Of the finished model `palate/update_share`: of what was trained, the share that the files hold, where an adapter
-    was merged or the weights are bf16; 1 but for chance (docs/numerics.md).
+    was merged or the weights are bf16; 1 but for chance (docs/bf16.md).
     """
 
     object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"

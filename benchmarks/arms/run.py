@@ -125,7 +125,7 @@ def known(folder: Path) -> Any:
     from planning.facts import facts
     from planning.model_json import read_json
 
-    return facts(read_json(folder / "config.json"), weights.read(folder))
+    return facts(read_json(folder / "config.json"), weights.read(folder)[0])
 
 
 class Timed:

@@ -1,18 +1,19 @@
 """A real language model of 30 layers, from the folder that a user adds to the model that `palate pull` brings."""
 
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.live import Live, User
+from tests.e2e.live import Live, User, triples
 from tests.support.real_model import real_model
 
 NAME = "smollm2"
 SECONDS = 240.0
-QUESTIONS = ("What is the capital of France?", "Is water wet?", "Name a colour.", "What do cats eat?")
+# PEFT asks for a name that transformers has given up.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+QUESTION = "What is the capital of France?"
 
 
 @pytest.fixture(scope="module")
@@ -23,29 +24,20 @@ def smollm2(live: Live) -> Path:
     return folder
 
 
-def pairs() -> bytes:
-    """A short answer against none."""
-    lines = [
-        {"prompt": f"{question} ({number})", "chosen": "It depends on whom you ask.", "rejected": "No."}
-        for number, question in enumerate(QUESTIONS * 2)
-    ]
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-
 def trained(live: Live, user: User, folder: Path, ranks: int, **settings: Any) -> dict[str, Any]:
-    """The job of two steps, pulled into `folder`."""
+    """The job of a step or two, pulled into `folder`."""
     export = ["adapter", "model"] if "lora" in settings else ["model"]
-    file = user.upload(pairs())
+    file = user.upload(triples(12, seed=11))
     user.judged(file)
-    common = {"batch_size": 4, "max_steps": 2}
-    job_id = user.create(NAME, file, ranks, palate={"export": export}, **common, **settings)
+    common = {"batch_size": 4, "max_steps": 2, **settings}
+    job_id = user.create(NAME, file, ranks, palate={"export": export}, **common)
     job = user.succeeded(job_id, SECONDS)
     assert job["palate"]["attempt"]["number"] == 1
     live.palate("pull", job["fine_tuned_model"], str(folder))
     return job
 
 
-def loads(base: Path, folder: Path, lora: bool) -> None:
+def loads(base: Path, folder: Path, precision: str, lora: bool) -> None:
     """By plain transformers, and by PEFT on the base model; both have moved, to the same place, and write English."""
     import torch
     from peft import PeftModel
@@ -53,7 +45,7 @@ def loads(base: Path, folder: Path, lora: bool) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     asked = tokenizer.apply_chat_template(
-        [{"role": "user", "content": QUESTIONS[0]}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        [{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     model, told = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     assert not any(told.values()), told
@@ -67,15 +59,15 @@ def loads(base: Path, folder: Path, lora: bool) -> None:
         assert 1e-5 < (before(**asked).logits - found).abs().max() < 5
         if lora:
             adapted = PeftModel.from_pretrained(before, str(folder / "adapter"))
-            assert (adapted(**asked).logits - found).abs().max() < 0.5
-            merged = adapted.merge_and_unload()(**asked).logits
-            assert (merged - found).abs().max() < 0.5
+            # Every weight of a bf16 export is rounded.
+            assert (adapted(**asked).logits - found).abs().max() < (1e-2 if precision == "fp32" else 3)
 
 
 @pytest.mark.usefixtures("ranks")
 def test_a_real_model_by_lora(live: Live, user: User, smollm2: Path, tmp_path: Path) -> None:
-    trained(live, user, tmp_path, 1, lora={"r": 4}, precision="fp32")
-    loads(smollm2, tmp_path, lora=True)
+    lora = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
+    trained(live, user, tmp_path, 1, lora=lora, precision="fp32", max_steps=1)
+    loads(smollm2, tmp_path, "fp32", lora=True)
 
 
 @pytest.mark.slow
@@ -87,4 +79,4 @@ def test_a_real_model(
 ) -> None:
     more = {"lora": {"r": 8}} if lora else {}
     trained(live, user, tmp_path, ranks_, precision=precision, **more)
-    loads(smollm2, tmp_path, lora)
+    loads(smollm2, tmp_path, precision, lora)

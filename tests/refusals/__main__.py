@@ -15,7 +15,7 @@ from pathlib import Path
 
 from demo import smollm2
 from tests.launch import alone
-from tests.refusals.jobs import FILES, Job, Pairs, job, spec
+from tests.refusals.jobs import FILES, LONGEST, Job, Pairs, job, spec
 from tests.support import warm
 
 
@@ -26,9 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first job's number")
     parser.add_argument("--files", nargs="+", default=list(FILES), choices=FILES)
     parser.add_argument("--pairs", type=int, default=2, help="of each step")
+    parser.add_argument("--longest", type=int, default=LONGEST, help="tokens of an answer; fewer are quicker")
     asked = parser.parse_args(argv)
     numbers = range(asked.first, asked.first + asked.jobs)
-    jobs = [job(number, asked.seed, asked.files, asked.pairs) for number in numbers]
+    jobs = [job(number, asked.seed, asked.files, asked.pairs, asked.longest) for number in numbers]
     print(f"seed {asked.seed}, jobs {numbers.start} to {numbers.stop - 1}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="palate-refusals-"))
     try:

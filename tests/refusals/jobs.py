@@ -42,13 +42,13 @@ class Job:
         return f"{self.precision} {kind} {self.loss} of {self.file}, {self.steps} steps, to {longest} tokens"
 
 
-def job(number: int, seed: int, files: Sequence[str], pairs: int) -> Job:
+def job(number: int, seed: int, files: Sequence[str], pairs: int, longest: int = LONGEST) -> Job:
     """The four cells by turns; loss, file, steps, the run's seed and the lengths are drawn."""
     draw = random.Random(f"{seed} {number}")
     precision, lora = CELLS[number % len(CELLS)]
 
     def length() -> int:
-        return round(LONGEST ** draw.random())
+        return round(longest ** draw.random())
 
     steps = draw.choice((1, 2))
     return Job(

@@ -15,22 +15,28 @@ from tests.support.planted import ANYWHERE, FAULTS
 from tests.unit.trainer.test_exact import gate
 from trainer.layouts import Layout
 
-pytestmark = pytest.mark.xdist_group("ranks")
+pytestmark = [
+    pytest.mark.xdist_group("ranks"),
+    # PEFT asks for a name that transformers has given up.
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"),
+]
 Cell = tuple[str, bool, int]  # precision, LoRA, ranks
 # Of each two of the three both values of one meet both of the other.
 CELLS: list[Cell] = [("fp32", False, 1), ("fp32", True, 2), ("bf16", False, 2), ("bf16", True, 1)]
+# DeepSpeed's time goes by modules, of which an adapter has many: here two names of linear layers, else all of them.
+FEW = {"llama3": ["q_proj", "down_proj"], "gpt2": ["c_attn"]}
 # One cell each: a rotary scaling, caps and windows, Conv1D and learned positions, sinks, experts, biases and ties.
 QUICK: dict[str, Cell] = {
     "llama3": ("fp32", True, 1),
     "gemma2": ("bf16", False, 1),
     "gpt2": ("bf16", True, 1),
-    "gpt_oss": ("fp32", True, 1),
+    "gpt_oss": ("fp32", False, 1),
     "qwen3_moe": ("fp32", False, 1),
     "qwen2": ("bf16", False, 2),
 }
 # Rows of several documents are wrong in these, or cannot be: a state that runs on, or an attention of their own.
 PADDED = frozenset({"bloom", "falcon", "falcon_h1", "mamba", "mpt"})
-Make = Callable[[str, Cell], RunSpec]
+Make = Callable[..., RunSpec]
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +51,10 @@ def make(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]
     base = tmp_path_factory.mktemp("zoo")
     digest = write_records(base / "train.zst", make_records(4, seed=2, longest=60))
 
-    def made(name: str, cell: Cell) -> RunSpec:
+    def made(name: str, cell: Cell, targets: list[str] | None = None) -> RunSpec:
         precision, lora, ranks = cell
         folder = base / name
+        adapter = Lora(r=4, alpha=8.0, target_modules=targets)
         settings = {"learning_rate": 1e-3, "batch_size": 4, "max_steps": 1, "max_length": 256}
         return RunSpec(
             run_id="zoo",
@@ -58,7 +65,7 @@ def make(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]
             train_digest=digest,
             world_size=ranks,
             seed=3,
-            settings=Settings(**settings, precision=precision, lora=Lora(r=4, alpha=8.0) if lora else None),
+            settings=Settings(**settings, precision=precision, lora=adapter if lora else None),
             row_tokens=512,
             export=["adapter", "model"] if lora else ["model"],
             shard_bytes=400_000,
@@ -136,7 +143,7 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_one_step_of_six_of_them(make: Make, name: str) -> None:
-    passes(make(name, QUICK[name]))
+    passes(make(name, QUICK[name], FEW.get(name)))
 
 
 @pytest.mark.slow

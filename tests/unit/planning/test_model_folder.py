@@ -328,6 +328,19 @@ def test_code_is_left_out_of_what_is_stored(folder: Path, tmp_path: Path, name: 
     assert (staged / TOKENIZER).read_bytes() == (folder / TOKENIZER).read_bytes()
 
 
+def test_what_is_refused_can_still_be_staged_for_the_trainer_to_look_at(folder: Path, tmp_path: Path) -> None:
+    (folder / INDEX).write_text('{"weight_map": {"a": "b.safetensors"}}')
+    for name in ("extra.json", "tokenizer_config.json"):
+        (folder / name).write_text("[")
+    found = model_folder.look(folder)
+    assert [bad.code for _, bad in found.faults] == ["safetensors_invalid", "tokenizer_missing", "config_invalid"]
+    assert found.sound(model_folder.FILES, model_folder.CONFIG)
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    model_folder.stage(folder, staged)
+    assert (staged / CONFIG).is_file()
+
+
 def test_only_what_names_code_is_written_anew(folder: Path, tmp_path: Path) -> None:
     (folder / "extra.json").write_text('[{"a": {"auto_map": 1, "b": 2.50}}]')
     (folder / "other.json").write_text('{"b":  2.50}')

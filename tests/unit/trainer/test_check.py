@@ -113,15 +113,26 @@ def test_the_rule_for_encoders_says_what_the_models_do(tmp_path: Path) -> None:
     """A token changed at the end moves the first token's logits in an encoder, and in no other."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    for kind in ("bert", "megatron-bert", "rembert", "roformer", "xlm-roberta", "gpt_neox_japanese", "gpt_neox", "mpt"):
-        sizes = {"d_model": 32, "n_heads": 4, "n_layers": 1} if kind == "mpt" else SIZES
+    other = {"d_model": 32, "n_heads": 4, "n_head": 4, "n_layers": 1, "n_layer": 1, "d_inner": 48, "emb_dim": 32}
+    for kind in (
+        "bert",
+        "megatron-bert",
+        "rembert",
+        "roformer",
+        "xlm-roberta",
+        "xlnet",
+        "xlm",
+        "gpt_neox_japanese",
+        "mpt",
+    ):
+        sizes = other if kind in ("xlnet", "xlm", "mpt") else SIZES
         config = AutoConfig.for_model(kind, **{**sizes, "vocab_size": 320}, pad_token_id=0)
         model = AutoModelForCausalLM.from_config(config).eval()
         ids = torch.arange(4, 12)[None]
-        other = ids.clone()
-        other[0, -1] = 99
+        changed = ids.clone()
+        changed[0, -1] = 99
         with torch.no_grad():
-            sees = not torch.equal(model(ids).logits[0, 0], model(other).logits[0, 0])
+            sees = not torch.equal(model(ids).logits[0, 0], model(changed).logits[0, 0])
         write_model(tmp_path / kind, model, make_tokenizer())
         change(tmp_path / kind, "config.json", architectures=[type(model).__name__])
         assert ("not_causal" in codes(check.check(tmp_path / kind, weights=False))) == sees, kind

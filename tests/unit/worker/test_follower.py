@@ -28,6 +28,16 @@ def test_a_bad_line_is_one_warning_and_an_unknown_kind_is_nothing(tmp_path: Path
     assert isinstance(good, Stopped)
 
 
+def test_what_postgres_keeps_in_no_text_is_replaced(tmp_path: Path) -> None:
+    """A model of bytes, trained for seconds, writes any of them."""
+    path = tmp_path / "events.jsonl"
+    warned = Warned(time=1.0, code="x", message="a\0b", data={"text": "\0"})
+    path.write_text(warned.model_dump_json() + "\n")
+    (read,) = Follower(path).read()
+    assert isinstance(read, Warned)
+    assert (read.message, read.data) == ("a\ufffdb", {"text": "\ufffd"})
+
+
 def test_long_output_comes_in_pieces(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(STOPPED * 20_000)
