@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group("ranks")
 STEPS = 6
 
 
-@pytest.mark.parametrize("lora", [None, Lora(r=4)])
+@pytest.mark.parametrize("lora", [None, pytest.param(Lora(r=4), marks=pytest.mark.slow)])
 def test_resumed_bit_for_bit_and_nothing_is_lost_by_rounding(spec: RunSpec, tmp_path: Path, lora: Lora | None) -> None:
     """At a rate so low that rounding to nearest would keep nearly nothing of it."""
     settings = Settings(
