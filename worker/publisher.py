@@ -139,10 +139,11 @@ class Publisher:
 
     def _verdict(self, said: Verified) -> None:
         """Whether what is stored, loaded again, is what was trained."""
+        lease = self._lease
         with transaction() as session:
-            jobs.locked(session, self._lease.job_id)
-            attempts.hold(session, self._lease, self._lease_seconds)
-            checkpoints.verified(session, self._lease.job_id, said.step, passed=said.passed)
+            jobs.locked(session, lease.job_id)
+            attempts.hold(session, lease, self._lease_seconds)
+            checkpoints.verified(session, lease.job_id, said.step, passed=said.passed)
         self.trained = True
         if said.passed:
             self.verified_step = said.step
