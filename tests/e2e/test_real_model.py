@@ -10,7 +10,7 @@ from tests.e2e.live import Live, User, triples
 from tests.support.real_model import real_model
 
 NAME = "smollm2"
-SECONDS = 240.0
+SECONDS = 600.0
 # PEFT asks for a name that transformers has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 QUESTION = "What is the capital of France?"
@@ -25,7 +25,7 @@ def smollm2(live: Live) -> Path:
 
 
 def trained(live: Live, user: User, folder: Path, ranks: int, **settings: Any) -> dict[str, Any]:
-    """The job of a step or two, pulled into `folder`."""
+    """The job of two steps, pulled into `folder`."""
     export = ["adapter", "model"] if "lora" in settings else ["model"]
     file = user.upload(triples(12, seed=11))
     user.judged(file)
@@ -61,13 +61,6 @@ def loads(base: Path, folder: Path, precision: str, lora: bool) -> None:
             adapted = PeftModel.from_pretrained(before, str(folder / "adapter"))
             # Every weight of a bf16 export is rounded.
             assert (adapted(**asked).logits - found).abs().max() < (1e-2 if precision == "fp32" else 3)
-
-
-@pytest.mark.usefixtures("ranks")
-def test_a_real_model_by_lora(live: Live, user: User, smollm2: Path, tmp_path: Path) -> None:
-    lora = {"r": 4, "target_modules": ["q_proj", "v_proj"]}
-    trained(live, user, tmp_path, 1, lora=lora, precision="fp32", max_steps=1)
-    loads(smollm2, tmp_path, "fp32", lora=True)
 
 
 @pytest.mark.slow

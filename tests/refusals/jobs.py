@@ -103,16 +103,16 @@ def spec(job: Job, records: Sequence[PreferenceRecord], model: Path, workspace: 
     """In the missing folder `workspace`, with a plain run's settings; no pair is cut or left out for its length."""
     workspace.mkdir()
     data = workspace.with_suffix(".zst")
-    settings = Settings(
-        loss=job.loss,
-        **dict(LOSSES[job.loss].auto),
-        learning_rate=1e-5 if job.lora else 1e-6,
-        batch_size=len(records) // job.steps * (2 if LOSSES[job.loss].unit == "single" else 1),
-        max_steps=job.steps,
-        precision=job.precision,
-        lora=Lora() if job.lora else None,
-        truncation="error",
-    )
+    settings = {
+        "loss": job.loss,
+        **LOSSES[job.loss].auto,
+        "learning_rate": 1e-5 if job.lora else 1e-6,
+        "batch_size": len(records) // job.steps * (2 if LOSSES[job.loss].unit == "single" else 1),
+        "max_steps": job.steps,
+        "precision": job.precision,
+        "lora": Lora() if job.lora else None,
+        "truncation": "error",
+    }
     return RunSpec(
         run_id="refusals",
         workspace=workspace,
@@ -121,7 +121,7 @@ def spec(job: Job, records: Sequence[PreferenceRecord], model: Path, workspace: 
         train_data=data,
         train_digest=write_records(data, records),
         seed=job.seed,
-        settings=settings,
+        settings=Settings.model_validate(settings),
         row_tokens=2_048,
         export=["adapter", "model"] if job.lora else ["model"],
     )

@@ -23,10 +23,6 @@ LLAMA: dict[str, Any] = {
     "max_position_embeddings": CONTEXT,
 }
 SIMPLE = {name: value for name, value in LLAMA.items() if name != "num_key_value_heads"}
-HALF_WINDOW = {
-    "sliding_window": WINDOW,
-    "layer_types": ["sliding_attention" if i % 2 else "full_attention" for i in range(LAYERS)],
-}
 ROPE_3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "rope_theta": 500000.0}
 YARN = {"rope_type": "yarn", "factor": 8.0, "beta_fast": 32.0, "beta_slow": 1.0, "rope_theta": 150000.0}
 # name -> (transformers' model type, what of its configuration is not its own)

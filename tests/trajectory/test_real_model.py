@@ -14,7 +14,7 @@ from tests.support import warm
 from tests.support.real_model import real_model
 from tests.trajectory.conftest import weights
 
-pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow, pytest.mark.timeout(1800)]
 STEPS = 3
 SECONDS = 600.0
 

@@ -55,7 +55,8 @@ def make(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]
         precision, lora, ranks = cell
         folder = base / name
         adapter = Lora(r=4, alpha=8.0, target_modules=targets)
-        settings = {"learning_rate": 1e-3, "batch_size": 4, "max_steps": 1, "max_length": 256}
+        common = {"learning_rate": 1e-3, "batch_size": 4, "max_steps": 1, "max_length": 256}
+        settings = {**common, "precision": precision, "lora": adapter if lora else None}
         return RunSpec(
             run_id="zoo",
             workspace=base / "run",
@@ -65,7 +66,7 @@ def make(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]
             train_digest=digest,
             world_size=ranks,
             seed=3,
-            settings=Settings(**settings, precision=precision, lora=adapter if lora else None),
+            settings=Settings.model_validate(settings),
             row_tokens=512,
             export=["adapter", "model"] if lora else ["model"],
             shard_bytes=400_000,
