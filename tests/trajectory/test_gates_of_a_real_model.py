@@ -45,6 +45,7 @@ def examples() -> list[Example]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_each_planted_fault_is_caught(precision: str) -> None:
     """And nothing is refused without one."""
