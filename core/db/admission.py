@@ -84,15 +84,6 @@ def accepts(findings: list[Finding]) -> NewEvent:
     return NewEvent(message, level="warn", data={"accepted": list(dict.fromkeys(each.code for each in findings))})
 
 
-def rendered(found: Mapping[str, Inspection | None]) -> Iterator[NewEvent]:
-    """What the chat template does to the records, where the user should know it."""
-    for param, inspection in found.items():
-        for each in inspection.checks if inspection else ():
-            if each.code == "template_health" and each.severity == "warn":
-                message = f"{each.title} of `{param}`: {each.action}"
-                yield NewEvent(message, level="warn", data={"code": each.code, "param": param, "detail": each.detail})
-
-
 def warn(session: Session, job: Job, asked: DpoHyperparameters, loss: LossName) -> None:
     found = bands.warnings(asked, loss)
     events.append(session, job.id, *(NewEvent(text, level="warn", data={"param": param}) for param, text in found))
@@ -117,7 +108,6 @@ def decide(
         accepted += blocks(param, inspection)
     if accepted:
         events.append(session, job.id, accepts(accepted))
-    events.append(session, job.id, *rendered(found))
     training = found["training_file"]
     assert training is not None
     inspections = {param: inspection for param, inspection in found.items() if inspection is not None}
@@ -159,7 +149,7 @@ def notices(inspections: Mapping[str, Inspection]) -> Iterator[NewEvent]:
         for each in inspection.checks:
             if each.severity != "info" and each not in decided:
                 words = f"`{param}` with this model: {gate.told([each])}. {each.action}"
-                yield NewEvent(words, level="warn", data={"param": param, "code": each.code})
+                yield NewEvent(words, level="warn", data={"param": param, "code": each.code, "detail": each.detail})
 
 
 def unusable(

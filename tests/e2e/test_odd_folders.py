@@ -17,6 +17,7 @@ from tests.models import make_tiny_sentencepiece, make_tokenizer
 from tests.support.real_model import real_model
 from tests.unit.trainer.test_gguf import File
 from tests.unit.trainer.test_merge import make_adapter
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("ranks")
 SHORT: dict[str, Any] = {"max_steps": 1, "batch_size": 4}
@@ -81,6 +82,13 @@ def test_a_real_gguf_file(live: Live, user: User, file_id: str) -> None:
     trained(user, "odd/smollm2", file_id, lora={"r": 4}, max_length=128)
 
 
+def planned(user: User, body: dict[str, Any]) -> dict[str, Any]:
+    """Empty while it is computed."""
+    answer = user.http.post("/fine_tuning/plan", json=body)
+    found: dict[str, Any] = answer.json()
+    return found if answer.status_code == 200 else {}
+
+
 def test_experts_are_told_of_at_plan_time_and_left_alone(live: Live, user: User, file_id: str, tmp_path: Path) -> None:
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
@@ -107,7 +115,7 @@ def test_experts_are_told_of_at_plan_time_and_left_alone(live: Live, user: User,
         assert error["code"] == "unknown_modules"
         assert "is no linear layer once the model is loaded; it has k_proj, o_proj, q_proj, v_proj." in error["message"]
     told = "LoRA leaves the experts of this model as they are (12,288 of "
-    plan = user.http.post("/fine_tuning/plan", json=body(), params={"wait": 30}).json()
+    plan = until(lambda: planned(user, body()), "the plan")
     assert [each["param"] for each in plan["warnings"] if told in each["message"]] == [
         "method.dpo.hyperparameters.lora.target_modules"
     ]

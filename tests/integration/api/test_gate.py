@@ -134,7 +134,7 @@ def test_what_the_template_does_is_an_event_of_the_job(tenant: Tenant, model: st
     job_id = tenant.http.post(JOBS, json=body(model, file_id)).json()["id"]
     with transaction() as session:
         (event,) = (each for each in events.page(session, job_id, None, 20)[0] if "runs on" in each.message)
-    assert event.message == "Template health of `training_file`: Answers end in '<|im_end|>'; it runs on."
+    assert event.message == "`training_file` with this model: template_health. Answers end in '<|im_end|>'; it runs on."
     assert (event.level, (event.data or {})["code"]) == ("warn", "template_health")
     clean = judge()
     inspected(tenant, clean, model, checked(finding("template_health", 0.0)))
