@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from demo.page import page
+from demo.scenario import SMOLLM2, STORYTELLER
 from demo.svg import Line, Mark, bars, curves, nice_ticks
 from tests.unit.demo.runs import run
 
@@ -68,6 +69,18 @@ def test_the_figures_are_those_given() -> None:
 def test_endings_stand_beside_each_other_with_their_kind_in_words() -> None:
     text = "".join(read(page(run())).words)
     assert "before – flatAn ending, flat.after ✦ intrigu" in text
+
+
+def test_a_real_model_has_the_same_page_in_words_of_its_own() -> None:
+    made, real = (read(page(replace(run(), scenario=each))) for each in (STORYTELLER, SMOLLM2))
+    assert [each for each in real.attributes if each[1] == "class"] == [
+        each for each in made.attributes if each[1] == "class"
+    ]
+    text = "".join(real.words)
+    for words in (SMOLLM2.wording.title, SMOLLM2.wording.lede, "before – flat, as in the pairs", "× its own words"):
+        assert words in text
+    for words in (STORYTELLER.wording.title, "equally often", "Stories, vocabulary, weights"):
+        assert words not in text
 
 
 def test_text_cannot_become_markup() -> None:
