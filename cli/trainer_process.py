@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core import processes
 from core.contract.errors import BadModel, PalateError
 from core.contract.exits import Exit
 from planning.facts import Built
@@ -26,13 +27,15 @@ def ask(workspace: Path, *arguments: str) -> Any:
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "trainer", *arguments],
+            # -P: never a module of the folder that one happens to stand in.
+            [sys.executable, "-P", "-m", "trainer", *arguments],
             env={**known, **quiet, "HOME": str(workspace), "TMPDIR": str(workspace)},
             capture_output=True,
             text=True,
             errors="replace",
             timeout=SECONDS,
             check=False,
+            preexec_fn=processes.die_with_parent,
         )
     except subprocess.TimeoutExpired:
         raise PalateError(f"The trainer did not answer within {SECONDS} s.") from None
@@ -42,9 +45,10 @@ def ask(workspace: Path, *arguments: str) -> Any:
     code, _, message = last.partition(": ")
     if done.returncode == Exit.BAD_MODEL:
         raise BadModel(message, code=code)
-    if "No module named" in done.stderr:
+    if "No module named" in last:
         raise PalateError(
-            f"A model is checked with the trainer's libraries, and one is missing here ({message or last})."
+            f"A model is checked with the trainer's libraries, and one is missing here ({message or last}): install "
+            "`palate[trainer]`, or add the model on a worker."
         )
     killed = f"the system ended it (signal {-done.returncode}), mostly for want of memory"
     raise PalateError(f"The trainer failed: {killed if done.returncode < 0 else message or last}")

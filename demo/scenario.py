@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.grammar import Kind, Opening
+from demo.stack import DemoFailed
 
 # Told after each step of making a base model: step, steps, loss.
 Look = Callable[[int, int, float], None]
@@ -60,7 +61,10 @@ def found_smollm2(cache: Path, look: Look) -> tuple[Path, bool]:
     """In the user's cache, whatever `cache` is: tests and benchmarks read it too."""
     from demo import smollm2
 
-    return smollm2.folder(), False
+    try:
+        return smollm2.folder(), False
+    except smollm2.Unavailable as error:
+        raise DemoFailed(str(error)) from error
 
 
 STORYTELLER = Scenario(

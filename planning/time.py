@@ -196,7 +196,8 @@ def forecast(
     )
     end = 2 * SECONDS_PER_GIGABYTE * gigabytes + factor * check_seconds(mine, costs["forward"], inspection, node)
     if near is not None and near.start is not None and near.end is not None:
-        start = near.start + SECONDS_PER_GIGABYTE * gigabytes * (1 - near.parameters / facts.parameters)
+        more = SECONDS_PER_GIGABYTE * gigabytes * (1 - near.parameters / facts.parameters)
+        start = max(START_SECONDS, near.start + more)
         end = near.end * facts.parameters / near.parameters
     return Times(
         start=start,

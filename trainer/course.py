@@ -19,6 +19,9 @@ from trainer.render import Renderer
 from trainer.scoring import Tick
 from trainer.world import World
 
+# Different template variables that a manifest holds.
+TOLD = 20
+
 
 @dataclass
 class Data:
@@ -77,9 +80,14 @@ class Course:
 
 
 def rendering(renderer: Renderer, data: Data) -> dict[str, Any]:
-    """What the chat template is told beside the records, which decides the tokens; empty where that is nothing."""
+    """What the chat template is told beside the records, which decides the tokens; empty where that is nothing.
+
+    Of variables that differ by record the first few, and how many there are.
+    """
     told = [json.loads(each) for each in sorted(data.kwargs - {"{}"})]
-    found: dict[str, Any] = {"chat_template_kwargs": told} if told else {}
+    found: dict[str, Any] = {"chat_template_kwargs": told[:TOLD]} if told else {}
+    if len(told) > TOLD:
+        found["chat_template_kwargs_in_all"] = len(told)
     if renderer.template.asks_clock:
         found["clock"] = renderer.template.clock.isoformat()
     return found

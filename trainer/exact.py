@@ -232,7 +232,8 @@ def recorded() -> Iterator[list[Call]]:
 def has_experts(model: nn.Module) -> bool:
     """Products grouped by expert: an answer's rows stand with its neighbours', in an order that they decide."""
     settings = vars(text_config(model)).items()
-    return any("expert" in name and isinstance(found, int) and found > 1 for name, found in settings)
+    named = any("expert" in name and isinstance(found, int) and found > 1 for name, found in settings)
+    return named or any("expert" in name for name, _ in model.named_parameters())
 
 
 def text_config(model: Any) -> Any:

@@ -54,8 +54,9 @@ def train(course: Course, milestones: Milestones) -> None:
         durations.append(time.monotonic() - began)
         tell(course, stepped, durations)
         alarms.look(stepped.figures, stepped.grad_norm)
-        milestones.after_step(resume_point=stepped.resume_point)
-        if stepped.stop == stop.FINISH:
+        last = progress.step == total or stepped.stop == stop.FINISH
+        milestones.after_step(stepped.resume_point, last)
+        if last:
             return
         stop.heed(stepped.stop)
 

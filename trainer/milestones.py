@@ -53,9 +53,9 @@ class Milestones:
         waited = time.monotonic() - self.saved_time
         return step - self.saved_at >= spec.resume_steps or waited >= spec.resume_seconds
 
-    def after_step(self, resume_point: bool) -> None:
-        """What is due now, but at the end, which has a way of its own (trainer.run). Of a run that was cut off in here,
-        what it did not come to.
+    def after_step(self, resume_point: bool, last: bool) -> None:
+        """What is due now, but after the `last` step, which has a way of its own (trainer.run). Of a run that was cut
+        off in here, what it did not come to.
 
         A checkpoint is told before the resume point of the same step: who goes on from there has it already.
         """
@@ -63,18 +63,17 @@ class Milestones:
         self.background.look()
         if step == 1:
             self.judge()
-        ended = step == course.total
         busy = False
-        if not ended and step % self.eval_every == 0:
+        if not last and step % self.eval_every == 0:
             busy = self.evaluate()
-        if not ended and step % self.checkpoint_every == 0 and course.progress.checkpoint_at != step:
+        if not last and step % self.checkpoint_every == 0 and course.progress.checkpoint_at != step:
             with self.stalling():
                 self.write_checkpoint()
             busy = True
-        if resume_point and not ended:
+        if resume_point and not last:
             with self.stalling():
                 self.write_resume_point()
-        if busy and not ended:
+        if busy:
             course.emitter.phase(Phase.TRAINING, step, course.total)
 
     def judge(self) -> None:

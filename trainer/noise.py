@@ -33,6 +33,8 @@ GRADIENT_CEILING = 1.0
 ANSWERS = 3
 PADDING = 5
 OTHER_TILE_BYTES = 4 << 20
+# Tokens of an answer up to which attention is written out.
+WRITTEN_OUT = 512
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,10 @@ def measured(
     for i in few:
         batch = wider(collate([answers[i]] * 2, "padded", device), PADDING)
         take(i, *traced(engine, batch))
-    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, device):
+    with head_tiles(OTHER_TILE_BYTES):
         for i in few:
-            take(i, *traced(engine, collate([answers[i]], "padded", device)))
+            with other_attention(engine, device, answers[i].longest):
+                take(i, *traced(engine, collate([answers[i]], "padded", device)))
     mine = [sqrt(sum(column) / len(squares)) for column in zip(*squares, strict=True)]
     of_sums, of_gradients = (max(each) for each in zip(*world.gather(mine), strict=True))
     if not (of_sums <= CEILING[precision] and of_gradients <= GRADIENT_CEILING):
@@ -144,10 +147,11 @@ def head_tiles(size: int) -> Iterator[None]:
 
 
 @contextmanager
-def other_attention(engine: Engine, device: torch.device) -> Iterator[None]:
-    """On a CPU, of a model that scores with torch's attention function: written out (transformers' "eager")."""
+def other_attention(engine: Engine, device: torch.device, longest: int) -> Iterator[None]:
+    """On a CPU, of a model that scores with torch's attention function: written out (transformers' "eager"), which
+    holds a table of the `longest` answer's tokens squared; so only of short ones."""
     own = engine.scorer.own_attention
-    if device.type == "cpu" and own == "sdpa":
+    if device.type == "cpu" and own == "sdpa" and longest <= WRITTEN_OUT:
         engine.scorer.own_attention = "eager"
     try:
         yield

@@ -148,7 +148,8 @@ def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference
 
     sums = alike(course, examples, tick, reference=reference)
     others = [score(course.layout)]
-    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, course.world.device):
+    longest = max(example.longest for example in examples)
+    with head_tiles(OTHER_TILE_BYTES), other_attention(engine, course.world.device, longest):
         others.append(score("padded"))
     lengths = scored_tokens(examples)
     off = torch.cat([by_root(other - sums, lengths) for other in others])

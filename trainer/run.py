@@ -45,7 +45,7 @@ def run(spec: RunSpec, world: World, emitter: Emitter) -> Exit:
             milestones.evaluate()
             milestones.sample("before")
         else:
-            milestones.after_step(resume_point=False)
+            milestones.after_step(resume_point=False, last=course.progress.step == course.total)
         train(course, milestones)
         finish(course, milestones)
         return Exit.DONE

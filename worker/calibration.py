@@ -59,7 +59,7 @@ def measure() -> Calibration:
     """As a rank has its threads, at the lowest priority. Raises OSError, SubprocessError, and ValueError where the
     trainer's answer is none."""
     done = subprocess.run(
-        [sys.executable, "-m", "trainer", "calibrate"],
+        [sys.executable, "-P", "-m", "trainer", "calibrate"],
         env=launcher.environment(settings.worker().scratch),
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ class Pace:
     run from step 0. end: the export of the finished model and its check.
 
     From its first step on, a run that trains is silent for ten steps, or `least`, at most; one that does something else
-    (evaluates, exports) for `between`.
+    (evaluates, exports, or verifies what an earlier one has trained) for `between`.
     """
 
     def __init__(self, least: float, between: float) -> None:
@@ -26,11 +26,11 @@ class Pace:
         self._last: float | None = None
         self._least, self._between = least, between
         self._heard = 0.0
-        self._trains = False
+        self._trains = self._verifies = False
 
     def hangs(self, now: float) -> float:
         """Seconds of silence that are too many, else 0. `now` as of time.monotonic."""
-        if self._last is None:
+        if self._last is None and not self._verifies:
             return 0.0
         usual = statistics.median(self.seconds) if self.seconds else 0.0
         limit = max(self._least, 10 * usual) if self._trains else max(self._least, self._between)
@@ -40,7 +40,7 @@ class Pace:
     def take(self, event: AnyEvent) -> None:
         self._heard = time.monotonic()
         if isinstance(event, PhaseChanged):
-            self._trains = event.phase == Phase.TRAINING
+            self._trains, self._verifies = event.phase == Phase.TRAINING, event.phase == Phase.VERIFYING
             if self._trains or (event.phase == Phase.EXPORTING and self._exporting is None):
                 self._exporting = None if self._trains else event.time
         if isinstance(event, Started) and self.launched is not None and not event.resumed_from_step:

@@ -17,7 +17,18 @@ CONSTANTS = [row for row in ROWS if re.fullmatch(r"`[\w.]+\.[A-Z_]+`", row[0])]
 SECTION = PAGE.partition("## Faults")[2]
 # Where a limit is made; each of their constants that says one must stand on the page.
 MODULES = ("trainer.noise", "trainer.exact", "trainer.probe", "trainer.gate")
-SIZES = {"ANSWERS", "PADDING", "OTHER_TILE_BYTES", "APART", "SCORED", "ONE_TILE", "EXAMPLES", "LONGEST", "SHORT"}
+SIZES = {
+    "ANSWERS",
+    "PADDING",
+    "OTHER_TILE_BYTES",
+    "WRITTEN_OUT",
+    "APART",
+    "SCORED",
+    "ONE_TILE",
+    "EXAMPLES",
+    "LONGEST",
+    "SHORT",
+}
 IMPORTED = {"LOSSES"}
 
 

@@ -34,7 +34,15 @@ def test_no_secret_of_the_service_reaches_it(said: Path, tmp_path: Path, monkeyp
     names, offline, arguments = trainer_process.ask(tmp_path, "gguf", "a", "b")
     assert "DATABASE_URL" not in names
     assert offline == "1"
-    assert arguments == ["-m", "trainer", "gguf", "a", "b"]
+    assert arguments == ["-P", "-m", "trainer", "gguf", "a", "b"]
+
+
+def test_nothing_of_the_folder_that_one_stands_in_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch.py", "trainer.py", "transformers.py"):
+        (tmp_path / name).write_text("from pathlib import Path\nPath('ran').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    assert trainer_process.check(tmp_path / "no model", tmp_path).faults
+    assert not (tmp_path / "ran").exists()
 
 
 def test_what_it_refuses_is_refused_with_its_code(said: Path, tmp_path: Path) -> None:

@@ -48,3 +48,11 @@ def test_the_start_and_the_end_are_those_of_the_whole_run() -> None:
     resumed.launched = 100.0
     resumed.take(Started(time=107.5, resumed_from_step=1, **begun))
     assert resumed.start is None
+
+
+def test_a_run_that_only_verifies_may_hang_too() -> None:
+    pace = Pace(300.0, 1800.0)
+    pace.take(PhaseChanged(time=0.0, phase=Phase.VERIFYING))
+    now = time.monotonic()
+    assert pace.hangs(now + 1700) == 0.0
+    assert pace.hangs(now + 1900) > 1800
