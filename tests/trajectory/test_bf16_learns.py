@@ -32,7 +32,7 @@ CLOSE = 0.1
 
 def shortest_pairs() -> list[PreferenceRecord]:
     if not DATA.exists():
-        pytest.skip("needs real preference data beside the checkout")
+        pytest.skip(f"{DATA.name} is real data that the project does not carry; it is looked for in ../shared/data")
 
     def said(role: Any, text: str) -> list[Message]:
         return [Message(role=role, content=text)]

@@ -3,30 +3,33 @@ texts are all there, and what cannot be kept is refused by name."""
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from core.contract.preference import Message, Origin, PreferenceRecord
 from tests.support import templates
+from tests.support.rendering import (
+    ASK,
+    BAD,
+    CALL,
+    DEVELOPER,
+    GOOD,
+    OLD,
+    REASONS,
+    RESULT,
+    SYSTEM,
+    TOOL,
+    WHY,
+    Json,
+    record,
+    scored,
+    told,
+)
 from tests.support.templates import tokenizer_of
-from trainer.data import Example, Tokenised, make_renderer, tokenise
+from trainer.data import make_renderer
 from trainer.render import Renderer
 
 CLOCK = datetime(2026, 2, 3, 23, 30, tzinfo=UTC)
-Json = dict[str, Any]
-ASK, WHY = {"role": "user", "content": "what is it"}, {"role": "user", "content": "why then"}
-GOOD, BAD = {"role": "assistant", "content": "it was good"}, {"role": "assistant", "content": "bad"}
-OLD = {"role": "assistant", "content": "never"}
-SYSTEM = {"role": "system", "content": "Be brief."}
-DEVELOPER = {"role": "developer", "content": "Be kind."}
-TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
-# OpenAI's own layout: the arguments are a text.
-FUNCTION = {"name": "look_up", "arguments": '{"city": "paris", "days": 3}'}
-CALL = {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": FUNCTION}]}
-RESULT = {"role": "tool", "content": "cold rain", "tool_call_id": "call_1"}
-REASONS = [{**GOOD, "reasoning_content": "So I think."}], [{**BAD, "reasoning_content": "Hm."}]
-
 # prompt, chosen, rejected, whether with tools
 KINDS: dict[str, tuple[list[Json], list[Json], list[Json], bool]] = {
     "plain": ([ASK], [GOOD], [BAD], False),
@@ -154,28 +157,9 @@ FAMILIES = {
 }
 
 
-def record(
-    prompt: list[Json], chosen: list[Json], rejected: list[Json], tools: list[Json] | None = None, **more: Any
-) -> PreferenceRecord:
-    turns = [[Message(**each) for each in part] for part in (prompt, chosen, rejected)]
-    origin = Origin(line=7, format="test")
-    return PreferenceRecord(
-        id="a", prompt=turns[0], chosen=turns[1], rejected=turns[2], tools=tools, origin=origin, **more
-    )
-
-
 def renderer_of(family: Family) -> Renderer:
     tokenizer = tokenizer_of(family.template, eos=family.eos)
     return make_renderer(tokenizer, [tokenizer.eos_token_id], CLOCK)
-
-
-def scored(renderer: Renderer, example: Example, answer: int = 0) -> list[str]:
-    found = example.answers[answer]
-    return [renderer.tokenizer.decode(found.ids[start:end]) for start, end in found.spans]
-
-
-def told(renderer: Renderer, one: PreferenceRecord) -> Tokenised:
-    return tokenise(renderer, [one], 4096, "drop")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
