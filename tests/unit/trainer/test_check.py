@@ -21,6 +21,7 @@ from tests.models import (
     make_tokenizer,
     write_model,
 )
+from tests.support.spoiled import change
 from trainer import check
 from trainer import lora as trained
 
@@ -41,11 +42,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "model"))
-
-
-def change(folder: Path, name: str, **fields: Any) -> None:
-    known = json.loads((folder / name).read_text()) | fields
-    (folder / name).write_text(json.dumps({key: value for key, value in known.items() if value is not None}))
 
 
 def reweigh(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
