@@ -9,7 +9,7 @@ from demo.style import CSS
 from demo.svg import Line, Mark, bars, curves
 
 TONES: dict[Kind, str] = {"intriguing": "good", "flat": "flat", "broken": "broken"}
-MARKS: dict[Kind, str] = {"intriguing": "✦", "flat": "–", "broken": "×"}
+SIGNS: dict[Kind, str] = {"intriguing": "✦ intriguing", "flat": "– flat", "broken": "× broken"}
 STEP_COLUMNS = {
     "train_loss": "loss",
     "rewards/accuracies": "accuracy",
@@ -33,14 +33,12 @@ def page(run: Outcome) -> str:
 
 def head(run: Outcome) -> str:
     before, after, wording = run.before, run.after, run.scenario.wording
-    figures = (
-        (f"{before.accuracy:.0%}", f"{after.accuracy:.0%}", "of unseen pairs: the better ending is the likelier one"),
-        (
-            f"{before.share('intriguing'):.0%}",
-            f"{after.share('intriguing'):.0%}",
-            f"of the endings it writes: {wording.kinds['intriguing']}",
-        ),
-    )
+    figures = [
+        (f"{before.accuracy:.0%}", f"{after.accuracy:.0%}", "of unseen pairs: the better ending is the likelier one")
+    ]
+    if run.scenario.sampled:
+        shares = (f"{score.share('intriguing'):.0%}" for score in (before, after))
+        figures.append((*shares, "of the endings it writes intrigue"))
     cards = "".join(
         f'<div class="figure"><b><i>{old} →</i> <em>{new}</em></b><span class="small">{text}</span></div>'
         for old, new, text in figures
@@ -92,19 +90,20 @@ def words(run: Outcome) -> str:
 
 
 def kinds(run: Outcome) -> str:
+    """Nothing of a model whose endings are not told apart."""
+    if not run.scenario.sampled:
+        return ""
     rows = [(f"{when}", [_share(score, kind) for kind in KINDS]) for when, score in _both(run)]
-    wording = run.scenario.wording
     told = "; ".join(
-        f"{when}: " + ", ".join(f"{score.kinds()[kind]} {wording.kinds[kind]}" for kind in KINDS)
-        for when, score in _both(run)
+        f"{when}: " + ", ".join(f"{score.kinds()[kind]} {kind}" for kind in KINDS) for when, score in _both(run)
     )
-    legend = "".join(f'<span class="chip {TONES[kind]}">{_sign(kind, run)}</span>' for kind in KINDS)
+    legend = "".join(f'<span class="chip {TONES[kind]}">{SIGNS[kind]}</span>' for kind in KINDS)
     count, own = len(run.after.sampled), (run.before.own(), run.after.own())
     return (
         f"<section><h2>What it writes when it is free to choose</h2>"
         f'<p class="small lead">{count} unseen openings, one ending each, drawn by chance as the model’s own '
-        f"probabilities have it. {wording.third_kind} True to their opening’s own people, places and things: "
-        f"{own[0]} before, {own[1]} after.</p>"
+        "probabilities have it. Broken: no ending that the grammar could make, such as a slip of words or half of each "
+        f"kind. True to their opening’s own people, places and things: {own[0]} before, {own[1]} after.</p>"
         f'<figure class="card wide">{bars("Kinds of sampled endings", told, rows)}'
         f'<div class="legend">{legend}</div><figcaption>{told}.</figcaption></figure></section>'
     )
@@ -196,13 +195,9 @@ def _share(score: Score, kind: Kind) -> tuple[str, str, float]:
     return TONES[kind], str(score.kinds()[kind]), score.share(kind)
 
 
-def _sign(kind: Kind, run: Outcome) -> str:
-    return f"{MARKS[kind]} {run.scenario.wording.kinds[kind]}"
-
-
 def _ending(when: str, ending: Ending, run: Outcome) -> str:
-    chip = f'<span class="chip {TONES[ending.kind]}">{_sign(ending.kind, run)}</span>'
-    return f'<div><p class="who">{when} {chip}</p><p>{escape(ending.text)}</p></div>'
+    chip = f' <span class="chip {TONES[ending.kind]}">{SIGNS[ending.kind]}</span>' if run.scenario.sampled else ""
+    return f'<div><p class="who">{when}{chip}</p><p>{escape(ending.text)}</p></div>'
 
 
 def _ends(points: Iterable[tuple[float, float]]) -> str:

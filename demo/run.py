@@ -102,12 +102,11 @@ class Demo:
                 bar.at(done, total, "")
 
             found = score(folder, self.scenario, written.held_out_pairs, shown, look)
-        named = self.scenario.wording.kinds
-        kinds = ", ".join(f"{count} {named[kind]}" for kind, count in found.kinds().most_common())
+        kinds = ", ".join(f"{count} {kind}" for kind, count in found.kinds().most_common())
+        sampled = f"; of {len(found.sampled)} sampled endings: {kinds}" if kinds else ""
         telling.line(
             self.console,
-            f"prefers the better ending in {found.accuracy:.0%} of {len(written.held_out_pairs)} unseen pairs; "
-            f"of {len(found.sampled)} sampled endings: {kinds}",
+            f"prefers the better ending in {found.accuracy:.0%} of {len(written.held_out_pairs)} unseen pairs{sampled}",
         )
         return found
 

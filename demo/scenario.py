@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demo.grammar import Kind, Opening
+from demo.grammar import Opening
 from demo.stack import DemoFailed
 
 # Told after each step of making a base model: step, steps, loss.
@@ -14,15 +14,13 @@ Look = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Wording:
-    """Of the page and the terminal. `kinds`: what each kind of sampled ending is called."""
+    """Of the page and the terminal."""
 
     title: str
     lede: str
     base: str
     hello: tuple[str, ...]
     shown: str
-    third_kind: str
-    kinds: dict[Kind, str]
     made: str
 
 
@@ -30,7 +28,8 @@ class Wording:
 class Scenario:
     """`base` gives the base model's folder and whether it was made now; `request` stands behind each opening.
 
-    `shown`: openings whose endings are printed, unseen by training; none: the last of the held-out ones.
+    `sampled` endings are told apart by the grammar; none of a model that writes in words of its own. `shown`: openings
+    whose endings are printed, unseen by training; none: the last of the held-out ones.
     """
 
     name: str
@@ -80,8 +79,6 @@ STORYTELLER = Scenario(
             "It can write two kinds of ending, equally often. We show it pairs, the better one marked,",
         ),
         shown="Three openings that no training ever saw; each model’s single likeliest ending.",
-        third_kind="Broken: no ending that the grammar could make, such as a slip of words or half of each kind.",
-        kinds={"intriguing": "intriguing", "flat": "flat", "broken": "broken"},
         made="Stories, vocabulary, weights and figures were all made on this machine.",
     ),
     # The learning rate suits 0.9 million parameters and 40 steps; see the docstring of demo/__init__.py.
@@ -135,8 +132,6 @@ SMOLLM2 = Scenario(
         ),
         shown="Three openings of a kind that no training pair has: written by hand, about other people, places and "
         "things. Each model’s single likeliest ending.",
-        third_kind="In words of its own: no ending that stands in the pairs.",
-        kinds={"intriguing": "intriguing, as in the pairs", "flat": "flat, as in the pairs", "broken": "its own words"},
         made="The base model is Apache-2.0; pairs and figures were made on this machine.",
     ),
     hyperparameters={
@@ -147,9 +142,9 @@ SMOLLM2 = Scenario(
         "n_epochs": 1,
         "lora": {"r": 16},
     },
-    training_pairs=128,
+    training_pairs=112,
     held_out_pairs=32,
-    sampled=16,
+    sampled=0,
     longest=90,
     request="End this story in two sentences.",
     shown=STRANGERS,

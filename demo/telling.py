@@ -62,14 +62,13 @@ def step_words(metrics: Columns) -> str:
 
 
 def result(console: Console, run: Outcome) -> None:
-    wording = run.scenario.wording
     table = Table(
         title="Three openings that no training saw, each model's likeliest ending", expand=True, show_lines=True
     )
     for column in ("opening", "before", "after"):
         table.add_column(column, ratio=1)
     for old, new in zip(run.before.shown, run.after.shown, strict=True):
-        table.add_row(f"[italic]{escape(old.opening)}[/]", _told(old, wording), _told(new, wording))
+        table.add_row(f"[italic]{escape(old.opening)}[/]", *(_told(each, run) for each in (old, new)))
     console.print(table)
     figures = Table(title=f"On {run.held_out_pairs} held-out pairs")
     for column in ("", "before", "after"):
@@ -77,8 +76,8 @@ def result(console: Console, run: Outcome) -> None:
     figures.add_row("prefers the better ending", f"{run.before.accuracy:.1%}", f"{run.after.accuracy:.1%}")
     figures.add_row("log p of the better ending, mean", f"{run.before.chosen:.2f}", f"{run.after.chosen:.2f}")
     figures.add_row("log p of the other, mean", f"{run.before.rejected:.2f}", f"{run.after.rejected:.2f}")
-    for kind in KINDS:
-        figures.add_row(f"sampled endings: {wording.kinds[kind]}", _count(run.before, kind), _count(run.after, kind))
+    for kind in KINDS if run.scenario.sampled else ():
+        figures.add_row(f"sampled endings: {kind}", _count(run.before, kind), _count(run.after, kind))
     console.print(figures)
     console.print(
         "DPO compared each ending's probability with what the model gave it at the start, raised the preferred one "
@@ -93,8 +92,9 @@ def files(console: Console, model: str, found: list[StoredFile]) -> None:
         line(console, f"  {each.sha256[:16]}…  {each.bytes:>10,}  {each.path}")
 
 
-def _told(ending: Ending, wording: Wording) -> str:
-    return f"{escape(ending.text)}\n[{STYLES[ending.kind]}]{wording.kinds[ending.kind]}[/]"
+def _told(ending: Ending, run: Outcome) -> str:
+    kind = f"\n[{STYLES[ending.kind]}]{ending.kind}[/]" if run.scenario.sampled else ""
+    return f"{escape(ending.text)}{kind}"
 
 
 def _count(score: Score, kind: Kind) -> str:

@@ -22,7 +22,7 @@ DEFAULT_FLOPS = {"cpu": 2.0e10, "cuda": 2.0e14}
 START_SECONDS, SECONDS_PER_GIGABYTE = 9.0, 4.0
 # What the probe scores before a run, one answer alone and in layouts (trainer.probe): so many times the tokens of four
 # examples, the longest among them, in so many rows; and the examples that the export is checked with (trainer.verify).
-PROBED, PROBE_TIMES, PROBE_ROWS, VERIFIED = 4, 6, 12, 32
+PROBED, PROBE_TIMES, PROBE_ROWS, VERIFIED = 4, 6, 12, 16
 # Of a pass through one layer, whatever its size, beside what a calibration sees: hooks of ZeRO-3. Estimated.
 LAYER_SECONDS = {"cpu": 1.5e-3, "cuda": 4e-4}
 # Every layer's forward a second time.

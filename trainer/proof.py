@@ -18,7 +18,8 @@ from trainer.rows import plan
 from trainer.scoring import Tick, score_examples
 from trainer.slope import Slope
 
-EXAMPLES = 32
+# Scored again by whoever verifies, one model after the other; and of them, those whose noise is measured.
+EXAMPLES, NOISY = 16, 8
 # Of all of them together: the proof lies in a row of the database while the job is under way.
 TOKENS = 16_384
 # A checkpoint's metric: of what was trained, the share that its weights hold (trainer.slope).
@@ -137,22 +138,22 @@ def alike(course: Course, examples: Sequence[Example], tick: Tick, *, reference:
 
 def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference: bool) -> tuple[Tensor, float]:
     """The engine's sums [S] (`alike`), and their noise: what the run's own layout, other rows and tiles and another
-    attention function change in them, which all see the weights that were exported.
+    attention function change in the first of them, which all see the weights that were exported.
 
     Never less than the noise that the probe has found in a few answers before the training.
     """
-    engine, few = course.engine, course.spec.row_tokens // 2
+    engine, row_tokens, few = course.engine, course.spec.row_tokens // 2, examples[:NOISY]
 
     def score(layout: Layout) -> Tensor:
-        return score_examples(engine, course.world, examples, layout, few, tick, reference=reference)[:, 0]
+        return score_examples(engine, course.world, few, layout, row_tokens, tick, reference=reference)[:, 0]
 
     sums = alike(course, examples, tick, reference=reference)
     others = [score(course.layout)]
-    longest = max(example.longest for example in examples)
+    longest = max(example.longest for example in few)
     with head_tiles(OTHER_TILE_BYTES), other_attention(engine, course.world.device, longest):
         others.append(score("padded"))
-    lengths = scored_tokens(examples)
-    off = torch.cat([by_root(other - sums, lengths) for other in others])
+    lengths = scored_tokens(few)
+    off = torch.cat([by_root(other - sums[: len(lengths)], lengths) for other in others])
     return sums, max(course.noise.sums, float(off.square().mean().sqrt()))
 
 

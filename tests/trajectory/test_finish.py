@@ -15,11 +15,14 @@ def test_a_run_that_is_to_finish_writes_its_model(spec: RunSpec, straight: Run) 
     workspace.mkdir()
     (workspace / "stop").write_text("finish")
     with alone():
-        run = Run(spec.model_copy(update={"workspace": workspace}))
+        # A checkpoint would be due at that step, too, and lie where the finished model does.
+        run = Run(spec.model_copy(update={"workspace": workspace, "checkpoint_steps": 1}))
         assert run.code() == 0, run.logs()
     (step,) = run.events("step")
     assert step["metrics"]["loss"] == straight.events("step")[0]["metrics"]["loss"]
     assert [event["step"] for event in run.events("eval")] == [0, 1]
+    (verified,) = run.events("verified")
+    assert (verified["step"], verified["passed"]) == (1, True)
     assert [(event["when"], event["step"]) for event in run.events("sample")][2:] == [("after", 1)] * 2
     (sealed,) = run.events("checkpoint_sealed")
     assert (sealed["step"], sealed["final"]) == (1, True)

@@ -72,14 +72,13 @@ def test_endings_stand_beside_each_other_with_their_kind_in_words() -> None:
 
 
 def test_a_real_model_has_the_same_page_in_words_of_its_own() -> None:
-    made, real = (read(page(replace(run(), scenario=each))) for each in (STORYTELLER, SMOLLM2))
-    assert [each for each in real.attributes if each[1] == "class"] == [
-        each for each in made.attributes if each[1] == "class"
-    ]
-    text = "".join(real.words)
-    for words in (SMOLLM2.wording.title, SMOLLM2.wording.lede, "before – flat, as in the pairs", "× its own words"):
+    """Its endings are no grammar's: nobody says of which kind they are."""
+    found = run()
+    before, after = (replace(score, sampled=[]) for score in (found.before, found.after))
+    text = "".join(read(page(replace(found, scenario=SMOLLM2, before=before, after=after))).words)
+    for words in (SMOLLM2.wording.title, SMOLLM2.wording.lede, "49.2%", "98.4%", "beforeAn ending, flat.after"):
         assert words in text
-    for words in (STORYTELLER.wording.title, "equally often", "Stories, vocabulary, weights"):
+    for words in (STORYTELLER.wording.title, "equally often", "Stories, vocabulary", "intrigue", "Broken", "of 0"):
         assert words not in text
 
 
