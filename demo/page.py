@@ -37,8 +37,8 @@ def head(run: Outcome) -> str:
         (f"{before.accuracy:.0%}", f"{after.accuracy:.0%}", "of unseen pairs: the better ending is the likelier one")
     ]
     if run.scenario.sampled:
-        shares = (f"{score.share('intriguing'):.0%}" for score in (before, after))
-        figures.append((*shares, "of the endings it writes intrigue"))
+        old, new = (f"{score.share('intriguing'):.0%}" for score in (before, after))
+        figures.append((old, new, "of the endings it writes intrigue"))
     cards = "".join(
         f'<div class="figure"><b><i>{old} →</i> <em>{new}</em></b><span class="small">{text}</span></div>'
         for old, new, text in figures
