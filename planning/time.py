@@ -197,7 +197,7 @@ def forecast(
     end = 2 * SECONDS_PER_GIGABYTE * gigabytes + factor * check_seconds(mine, costs["forward"], inspection, node)
     if near is not None and near.start is not None and near.end is not None:
         more = SECONDS_PER_GIGABYTE * gigabytes * (1 - near.parameters / facts.parameters)
-        start = max(START_SECONDS, near.start + more)
+        start = max(0.0, near.start + more)
         end = near.end * facts.parameters / near.parameters
     return Times(
         start=start,
