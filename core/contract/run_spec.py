@@ -173,6 +173,10 @@ class Fed(BaseModel):
     largest: int
 
 
+# Raised when the same records become other tokens, or others of them fall out.
+RENDERER_VERSION = 2
+
+
 class Inspection(BaseModel):
     """What a run will see. `usable` examples (pairs, lists or single answers, as the loss wants) of `records`.
 

@@ -13,7 +13,7 @@ from core.contract.errors import BadInput
 from core.contract.finding import Finding
 from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LOSSES, LossName
-from core.contract.run_spec import Fatal, Inspection
+from core.contract.run_spec import RENDERER_VERSION, Fatal, Inspection
 from core.contract.states import Desired, FileStatus, JobState, Phase, TaskKind
 from core.db import events, jobs, tasks, verdicts
 from core.db.events import NewEvent
@@ -237,8 +237,11 @@ def inspect(
 def stored_inspection(
     session: Session, digest: str, model: Model, asked: DpoHyperparameters, loss: LossName = "sigmoid"
 ) -> Inspection:
-    """Of a queued job: it is there."""
-    found = known_inspection(session, inspection_of(digest, model, asked, loss))
+    """Of a queued job: it is there. A job of before an upgrade was queued by what was seen then."""
+    payload = inspection_of(digest, model, asked, loss)
+    versions = range(RENDERER_VERSION, 0, -1)
+    seen = (known_inspection(session, payload | {"renderer": version}) for version in versions)
+    found = next((each for each in seen if each is not None), None)
     if found is None:
         raise LookupError("a queued job has no inspection")
     return found
@@ -267,6 +270,7 @@ def inspection_of(
         "loss": "sigmoid" if LOSSES[loss].unit == "pair" else loss,
         "ties": "drop" if asked.ties == "auto" else asked.ties,
         "against": against,
+        "renderer": RENDERER_VERSION,
     }
 
 
@@ -276,6 +280,8 @@ def inspection_key(payload: dict[str, Any]) -> str:
         parts.append(payload["ties"])
     if payload.get("against"):
         parts.append("against " + payload["against"])
+    if payload.get("renderer", 1) != 1:
+        parts.append(f"renderer {payload['renderer']}")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -83,6 +83,18 @@ def body(model: str, file_id: str, palate: dict[str, Any] | None = None, **asked
     return found | ({"palate": palate} if palate else {})
 
 
+def test_what_an_earlier_version_saw_serves_only_jobs_that_it_queued(tenant: Tenant, model: str) -> None:
+    file_id = tenant.upload()
+    checked(file_id, "pairs")
+    with transaction() as session:
+        file, row = files.get(session, tenant.project_id, file_id), models.by_name(session, tenant.project_id, model)
+        asked = DpoHyperparameters()
+        payload = admission.inspection_of(file.canonical_digest or "", row, asked, "sigmoid")
+        admission.store_inspection(session, admission.inspection_key(payload | {"renderer": 1}), INSPECTION)
+        assert admission.inspect(session, file, row, asked, "sigmoid") is None
+        assert admission.stored_inspection(session, file.canonical_digest or "", row, asked) == INSPECTION
+
+
 def both(tenant: Tenant, wanted: dict[str, Any]) -> list[httpx.Response]:
     return [tenant.http.post(f"/v1/fine_tuning/{path}", json=wanted) for path in ("jobs", "plan")]
 
