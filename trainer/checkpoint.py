@@ -56,12 +56,14 @@ def save(
     reference: Reference,
     layout: str,
     progress: dict[str, Any],
+    tokens: str,
     background: Background,
     tell: Callable[[Path], None],
 ) -> None:
     """Copies what resume/step-N will hold and leaves; the background writes it, seals it, then calls `tell` (rank 0).
 
-    `progress`: step, tokens, metrics. All ranks call; no rank's thread needs another's main thread to go on.
+    `progress`: step, tokens, metrics; `tokens`: digest of the data as tokens. All ranks call; no rank's thread needs
+    another's main thread to go on.
     """
     background.room()
     final = spec.workspace / "resume" / f"step-{progress['step']}"
@@ -72,7 +74,7 @@ def save(
     taken = shards.take(engine.deepspeed, partial, TAG, exclude_frozen=spec.settings.lora is not None)
     random = seed.state()
     same = spec.model_dump(mode="json", include={*SAME, "settings"})
-    meta = {**same, "progress": progress, "bitwise": bitwise(spec, world, layout, reference)}
+    meta = {**same, "tokens": tokens, "progress": progress, "bitwise": bitwise(spec, world, layout, reference)}
 
     def write() -> None:
         paths = shards.write(taken)
@@ -118,6 +120,20 @@ def check(spec: RunSpec, world: World, source: ResumeFrom) -> Manifest:
         error = mismatch
     world.agree(error)
     return found
+
+
+def serves(found: Manifest, tokens: str, emitter: Emitter) -> bool:
+    """Whether the data are still the tokens that they were; after an upgrade they may be others. Told where not."""
+    if found.meta.get("tokens") == tokens:
+        return True
+    step = found.meta["progress"]["step"]
+    emitter.warn(
+        "resume_point_of_other_tokens",
+        f"The resume point of step {step} is not used: this version of the trainer makes other tokens of the data than "
+        "the one that wrote it, and the run begins anew.",
+        step=step,
+    )
+    return False
 
 
 def load(

@@ -1,7 +1,11 @@
 """What the parts of a run share once it is assembled: the examples, the engine, the reference, how far it is."""
 
+import hashlib
 import json
+from array import array
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
@@ -42,6 +46,16 @@ class Data:
             "mismatched": self.mismatched,
             "held_out_mismatched": self.held_out_mismatched,
         }
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all tokens and of where they are scored: a resume point serves only a run of the same."""
+        seen = hashlib.sha256()
+        for part in self.all().values():
+            for example in part.examples:
+                for answer in example.answers:
+                    seen.update(array("q", [example.prefix, *chain(*answer.spans), -1, *answer.ids, -2]).tobytes())
+        return seen.hexdigest()
 
 
 @dataclass

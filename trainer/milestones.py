@@ -126,6 +126,7 @@ class Milestones:
             course.reference,
             course.layout,
             progress,
+            course.data.digest,
             self.background,
             tell,
         )

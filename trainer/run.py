@@ -64,6 +64,8 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     renderer = make_renderer(tokenizer, folder.end_tokens(spec.model_dir), spec.clock)
     prompts = openings(renderer, spec.probe_prompts, records.first(spec.train_data))
     data = tokenised_data(spec, world, emitter, renderer)
+    if resumed and not checkpoint.serves(resumed, data.digest, emitter):
+        resumed = None
     engine = Engine(spec.model_dir, spec.settings, world, spec.seed, spec.recompute)
     probed = probe(engine, world, spec, data.train.examples, renderer.closing | renderer.added)
     total = total_steps(len(data.train), spec.settings)

@@ -59,6 +59,26 @@ def test_drained_and_resumed_is_the_straight_run_bit_by_bit(spec: RunSpec, strai
     assert weights(second.spec.workspace, 20) == weights(spec.workspace, 20)
 
 
+@pytest.mark.slow
+def test_a_resume_point_of_other_tokens_is_told_of_and_left(spec: RunSpec, straight: Run, tmp_path: Path) -> None:
+    """As a version of the trainer would have left it that renders otherwise."""
+    with alone():
+        first = Run(spec.model_copy(update={"workspace": tmp_path / "first"}))
+        first.wait_for("step", step=2)
+        (first.spec.workspace / "stop").write_text("drain")
+        assert first.code() == 10, first.logs()
+        point = first.spec.workspace / first.events("resume_point_sealed")[-1]["path"]
+        written = manifest.read(point)
+        other = written.model_copy(update={"meta": {**written.meta, "tokens": "0" * 64}})
+        (point / "manifest.json").write_text(other.model_dump_json())
+        source = ResumeFrom(path=point, manifest_digest=other.digest())
+        second = Run(spec.model_copy(update={"workspace": tmp_path / "second", "resume_from": source}))
+        assert second.code() == 0, second.logs()
+    assert second.events("started")[0]["resumed_from_step"] == 0
+    assert [event["code"] for event in second.events("warning")] == ["resume_point_of_other_tokens"]
+    assert weights(second.spec.workspace, 20) == weights(spec.workspace, 20)
+
+
 def test_a_template_that_tells_the_time_tells_every_attempt_the_same(spec: RunSpec, tmp_path: Path) -> None:
     """To the second, and these start seconds apart; what the run was told is in its first word and in the manifest. And
     the template ends its turns by a token that the model's folder does not name."""
