@@ -28,7 +28,8 @@ LAYOUTS: tuple[Layout, ...] = ("shared", "packed", "padded")
 # The model's own bf16 logits are rounded, by up to 0.06 between 16 and 32; the fused head's are not.
 OWN_LOGITS = {"fp32": 0.0, "bf16": 0.1}
 EXAMPLES = 4
-# What is compared with each answer alone is cut to so many tokens; the exact gates take what is shorter, if they can.
+# What is compared with each answer alone is cut to so many tokens; the exact gates take the longest and the shortest of
+# those that are no longer than this, if they can.
 LONGEST = 1024
 SHORT = 512
 
@@ -69,8 +70,8 @@ def probe(
             )
             truth = Truth(engine, world, few)
             noise = truth.noise(precision)
-    short = [number for number, each in enumerate(few) if each.longest <= SHORT][-EXAMPLES:]
-    gate = truth.gate(short if len(short) > 1 else [len(few) - 2, len(few) - 1], noise, ends)
+    short = [number for number, each in enumerate(few) if each.longest <= SHORT]
+    gate = truth.gate([short[0], short[-1]] if len(short) > 1 else [len(few) - 2, len(few) - 1], noise, ends)
     for layout in LAYOUTS if spec.layout == "auto" else (spec.layout,):
         errors[layout], reason = tried(truth, gate, layout)
         if not reason:
