@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -161,5 +161,10 @@ class Demo:
 def settings(job: Job, ranks: int) -> dict[str, str]:
     """What the service echoes, `auto` resolved, as text."""
     echoed = job["method"]["dpo"]["hyperparameters"]
-    shown = {name: "none" if value is None else str(value) for name, value in echoed.items()}
-    return {"ranks": str(ranks), "seed": str(job["seed"]), **shown}
+    return {"ranks": str(ranks), "seed": str(job["seed"]), **{name: said(value) for name, value in echoed.items()}}
+
+
+def said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {said(each)}" for name, each in value.items() if each is not None)
+    return "none" if value is None else str(value)

@@ -1,7 +1,7 @@
 """In what a template writes: where the prompt as it is served ends and the answer begins, and where its text ends."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from core.contract.preference import Message
 from trainer.manner import thought_of
@@ -23,6 +23,8 @@ NO_REASONING = (
     "The chat template leaves out the reasoning of an assistant message: put it into the message's content as it is to "
     "stand there, or leave it out."
 )
+# Stands for a content where the template's own words hold it too; no text of a person has it.
+STAND_IN = "\U0010fff0"
 OPEN_BLOCK = re.compile(r"<think>\s*$")
 
 
@@ -70,9 +72,13 @@ def behind(
     raise Unfit(FAILED, DIFFERS if alone else CHANGES, fault)
 
 
-def content_end(until: str, start: int, message: Message, notes: set[str]) -> int:
+def content_end(
+    until: str, start: int, message: Message, notes: set[str], instead: Callable[[str], str] | None = None
+) -> int:
     """The character behind the message's content in its turn, which begins at `start`; `start` for one of tool calls
     alone. Raises Unfit where the template shows it not whole.
+
+    `instead`: `until` with another content; it is asked where the content stands there more than once.
     """
     thought, said = thought_of(message)
     at = start
@@ -84,6 +90,11 @@ def content_end(until: str, start: int, message: Message, notes: set[str]) -> in
     found = until.find(said, at)
     if found < 0:
         raise Unfit(FAILED, "The chat template does not show the content of an assistant message.", "content_missing")
+    if said and instead and until.find(said, found + 1) > 0:
+        # "n" in "<think>", "final" in the name of a channel.
+        _, there, rest = instead(STAND_IN).partition(STAND_IN)
+        if there and until.endswith(said + rest):
+            found = len(until) - len(said + rest)
     if said and not thought and "</think>" in until[start:found]:
         notes.add("empty_reasoning")
     return found + len(said)

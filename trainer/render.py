@@ -20,7 +20,7 @@ from typing import Any
 from core.contract.preference import Message, Origin, Record
 from trainer.border import CHANGES, behind, content_end, preformatted
 from trainer.look import Look
-from trainer.manner import THINKING, Manner, alternatives, shortened, thinks, written_as_python
+from trainer.manner import THINKING, Manner, alternatives, shortened, thinks, thought_of, written_as_python
 from trainer.special import refuse_special
 from trainer.template import Template
 from trainer.unfit import FAILED, Unfit
@@ -215,7 +215,7 @@ class Renderer:
             before = header if number == 0 else say(turns[:at], header=True)
             if not whole.startswith(before) or not until.startswith(before):
                 raise Unfit(FAILED, CHANGES, "earlier_turn_changes")
-            end = content_end(until, len(before), message, notes)
+            end = content_end(until, len(before), message, notes, partial(instead, turns[: at + 1], say))
             first = len(head[0]) if number == 0 else bisect_left(offsets, len(before) + 1, key=lambda each: each[1])
             calls = first if message.tool_calls else None
             if whole.startswith(until):
@@ -318,6 +318,14 @@ def changes(manner: Manner, told: Sequence[Message]) -> set[str]:
     if manner.short_ids and shortened(told):
         found.add("short_tool_call_ids")
     return found
+
+
+def instead(said: Sequence[Json], say: Say, content: str) -> str:
+    """The conversation with another content of its last turn; reasoning that stands in front of it is kept."""
+    last = said[-1]
+    text = last["content"].rstrip()
+    own = text[: len(text) - len(thought_of(Message(role="assistant", content=text))[1])]
+    return say([*said[:-1], {**last, "content": own + content}])
 
 
 def refuse_python(turns: Sequence[Json], text: str) -> None:

@@ -197,6 +197,19 @@ def test_what_a_family_makes_of_a_conversation(family: tuple[str, Family, Render
     assert "Long ago" not in header
 
 
+@pytest.mark.parametrize("said", ["n", "a", "e", "think", "final", "return", "assistant", ".", "/", "|", "1"])
+def test_an_answer_that_stands_in_the_template_s_own_words_too(family: tuple[str, Family, Renderer], said: str) -> None:
+    _, facts, renderer = family
+    if "plain" in facts.refused:
+        return
+    answer = {"role": "assistant", "content": said}
+    for prompt in ([ASK], [ASK, OLD, WHY]):
+        found = told(renderer, record(prompt, [answer], [BAD]))
+        assert found.problems == []
+        assert scored(renderer, found.examples[0]) == [f"{facts.before}{said}{facts.end}"]
+        assert found.notes.keys() == told(renderer, record(prompt, [GOOD], [BAD])).notes.keys()
+
+
 @pytest.mark.parametrize("kind", ["plain", "system", "turns"])
 def test_the_tokens_are_those_that_a_server_feeds_and_the_template_writes(
     family: tuple[str, Family, Renderer], kind: str
