@@ -86,19 +86,20 @@ class FirstLook:
         if not LOSSES[self.course.spec.settings.loss].reference:
             return
         world = self.course.world
-        same_reference(all_of(world, self.h), self.course.noise)
         mine = torch.tensor([self.expected, self.explained, float(self.examples)], dtype=torch.float64)
         expected, explained, examples = world.sum(mine).tolist()
+        same_reference(all_of(world, self.h), self.course.noise, int(examples))
         right_loss(preference_loss, expected / examples, explained / examples, self.course.spec.settings.precision)
 
 
-def same_reference(h_by_root: Tensor, noise: Noise) -> float:
+def same_reference(h_by_root: Tensor, noise: Noise, examples: int) -> float:
     """(B2) The stored reference is the policy of now: h / sqrt(scored tokens) of every answer is rounding, and about 0.
 
-    The mean may always be off by the noise: answers behind one prompt share its rounding. Returns the rms.
+    Answers behind one prompt share its rounding: as many numbers count as there are `examples`, and the mean may always
+    be off by the noise. Returns the rms.
     """
     rms, mean = float(h_by_root.square().mean().sqrt()), abs(float(h_by_root.mean()))
-    most = max(SHIFT * rms / len(h_by_root) ** 0.5, noise.sums)
+    most = max(SHIFT * rms / examples**0.5, noise.sums)
     if not (rms <= noise.limit and mean <= most):
         raise GateFailed(
             f"The stored reference differs from the policy at step 0, by {rms:.1e} x sqrt(tokens) ({noise.said}), on "
@@ -128,7 +129,7 @@ def cache_serves(course: Course) -> bool:
     policy = score_examples(course.engine, course.world, examples, course.layout, spec.row_tokens)
     h = (policy - course.reference.train[train.numbers(batch)])[:, 0] / scored_tokens(examples).sqrt()
     try:
-        same_reference(h, course.noise)
+        same_reference(h, course.noise, len(examples))
     except GateFailed:
         return False
     return True

@@ -61,8 +61,8 @@ def verify(spec: RunSpec, folder: Path, proof: Proof, device: torch.device, look
             found.figures |= merged_rightly(proof.slope, "merged model")
         elif proof.slope:
             found.figures["share of the update in the bf16 weights"] = proof.slope.value
-        if adapter:
-            found.figures |= merged_rightly(merge(spec, folder, adapter, look), "exported model")
+        if adapter and (slope := merge(spec, folder, adapter, look)):
+            found.figures |= merged_rightly(slope, "exported model")
         loaded = whole(folder, spec.settings.precision)
         if is_tied(loaded) != proof.tied:
             count = "one" if is_tied(loaded) else "two"
@@ -109,14 +109,17 @@ def same_headers(spec: RunSpec, folder: Path) -> None:
             raise ExportMismatch(f"{name} was exported as {entry.dtype}; the run computes in {mine}.")
 
 
-def merge(spec: RunSpec, folder: Path, adapter: Path, look: Look) -> Slope:
-    """Of the exported files on those of the base model, by the adapter's bytes."""
-    slope = Slope()
+def merge(spec: RunSpec, folder: Path, adapter: Path, look: Look) -> Slope | None:
+    """Of the exported files on those of the base model, by the adapter's bytes. None where the files hold no matrix
+    that was changed by its own name: several in one (trainer.parts).
+    """
+    slope = None
     out, base = model.Tensors(folder), model.Tensors(spec.model_dir)
     for name, change in changes(adapter):
         if name in out.files and name in base.files:
             look()
             merged = out[name]
+            slope = slope or Slope()
             slope.add(name, base[name].to(merged.dtype), merged, change)
     return slope
 

@@ -50,14 +50,25 @@ def test_rounding_of_short_answers_is_borne_and_a_shift_is_not(precision: str) -
     """Of two tokens, 6e-2 a token was seen in bf16: no reason to refuse labels and short answers."""
     noise, h = NOISE[precision], rounding(precision)
     h[7] = 3.5 * noise.sums
-    same_reference(h, noise)
+    same_reference(h, noise, len(h))
     with pytest.raises(GateFailed, match="on average by"):
-        same_reference(h + 2 * noise.sums, noise)
+        same_reference(h + 2 * noise.sums, noise, len(h))
 
 
 def test_what_answers_behind_one_prompt_share_is_no_shift() -> None:
     """The same rounding in all of them, far below the noise: its mean is many standard errors off 0."""
-    same_reference(torch.full((1000,), 0.9e-6), NOISE["fp32"])
+    same_reference(torch.full((1000,), 0.9e-6), NOISE["fp32"], 1000)
+
+
+@pytest.mark.parametrize("precision", NOISE)
+def test_what_the_two_answers_of_a_pair_share_counts_once(precision: str) -> None:
+    """A mean of 3 standard errors by pairs; taken for twice as many numbers it would be 4.2."""
+    of_pairs = rounding("fp32", 32)
+    of_pairs = (of_pairs - of_pairs.mean()) / of_pairs.std(correction=0)
+    h = 4 * NOISE[precision].sums * (of_pairs + 0.626).repeat_interleave(2)
+    same_reference(h, NOISE[precision], 32)
+    with pytest.raises(GateFailed, match="on average by"):
+        same_reference(h, NOISE[precision], 64)
 
 
 @pytest.mark.parametrize("precision", NOISE)
@@ -67,14 +78,14 @@ def test_other_answers_sums_are_found_in_both_precisions(precision: str) -> None
     sums = -lengths * torch.rand(64, generator=torch.Generator().manual_seed(2))
     h = (sums - sums.flip(0)) / lengths.sqrt()
     with pytest.raises(GateFailed, match="stored reference") as caught:
-        same_reference(h, NOISE[precision])
+        same_reference(h, NOISE[precision], len(h))
     assert f"= 8 x the noise of {NOISE[precision].sums:.1e}" in caught.value.message
 
 
 def test_not_a_number_never_passes() -> None:
     for bad in (float("nan"), float("inf")):
         with pytest.raises(GateFailed):
-            same_reference(torch.tensor([0.0, bad]), NOISE["bf16"])
+            same_reference(torch.tensor([0.0, bad]), NOISE["bf16"], 2)
     with pytest.raises(GateFailed):
         right_loss(float("nan"), log(2), 0.0, "fp32")
 
@@ -100,7 +111,7 @@ def test_not_a_bit_between_a_row_with_and_without_its_adapter(dtype: torch.dtype
     with pytest.raises(GateFailed, match="the adapter already changes the model, by"):
         look()
     h = (engine.score_only(batch) - engine.score_only(batch, reference=True))[:, 0] / scored_tokens(given).sqrt()
-    same_reference(h, NOISE["bf16"])
+    same_reference(h, NOISE["bf16"], len(h))
 
 
 def test_a_forward_that_differs_with_gradients_is_found() -> None:
