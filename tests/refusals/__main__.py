@@ -1,7 +1,8 @@
 """`make refusals N=200 SEED=1`: jobs of real pairs on the real model, each from its probe to its verified export.
 
-The four of fp32 and bf16, all weights and LoRA, by turns; losses, files, lengths (answers of 1 to 1,000 tokens, evenly
-by their logarithm) and seeds are drawn by SEED and the job's number, so that parts may be run apart: --from.
+The four of fp32 and bf16, all weights and LoRA, by turns; losses, files, seeds and lengths are drawn by SEED and the
+job's number, so that parts may be run apart: --from. A job's longest answer has 1 to 1,000 tokens, evenly by the
+logarithm, the others up to that.
 Ends with 1 where a job was refused or failed.
 """
 

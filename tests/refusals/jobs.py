@@ -18,7 +18,7 @@ CELLS: list[tuple[Precision, bool]] = list(product(("fp32", "bf16"), (False, Tru
 # Each of every fourth job; the sigmoid losses are what most people run.
 NAMES: list[LossName] = ["sigmoid", "sigmoid_norm", *(name for name in LOSSES if LOSSES[name].unit != "list")]
 LONGEST = 1_000
-PROMPT_TOKENS = 64
+PROMPT_TOKENS = 48
 FILES = ("tone", "persona", "hh", "ultra")
 
 
@@ -43,14 +43,19 @@ class Job:
 
 
 def job(number: int, seed: int, files: Sequence[str], pairs: int, longest: int = LONGEST) -> Job:
-    """The four cells by turns; loss, file, steps, the run's seed and the lengths are drawn."""
+    """The four cells by turns; loss, file, steps and the run's seed are drawn, and the job's longest answer, evenly by
+    the logarithm, and the others up to that."""
     draw = random.Random(f"{seed} {number}")
     precision, lora = CELLS[number % len(CELLS)]
+
+    longest = round(longest ** draw.random())
 
     def length() -> int:
         return round(longest ** draw.random())
 
     steps = draw.choice((1, 2))
+    lengths = [[length(), length()] for _ in range(pairs * steps)]
+    draw.choice(lengths)[draw.randrange(2)] = longest
     return Job(
         number,
         draw.choice(files),
@@ -59,7 +64,7 @@ def job(number: int, seed: int, files: Sequence[str], pairs: int, longest: int =
         draw.choice(NAMES),
         steps,
         draw.randrange(1 << 31),
-        tuple((length(), length()) for _ in range(pairs * steps)),
+        tuple((good, bad) for good, bad in lengths),
     )
 
 
