@@ -2,12 +2,14 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 from core.contract.failpoints import durable
 
 # Of the disk, of what a user may fill of it, of what a process may write.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_LINKS = {errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def is_full(error: BaseException) -> bool:
@@ -29,12 +31,19 @@ def rename(partial: Path, path: Path) -> None:
 
 
 def link_all(folder: Path, copy: Path) -> None:
-    """The files of `folder` under second names in `copy`, without another byte: they outlive the first ones."""
+    """The files of `folder` under second names in `copy`, which outlive the first ones: without another byte, or copied
+    where the file system knows no second names.
+    """
     for path in folder.rglob("*"):
         if path.is_file():
             second = copy / path.relative_to(folder)
             second.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, second)
+            try:
+                os.link(path, second)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                shutil.copyfile(path, second)
 
 
 def flush(path: Path) -> None:

@@ -22,7 +22,7 @@ from trainer.render import Answer
 from trainer.scorer import Scorer
 
 # By device: two widths, tokens of a row, rows and columns of the logits, parameters of an update.
-SIZES = {"cpu": ((256, 768), 192, 128, 16_384, 2**22), "cuda": ((1024, 4096), 2_048, 1_024, 65_536, 2**26)}
+SIZES = {"cpu": ((256, 768), 96, 64, 8_192, 2**21), "cuda": ((1024, 4096), 2_048, 1_024, 65_536, 2**26)}
 FEW_TOKENS = 16
 TRIES = 3
 PASSES: tuple[Pass, ...] = ("forward", "full", "lora")

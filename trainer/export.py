@@ -6,7 +6,7 @@ portions of a quarter of a shard while the next is gathered: extra memory is one
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,8 @@ from trainer.safetensors_file import append, digest, header, raw
 from trainer.world import World
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+# In the metadata of an adapter's file: of the base that it was trained on.
+BASE_DIGEST = "palate_base_digest"
 
 
 class Background(Protocol):
@@ -64,7 +66,7 @@ def export(
         if world.leads:
             texts = {ADAPTER_CONFIG: adapter_config(engine.adapter.to_dict(), spec)}  # type: ignore[no-untyped-call]
             files += accompany(background, folder, texts, spec.model_dir, () if model else model_folder.TOKENIZER)
-        files += stream.write([adapter], [folder / ADAPTER])
+        files += stream.write([adapter], [folder / ADAPTER], {BASE_DIGEST: spec.model_digest})
     return files
 
 
@@ -103,14 +105,17 @@ class Stream:
         self.engine, self.world, self.background, self.tick = engine, world, background, tick
         self.room, self.done, self.total = limit // 4, 0, total
 
-    def write(self, plan: Sequence[Sequence[Part]], paths: Sequence[Path]) -> list[Path]:
+    def write(
+        self, plan: Sequence[Sequence[Part]], paths: Sequence[Path], about: Mapping[str, str] | None = None
+    ) -> list[Path]:
         """Returns this rank's files."""
         for number, (shard, path) in enumerate(zip(plan, paths, strict=True)):
-            self.write_shard(shard, path, mine=number % self.world.size == self.world.rank)
+            self.write_shard(shard, path, about or {}, mine=number % self.world.size == self.world.rank)
         return list(paths[self.world.rank :: self.world.size])
 
-    def write_shard(self, shard: Sequence[Part], path: Path, mine: bool) -> None:
-        portion: list[bytes | Tensor] = [header([entry for part in shard for entry in part.entries])] if mine else []
+    def write_shard(self, shard: Sequence[Part], path: Path, about: Mapping[str, str], mine: bool) -> None:
+        entries = [entry for part in shard for entry in part.entries]
+        portion: list[bytes | Tensor] = [header(entries, about)] if mine else []
         held = 0
         for part in shard:
             with self.engine.whole(*part.gathered) as tensors:
@@ -152,11 +157,9 @@ def model_texts(base: Path, plan: list[list[Part]], dtype: torch.dtype) -> dict[
 
 
 def adapter_config(config: dict[str, object], spec: RunSpec) -> dict[str, object]:
-    """As PEFT writes it. The base is named as Palate knows it, its revision by digest: a path of this machine says
-    nothing elsewhere."""
+    """As PEFT writes it. The base is named as Palate knows it: a path of this machine says nothing elsewhere."""
     found = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-    base = {"base_model_name_or_path": spec.model_name, "revision": spec.model_digest if spec.model_name else None}
-    return {**found, **base, "inference_mode": True}
+    return {**found, "base_model_name_or_path": spec.model_name, "inference_mode": True}
 
 
 def accompany(

@@ -7,7 +7,7 @@ without gaps. As safetensors' own writer does, wider types come first, so that e
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,9 @@ class Entry:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def header(entries: Sequence[Entry]) -> bytes:
-    """`entries` in the order in which their tensors will follow."""
-    table: dict[str, object] = {"__metadata__": {"format": "pt"}}
+def header(entries: Sequence[Entry], about: Mapping[str, str]) -> bytes:
+    """`entries` in the order in which their tensors will follow; `about` the file, for who reads it."""
+    table: dict[str, object] = {"__metadata__": {"format": "pt", **about}}
     end = 0
     for entry in entries:
         begin, end = end, end + entry.bytes

@@ -13,6 +13,7 @@ from tests.pairs import make_records, write_records
 from tests.support import warm, zoo
 from tests.support.planted import ANYWHERE, FAULTS
 from tests.unit.trainer.test_exact import gate
+from trainer.export import ADAPTER, BASE_DIGEST
 from trainer.layouts import Layout
 
 pytestmark = [
@@ -78,6 +79,8 @@ def make(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]
 
 def passes(spec: RunSpec) -> None:
     """To its end; what it exports has the base model's tensors, and loads by plain transformers and PEFT."""
+    from safetensors import safe_open
+
     try:
         ended = warm.run(spec)
         assert ended.code == 0, ended.reason
@@ -89,6 +92,8 @@ def passes(spec: RunSpec) -> None:
         assert base.keys() == found.keys()
         moved = {name for name in base if (base[name] != found[name]).any()}
         if spec.settings.lora:
+            with safe_open(folder / "adapter" / ADAPTER, framework="pt") as adapter:
+                assert adapter.metadata() == {"format": "pt", BASE_DIGEST: spec.model_digest}
             expected = merged(spec.model_dir, folder / "adapter")
             for name, tensor in expected.items():
                 # Of bf16 two units in the last place: of the base model's weight, and of the sum.
