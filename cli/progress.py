@@ -17,9 +17,13 @@ def phase(job: dict[str, Any]) -> str:
 def figures_of(job: dict[str, Any], figures: dict[str, float]) -> str:
     progress = job["palate"]["progress"] or {}
     words = []
+    # Of one step in bf16, rounding alone moves the third digit.
+    digits = 2 if job["method"]["dpo"]["hyperparameters"].get("precision") == "bf16" else 4
     for name, label in (("train_loss", "loss"), ("rewards/accuracies", "accuracy"), ("rewards/margins", "margin")):
         if name in figures:
-            words.append(f"{label} {figures[name]:.4f}" if label != "accuracy" else f"{label} {figures[name]:.1%}")
+            words.append(
+                f"{label} {figures[name]:.{digits}f}" if label != "accuracy" else f"{label} {figures[name]:.1%}"
+            )
     if progress.get("pairs_per_second"):
         words.append(f"{progress['pairs_per_second']:.1f} pairs/s")
     if progress.get("eta_seconds") is not None and job["status"] == "running":

@@ -150,18 +150,25 @@ def test_a_proxy_is_for_other_machines(host: str, loopback: bool) -> None:
     assert service.is_loopback(host) is loopback
 
 
-def test_lines_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("precision", "figures"),
+    [("fp32", "loss 0.5000  accuracy 75.0%  margin 0.1000"), ("bf16", "loss 0.50  accuracy 75.0%  margin 0.10")],
+)
+def test_lines_are_said_once_and_with_no_digit_that_rounding_moves(
+    capsys: pytest.CaptureFixture[str], precision: str, figures: str
+) -> None:
     lines = Lines()
+    method = {"dpo": {"hyperparameters": {"precision": precision}}}
     extension = {"phase": None, "queue": {"position": 2, "reason": None}, "progress": None}
-    job = {"status": "queued", "palate": extension}
+    job = {"status": "queued", "method": method, "palate": extension}
     lines.show(job, {})
     lines.show(job, {})
     progress = {"step": 3, "total_steps": 9, "pairs_per_second": 2.0, "eta_seconds": 61.0}
-    job = {"status": "running", "palate": {"phase": "training", "queue": None, "progress": progress}}
+    job |= {"status": "running", "palate": {"phase": "training", "queue": None, "progress": progress}}
     lines.show(job, {"train_loss": 0.5, "rewards/accuracies": 0.75, "rewards/margins": 0.1})
     assert capsys.readouterr().out.splitlines() == [
         "queued  position 2",
-        "training  step 3/9  loss 0.5000  accuracy 75.0%  margin 0.1000  2.0 pairs/s  ETA 1:01",
+        f"training  step 3/9  {figures}  2.0 pairs/s  ETA 1:01",
     ]
 
 
