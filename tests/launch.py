@@ -62,10 +62,10 @@ class Run:
             time.sleep(0.02)
         raise AssertionError(f"no {kind} event with {fields}: {self.logs()}")
 
-    def code(self) -> int:
+    def code(self, seconds: float = PATIENCE) -> int:
         """Waits for the end; the exit code that rank 0 wrote down."""
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise

@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow, pytest.mark.ti
 DATA = ROOT.parent / "shared" / "data" / "instruction-preference.alpaca.json"
 PAIRS, BATCH, LONGEST = 80, 4, 512
 CLOSE = 0.1
+SECONDS = 900.0
 
 
 def shortest_pairs() -> list[PreferenceRecord]:
@@ -102,7 +103,7 @@ def test_the_margin_of_fp32(tmp_path: Path, lora: Lora | None, seed: int) -> Non
         )
         with alone():
             run = Run(spec)
-            assert run.code() == 0, run.logs()
+            assert run.code(SECONDS) == 0, run.logs()
         engine[precision] = run.events("eval")[-1]["metrics"]["eval/rewards/margins"] / spec.settings.beta
         out = spec.workspace / "checkpoints" / f"step-{PAIRS // BATCH}"
         # In fp32 arithmetic, on the fp32 base: what the files hold, not what a server rounds of it.
