@@ -28,7 +28,15 @@ PAIRS = [
 ]
 
 
-def examples() -> list[Example]:
+def listed(text: str, first: int, count: int) -> str:
+    return " ".join(f"{number}. {text}" for number in range(first, first + count))
+
+
+# Answers of more than 840 tokens, among which a leak of one layer hides best.
+LONG = [(PAIRS[2][0], listed(PAIRS[2][1], first, 18), listed(PAIRS[2][2], first, 32)) for first in (1, 50)]
+
+
+def examples(pairs: list[tuple[str, str, str]] = PAIRS, longest: int = SHORT) -> list[Example]:
     path = real_model()
     renderer = make_renderer(folder.load_tokenizer(path), folder.end_tokens(path))
     records = [
@@ -39,9 +47,9 @@ def examples() -> list[Example]:
             rejected=[Message(role="assistant", content=rejected)],
             origin=Origin(line=number + 1, format="test"),
         )
-        for number, (prompt, chosen, rejected) in enumerate(PAIRS)
+        for number, (prompt, chosen, rejected) in enumerate(pairs)
     ]
-    return tokenise(renderer, records, SHORT, "error").examples
+    return tokenise(renderer, records, longest, "error").examples
 
 
 @pytest.mark.slow
@@ -64,3 +72,20 @@ def test_each_planted_fault_is_caught(precision: str) -> None:
     assert not missed
     assert not gate.refuses("shared")
     assert not gate.refuses("packed")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_leak_between_long_answers_is_caught(precision: str) -> None:
+    """Where it moves a sum by less than rounding does."""
+    loaded = model.load(real_model(), precision)
+    engine: Any = PlainEngine(loaded)
+    few = examples(LONG, 1024)
+    assert all(840 < len(answer.ids) < 1024 for each in few for answer in each.answers)
+    truth = Truth(engine, ALONE, few)
+    gate = truth.gate(range(2), truth.noise(precision), None)
+    assert not gate.refuses("shared")
+    for layer in ("a middle", "the last"):
+        with FAULTS[f"a neighbour's token visible in {layer} layer"](loaded):
+            assert "visibility" in gate.refuses("shared")
