@@ -7,8 +7,10 @@ but for columns whose names speak of a number, and for cells that hold messages 
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from preferences.faults import FileFault, RowFault
@@ -136,18 +138,31 @@ def _cell(column: str, name: str, text: str) -> Any:
             return flag
         try:
             return json.loads(text, parse_constant=lambda _: text) if text.strip() else text
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     if text[:1] in "[{" and (structured := _STRUCTURED.match(name) is not None) | (_MESSAGES.match(name) is not None):
         try:
-            value = json.loads(text)
+            twice: list[str] = []
+            value = json.loads(text, object_pairs_hook=partial(_object, twice))
         except (ValueError, RecursionError):
             if (_REPR_OF_MESSAGES if _MAYBE_TEXT.match(name) else _REPR).match(text):
                 told = f"`{column}` holds Python's repr, not JSON: write the column with json.dumps."
                 raise RowFault("json_invalid", column, told) from None
             return text
-        return value if structured or _are_messages(value) else text
+        if not structured and not _are_messages(value):
+            return text
+        if twice:
+            raise RowFault("json_invalid", column, f'The key "{twice[0][:60]}" is there twice in a cell of `{column}`.')
+        return value
     return text
+
+
+def _object(twice: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Adds to `twice` the keys of which one value would be lost."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        twice += [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    return made
 
 
 def _are_messages(value: Any) -> bool:

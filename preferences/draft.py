@@ -6,6 +6,8 @@ from typing import Any
 
 Row = dict[str, Any]
 Turn = dict[str, Any]
+# A turn's mark until the rules are applied: it asks to be left out of the loss.
+LEFT_OUT = "left_out"
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ HINTS = {
     "prompt_ends_with_assistant": "End the prompt with a user turn; the last assistant turn belongs to the answers.",
     "no_common_prefix": "Both dialogues must begin with the same prompt and differ only after it.",
     "completion_not_assistant": "An answer begins and ends with an assistant message.",
+    "message_left_out": "Every assistant message of an answer is trained on alike: move one that should not be into "
+    "the prompt, or take its `weight` (`loss`, `train`) away.",
     "chosen_equals_rejected": "Nothing is learned from two answers that are the same; the record was left out.",
     "tool_call_unresolved": "A tool message follows an assistant message whose `tool_calls` hold its `tool_call_id`.",
     "tools_schema_invalid": 'Give `tools` as a list of objects like {"type": "function", "function": {"name": ...}}.',

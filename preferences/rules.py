@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from preferences.draft import Draft, Turn
+from preferences.draft import LEFT_OUT, Draft, Turn
 from preferences.faults import RowFault
 from preferences.strict_json import parse
 
@@ -26,6 +26,7 @@ def keep_to_rules(draft: Draft, warnings: list[str]) -> None:
             _check_tools_answered(draft.prompt, answer, draft.paths[0], path)
     if draft.extra:
         _check_no_pictures(draft.extra)
+        _check_none_left_out(draft)
     if draft.tools is not None:
         draft.tools = _read_tools(draft.tools)
         _check_tools(draft.tools)
@@ -90,6 +91,18 @@ def _check_tools_answered(prompt: list[Turn], answer: list[Turn], prompt_path: s
                 raise RowFault("tool_call_unresolved", f"{at}.tool_call_id", f'No call has the id "{call[:60]}".')
         else:
             open_round = "tool_calls" in turn
+
+
+def _check_none_left_out(draft: Draft) -> None:
+    """Of the prompt's turns none is trained on anyhow."""
+    for turn in draft.prompt:
+        turn.pop(LEFT_OUT, None)
+    for answer, path in zip(draft.answers, draft.paths[1:], strict=True):
+        for number, turn in enumerate(answer):
+            if LEFT_OUT in turn:
+                raise RowFault(
+                    "message_left_out", f"{path}[{number}]", "An answer's message asks to be left out of the loss."
+                )
 
 
 def _check_no_pictures(extra: dict[str, Any]) -> None:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from preferences.draft import Row, Turn
+from preferences.draft import LEFT_OUT, Row, Turn
 from preferences.faults import RowFault
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _KNOWN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 # An assistant's reasoning, as servers give it back; chat templates read the first name.
 _REASONING = ("reasoning_content", "reasoning", "thinking", "thinking_content")
+# By which others leave an assistant message out of the loss: OpenAI's weight of 0, the flags of ms-swift and axolotl.
+_WEIGHT, _FLAGS = "weight", ("loss", "train", "training")
 # Fields that change what the model is shown or says: refused rather than moved to `meta`.
 _SPEAKING = frozenset({"function_call", "audio", "refusal", "images", "image", "video", "videos"})
 
@@ -81,6 +83,8 @@ def read_turn(item: dict[str, Any], path: str, extra: dict[str, Any]) -> Turn:
     thought = _reasoning(item, path) if role == "assistant" else None
     if thought is not None:
         turn["reasoning_content"] = thought
+    if role == "assistant" and left_out(item):
+        turn[LEFT_OUT] = True
     for key in ("name", "tool_call_id"):
         if item.get(key) is not None:
             turn[key] = read_text(item[key], f"{path}.{key}")
@@ -95,6 +99,11 @@ def read_turn(item: dict[str, Any], path: str, extra: dict[str, Any]) -> Turn:
     return turn
 
 
+def left_out(item: dict[str, Any]) -> bool:
+    """Whether a message asks for another share in the loss than the one that every message of an answer has."""
+    return item.get(_WEIGHT) not in (None, [], 1) or any(item.get(key) is False for key in _FLAGS)
+
+
 def _reasoning(item: dict[str, Any], path: str) -> str | None:
     """One text, under whichever name."""
     if item.get(_REASONING[0]) is not None:
@@ -103,6 +112,9 @@ def _reasoning(item: dict[str, Any], path: str) -> str | None:
     said = list(dict.fromkeys(text for _, text in given if text.strip()))
     if len(said) > 1:
         raise RowFault("field_type", f"{path}.{given[1][0]}", "The message has two reasonings that differ.")
+    other = next((key for key in _REASONING if type(item.get(key)) in (dict, list) and item[key]), None)
+    if other and not said:
+        raise wrong(item[other], f"{path}.{other}", "a text")
     return said[0] if said else None
 
 

@@ -3,6 +3,9 @@ layers LoRA can go into, and what is wrong with it, all at once. Names and shape
 
 import logging
 import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ OTHER_HEADS = re.compile(
 # Its configuration has `is_decoder: false`, as an encoder's does, and it is none.
 DECODERS = {"gpt_neox_japanese"}
 SHOWN = 3
+# A template takes milliseconds.
+TEMPLATE_SECONDS = 60.0
 # As safetensors spells them; integers stand for masks and positions.
 TYPES = {
     "F64": torch.float64,
@@ -188,16 +193,39 @@ def describe(model: Any, built: Built) -> None:
 
 
 def look_at_tokenizer(folder: Path) -> None:
-    from jinja2 import TemplateSyntaxError
-
     tokenizer = model_folder.load_tokenizer(folder)
-    data.make_renderer(tokenizer, model_folder.end_tokens(folder))
-    if tokenizer.chat_template is not None:
-        try:
-            tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
-        except TemplateSyntaxError as error:
-            message = f"The chat template cannot be read: {said(error)} (its line {error.lineno})."
-            raise BadModel(message, code="chat_template_invalid") from error
-        # What else a template refuses depends on the conversation.
-        except Exception:
-            return
+    renderer = data.make_renderer(tokenizer, model_folder.end_tokens(folder))
+    if renderer.template.sources:
+        with bounded(TEMPLATE_SECONDS):
+            renderer.template.compile()
+            try:
+                tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
+            # What else a template refuses depends on the conversation.
+            except Exception:
+                return
+
+
+class Endless(BaseException):
+    """No Exception, which jinja2 would take for what the template raises."""
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Raises BadModel where a template takes longer: seconds of this process's CPU, so that no busy node decides it."""
+
+    def stop(*_: object) -> None:
+        raise Endless
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    except Endless as error:
+        raise BadModel(
+            f"The model's chat template did not come to an end within {seconds:.0f} s for one short message: mend its "
+            "loops, or add the model again with --chat-template.",
+            code="chat_template_invalid",
+        ) from error
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

@@ -9,6 +9,8 @@ from planning import facts
 from trainer.failures import of_the_node
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+# Where config.json does not say how many tokens there are.
+MOST_TOKENS = 2**31
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -29,7 +31,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise BadModel(f"The model has no {path.name}.", param="model") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadModel(f"{path.name} of the model is not JSON.", param="model") from error
     if not isinstance(value, dict):
         raise BadModel(f"{path.name} of the model is not a JSON object.", param="model")
@@ -59,10 +61,24 @@ def vocabulary(folder: Path) -> int | None:
 
 
 def end_tokens(folder: Path) -> list[int]:
-    """eos_token_id of generation_config.json, else of config.json: one, several, or none."""
+    """eos_token_id of generation_config.json, else of config.json: one, several, or none. Raises BadModel.
+
+    A number beyond the model's table of tokens is left out: the model never writes it, and transformers lets it stand.
+    """
     path = folder / "generation_config.json"
-    value = read_json(path).get("eos_token_id") if path.exists() else config(folder).get("eos_token_id")
-    return [value] if isinstance(value, int) else list(value or [])
+    path = path if path.exists() else folder / "config.json"
+    value = read_json(path).get("eos_token_id")
+    found = value if isinstance(value, list) else [] if value is None else [value]
+    for each in found:
+        if type(each) is not int or each < 0:
+            raise BadModel(
+                f"{path.name} of the model: `eos_token_id` holds {json.dumps(each)[:60]}, which is no token: write the "
+                "number of a token, from 0, or a list of such numbers.",
+                code="end_token_invalid",
+                param="model",
+            )
+    rows = vocabulary(folder)
+    return [each for each in found if each < (MOST_TOKENS if rows is None else rows)]
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -119,4 +135,6 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """Valid Unicode, whatever it quotes."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].encode(errors="backslashreplace").decode()

@@ -15,6 +15,8 @@ Json = dict[str, Any]
 THINKING = "enable_thinking"
 THOUGHT = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
 NINE = re.compile(r"[a-zA-Z0-9]{9}")
+# Levels of the arguments of a call; a record as a whole has no more.
+DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,39 @@ class Manner:
 
 
 def arguments(function: Json) -> Any:
-    """Of a tool call, as an object: OpenAI writes them as the text of one. A text that is none stays as it is."""
+    """Of a tool call, as an object: OpenAI writes them as the text of one.
+
+    A text that is none stays as it is; so does one that would not come back whole: a key that is there twice, half a
+    surrogate pair, a number that JSON does not have, more than DEPTH levels.
+    """
     given = function.get("arguments")
     if given is None or (isinstance(given, str) and not given.strip()):
         return {}
     if isinstance(given, str):
         try:
-            read = json.loads(given, parse_float=finite, parse_constant=finite)
+            read = json.loads(given, parse_float=finite, parse_constant=finite, object_pairs_hook=once)
+            if r"\u" in given:
+                json.dumps(read, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
+            return given
+        if given.count("{") + given.count("[") > DEPTH and deep(read, DEPTH):
             return given
         return read if isinstance(read, dict) else {} if read is None else given
     return given
+
+
+def once(pairs: list[tuple[str, Any]]) -> Json:
+    """An object; ValueError where a key is there twice, of which one value would be lost."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key is there twice")
+    return made
+
+
+def deep(value: Any, levels: int) -> bool:
+    """Whether objects and lists nest deeper than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (levels == 0 or any(deep(each, levels - 1) for each in inner))
 
 
 def finite(text: str) -> float:

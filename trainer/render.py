@@ -305,7 +305,16 @@ class Renderer:
         return frozenset() if "end_token_appended" in found.notes else frozenset(found.answers[0].ids[-1:])
 
     def tokenize(self, text: str) -> tuple[list[int], Offsets]:
-        """Ids and character offsets. The template writes the BOS token itself, hence no special tokens on top."""
+        """Ids and character offsets. The template writes the BOS token itself, hence no special tokens on top.
+
+        Raises Unfit for what is no valid Unicode: a template may write what no record can hold.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = ascii(text[error.start])
+            message = f"What the model would read is no valid Unicode: it holds {half}, half of a surrogate pair."
+            raise Unfit(FAILED, message) from error
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return encoding["input_ids"], encoding["offset_mapping"]
 

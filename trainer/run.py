@@ -102,6 +102,11 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
             **rendering(renderer, data),
         },
     )
+    if probed.reason:
+        message = (
+            "This model is trained in another way than the fastest one, which is not exact for it; the run's figures"
+        )
+        emitter.warn("slower_way", f"{message} are right, its time and memory may be more. {probed.reason}")
     course = Course(
         spec,
         world,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.contract.errors import BadModel
+from trainer.folder import first_line
 from trainer.unfit import Unfit
 
 NO_TEMPLATE = (
@@ -32,7 +33,7 @@ class Template:
 
     def mentions(self, pattern: str) -> bool:
         if pattern not in self._mentioned:
-            self._mentioned[pattern] = any(re.search(pattern, source) for source in self.sources)
+            self._mentioned[pattern] = any(re.search(pattern, str(source)) for source in self.sources)
         return self._mentioned[pattern]
 
     def text(
@@ -50,7 +51,7 @@ class Template:
         # A template is a program of the model's author: whatever it raises is about this record.
         except Exception as error:
             raise Unfit(
-                "template_render_failed", f"The chat template refuses this conversation: {said(error)}"
+                "template_render_failed", f"The chat template refuses this conversation: {first_line(error)}"
             ) from error
         if not isinstance(rendered, str):
             raise Unfit("template_render_failed", "The chat template gives no text.")
@@ -63,15 +64,20 @@ class Template:
             return
         if not self.sources:
             raise BadModel(NO_TEMPLATE, code="no_chat_template", param="model")
-        from jinja2 import TemplateError
+        from jinja2 import TemplateError, TemplateSyntaxError
         from transformers.utils.chat_template_utils import _compile_jinja_template
 
         try:
             self._own = [_compile_jinja_template(source) for source in self.sources]
-        except TemplateError as error:
+        # Python compiles what jinja2 makes of it, and raises errors of its own where that nests too deeply.
+        except Exception as error:
+            what = (
+                "is no template" if isinstance(error, TemplateError) else "cannot be compiled; it may nest too deeply"
+            )
+            line = f" (its line {error.lineno})" if isinstance(error, TemplateSyntaxError) else ""
             raise BadModel(
-                f"The model's chat template is no template: {said(error)} Mend it, or add the model again with "
-                "--chat-template.",
+                f"The model's chat template {what}: {first_line(error).rstrip('.')}{line}. Mend it, or add the model "
+                "again with --chat-template.",
                 code="chat_template_invalid",
                 param="model",
             ) from error
@@ -106,8 +112,3 @@ class Template:
     def now(self, format: str) -> str:
         self.clock_read = True
         return self.clock.strftime(format)
-
-
-def said(error: BaseException) -> str:
-    """Its first line."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

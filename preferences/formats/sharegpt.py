@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from preferences.draft import Draft, Row, Turn, remaining
+from preferences.draft import LEFT_OUT, Draft, Row, Turn, remaining
 from preferences.faults import RowFault
 from preferences.strict_json import parse
-from preferences.turns import read_text, read_turn, wrong
+from preferences.turns import left_out, read_text, read_turn, wrong
 
 NAME = "llamafactory_sharegpt"
 KEYS = "`conversations` [{`from`, `value`}], `chosen` and `rejected` {`from`, `value`}; `system`, `tools`"
@@ -53,9 +53,14 @@ def _turn(item: Any, path: str, extra: dict[str, Any]) -> Turn:
         raise RowFault("role_invalid", f"{path}.from", f'"{str(told)[:40]}" is none of {", ".join(_ROLES)}.')
     text = read_text(item.get("value"), f"{path}.value")
     extra |= {f"{path}.{key}": value for key, value in item.items() if key not in ("from", "value")}
+    turn: Turn = {"role": _ROLES[told]}
     if told == "function_call":
-        return {"role": "assistant", "tool_calls": _calls(text, f"{path}.value")}
-    return {"role": _ROLES[told], "content": text}
+        turn["tool_calls"] = _calls(text, f"{path}.value")
+    else:
+        turn["content"] = text
+    if turn["role"] == "assistant" and left_out(item):
+        turn[LEFT_OUT] = True
+    return turn
 
 
 def _calls(text: str, path: str) -> list[dict[str, Any]]:

@@ -227,6 +227,14 @@ COMMAND = (
     "{%- if add_generation_prompt %}{{ '<BOT>' }}{%- endif %}"
 )
 # The arguments of a call one by one: only an object has them.
+# What jinja2 parses, or Python compiles, only so deep: a RecursionError, a SyntaxError, an IndentationError.
+TOO_DEEP = {
+    "parentheses": f"{{{{ {'(' * 300}1{')' * 300} }}}}",
+    "loops": "{% for m in messages %}" * 25 + "{% endfor %}" * 25,
+    "conditions": "{% if messages %}" * 120 + "{% endif %}" * 120,
+    "lists": f"{{{{ {'[' * 300}{']' * 300} }}}}",
+    "sums": f"{{{{ {' + '.join(['messages'] * 3000)} }}}}",
+}
 CODER = QWEN25.replace(
     "{{- f.arguments | tojson }}",
     "{%- for k, v in f.arguments | items %}{{- k + '=' + (v | string) + ';' }}{%- endfor %}",

@@ -24,6 +24,9 @@ def test_a_hybrid_model_is_trained_padded(spec: RunSpec, tmp_path: Path) -> None
     assert started["layout"] == "padded"
     assert min(started["details"]["layout_errors"][layout][0] for layout in ("shared", "packed")) > 1e-3
     assert "shared: off by" in started["details"]["layout_reason"]
+    (warning,) = [event for event in runs[0].events("warning") if event["code"] == "slower_way"]
+    assert "shared: off by" in warning["message"]
+    assert not [event for event in runs[1].events("warning") if event["code"] == "slower_way"]
     losses = [[event["metrics"]["loss"] for event in run.events("step")] for run in runs]
     assert losses[0] == losses[1]
 

@@ -69,6 +69,9 @@ def test_reasoning_is_read_under_each_of_its_names(name):
     [
         ({"reasoning_content": 3}, "chosen[0].reasoning_content"),
         ({"reasoning_content": "a", "thinking": "b"}, "chosen[0].thinking"),
+        ({"reasoning": {"text": "a"}}, "chosen[0].reasoning"),
+        ({"thinking": [{"type": "thinking", "thinking": "a"}]}, "chosen[0].thinking"),
+        ({"reasoning": " ", "thinking_content": ["a"]}, "chosen[0].thinking_content"),
     ],
 )
 def test_reasoning_that_cannot_be_read_refuses_the_row(given, path):

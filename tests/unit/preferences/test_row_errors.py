@@ -17,9 +17,11 @@ from tests.unit.preferences.rows import (
     openai,
     ranked,
     rated,
+    sharegpt,
     triple,
     turn,
 )
+from tests.unit.preferences.test_formats import records
 
 USER, TOLD = turn("user", "Hi"), turn("assistant", "Hello")
 IMAGE = {"type": "image_url", "image_url": {"url": "x"}}
@@ -52,6 +54,13 @@ CASES = {
     "role a list": (asked(turn(["user"], "x")), "role_invalid", "input.messages[0].role"),
     "no content": (preferred({"role": "assistant"}), "field_missing", "preferred_output[0].content"),
     "content a number": (preferred(turn("assistant", 5)), "field_type", "preferred_output[0].content"),
+    "left out by its weight": (
+        preferred(turn("assistant", "so", weight=0), USER, turn("assistant", "done", weight=1)),
+        "message_left_out",
+        "preferred_output[0]",
+    ),
+    "half its weight": (preferred(turn("assistant", "so", weight=0.5)), "message_left_out", "preferred_output[0]"),
+    "left out by a flag": (preferred(turn("assistant", "so", loss=False)), "message_left_out", "preferred_output[0]"),
     "image": (asked(turn("user", [IMAGE])), "content_part_unsupported", "input.messages[0].content[0].type"),
     "part a text": (asked(turn("user", ["x"])), "field_type", "input.messages[0].content[0]"),
     "part without text": (
@@ -164,6 +173,14 @@ OTHER = [
     (kto_messages, {"messages": [], "label": True}, "prompt_empty", "messages"),
     (kto_messages, {"messages": [USER, turn("assistant", "")], "label": True}, "completion_empty", "messages"),
     (kto_messages, {"messages": [USER, turn("human", "x")], "label": True}, "role_invalid", "messages[1].role"),
+    (kto_messages, {"messages": [USER, TOLD | {"weight": 0}], "label": True}, "message_left_out", "messages[0]"),
+    (
+        implicit,
+        {"chosen": [USER, TOLD], "rejected": [USER, SAID | {"train": False}]},
+        "message_left_out",
+        "rejected[0]",
+    ),
+    (sharegpt, sharegpt() | {"chosen": {"from": "gpt", "value": "x", "weight": 0}}, "message_left_out", "chosen[0]"),
     (ranked, ranked() | {"answers": None}, "field_missing", "answers"),
     (ranked, ranked() | {"answers": {}}, "field_type", "answers"),
     (ranked, ranked() | {"answers": ["a", "b"]}, "field_type", "answers[0]"),
@@ -282,6 +299,20 @@ def test_every_code_of_a_row_has_a_case():
     told = {code for _, code, _ in CASES.values()} | {code for _, _, code, _ in OTHER}
     elsewhere = {"json_invalid", "utf8_invalid", "line_too_long", "csv_invalid", "not_raw_text"}
     assert told | elsewhere == set(HINTS)
+
+
+def test_a_message_of_the_prompt_may_be_left_out_of_the_loss():
+    """None of the prompt is trained on; the mark does not reach the record, nor does a weight of 1 refuse an answer."""
+    talk = [USER, turn("assistant", "Hm", weight=0), turn("user", "And?")]
+    kinds = [
+        openai() | {"input": {"messages": talk}, "preferred_output": [turn("assistant", "Yes", weight=1)]},
+        openai() | {"input": {"messages": talk}, "preferred_output": [turn("assistant", "Yes", weight=1.0, loss=True)]},
+    ]
+    whole = [{"chosen": [*talk, turn("assistant", f"Yes {n}")], "rejected": [*talk, SAID]} for n in range(10)]
+    for rows in ([*kinds, *(openai(n) for n in range(10))], whole):
+        found = records(jsonl(rows))
+        assert [each.content for each in found[0].prompt] == ["Hi", "Hm", "And?"]
+        assert any(name.endswith("[1].weight") for name in found[0].meta)
 
 
 def test_errors_stand_in_the_order_of_the_file():

@@ -272,3 +272,18 @@ def test_a_messages_column_of_csv_with_tool_calls():
     assert report.format == "trl_conversational"
     assert found == canonical(jsonl(rows))[1]
     assert found == canonical(parquet(rows))[1]
+
+
+@pytest.mark.parametrize("column", ["chosen", "messages", "score_chosen"])
+def test_a_cell_loses_no_value_in_silence(column):
+    """Of a key that is there twice one value would be lost; a text that only looks like JSON stays what it is."""
+    twice = '[{"role": "assistant", "content": "a", "content": "b"}]'
+    rows = [conversational(n) for n in range(12)]
+    rows[5] = {**rows[5], column: twice if column != "score_chosen" else "[" * 100_000}
+    report = check(table(rows))
+    if column == "score_chosen":
+        assert report.usable
+    else:
+        assert [(each.line, each.code, each.path) for each in report.errors] == [(7, "json_invalid", column)]
+    texts = [triple(n) | {"chosen": '{"a": 1, "a": 2}'} for n in range(12)]
+    assert canonical(table(texts))[1][0]["chosen"][0]["content"] == '{"a": 1, "a": 2}'

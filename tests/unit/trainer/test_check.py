@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.contract.errors import BadInput
+from core.contract.errors import BadInput, BadModel
 from planning import facts, lora, tensors
 from planning.facts import Built, ModelFacts
 from tests.models import (
@@ -22,7 +23,9 @@ from tests.models import (
     write_model,
 )
 from tests.support.spoiled import change
+from tests.support.templates import TOO_DEEP
 from trainer import check
+from trainer import folder as model_folder
 from trainer import lora as trained
 
 SIZES: dict[str, Any] = {
@@ -182,6 +185,52 @@ def test_model_and_tokenizer_are_judged_at_once(folder: Path) -> None:
 
 def test_a_template_that_refuses_a_conversation_is_no_fault_of_the_folder(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text("{{ raise_exception('only with tools') }}")
+    assert check.check(folder).faults == []
+
+
+@pytest.mark.parametrize("broken", TOO_DEEP)
+def test_a_template_that_cannot_be_compiled_is_refused(folder: Path, broken: str) -> None:
+    (folder / "chat_template.jinja").write_text(TOO_DEEP[broken])
+    (fault,) = check.check(folder).faults
+    assert fault.code == "chat_template_invalid"
+    assert "cannot be compiled" in fault.message
+
+
+LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize("endless", [LOOPS, "{{ 7 ** (7 ** 9) }}"])
+def test_a_template_without_end_is_refused(folder: Path, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One while it is rendered, one while it is compiled."""
+    monkeypatch.setattr(check, "TEMPLATE_SECONDS", 0.5)
+    (folder / "chat_template.jinja").write_text(endless)
+    (fault,) = check.check(folder).faults
+    assert fault.code == "chat_template_invalid"
+    assert "did not come to an end" in fault.message
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
+
+
+NO_TOKENS: list[Any] = [2.0, "2", -1, True, [[2]], [2, None], {"a": 2}, [2, "</s>"]]
+
+
+@pytest.mark.parametrize("ends", NO_TOKENS)
+@pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
+def test_an_end_token_that_is_none_is_refused(folder: Path, name: str, ends: Any) -> None:
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    told = json.loads((folder / name).read_text()) if name == "config.json" else {}
+    (folder / name).write_text(json.dumps(told | {"eos_token_id": ends}))
+    with pytest.raises(BadModel, match=f"{name} of the model: `eos_token_id` holds ") as error:
+        model_folder.end_tokens(folder)
+    assert error.value.code == "end_token_invalid"
+    if name == "generation_config.json":
+        (fault,) = check.check(folder).faults
+        assert fault.code == "end_token_invalid"
+
+
+@pytest.mark.parametrize(("ends", "found"), [(0, [0]), ([2, 0], [2, 0]), (None, []), ([], []), ([2, 2**70], [2])])
+def test_end_tokens_beyond_the_models_are_left_out(folder: Path, ends: Any, found: list[int]) -> None:
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    assert model_folder.end_tokens(folder) == found
     assert check.check(folder).faults == []
 
 

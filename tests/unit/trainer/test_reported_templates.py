@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from core.contract.errors import BadModel
 from core.contract.finding import Finding
 from core.contract.preview import Preview
 from core.contract.run_spec import Inspection, InspectSpec
@@ -29,6 +30,12 @@ def seen(path: Path, folder: Path, model: Path, **options: bool) -> Inspection:
         report = check_file(path, canonical=out, checks="none", **options)  # type: ignore[arg-type]
     assert report.error is None
     return inspect(InspectSpec(model_dir=model, data=folder / "data.zst", out=folder / "out"))
+
+
+def pairs_in(folder: Path) -> Path:
+    path = folder / "pairs.jsonl"
+    path.write_text("".join(f'{{"prompt": "why {n}", "chosen": "so {n}", "rejected": "no {n}"}}\n' for n in range(12)))
+    return path
 
 
 def health(found: Inspection) -> Finding:
@@ -108,10 +115,15 @@ def test_a_clock(tmp_path: Path) -> None:
     assert any("tells the time" in note for note in found.previews[0].notes)
 
 
+def test_an_end_token_that_is_none_refuses_before_a_rank_starts(tmp_path: Path) -> None:
+    model = folder_of(tmp_path / "model", t.SMOLLM2, eos="<|im_end|>")
+    (model / "generation_config.json").write_text('{"eos_token_id": 2.0}')
+    with pytest.raises(BadModel, match=r"holds 2\.0, which is no token"):
+        seen(pairs_in(tmp_path), tmp_path, model)
+
+
 def test_a_template_that_is_none_refuses_before_a_rank_starts(tmp_path: Path) -> None:
     model = folder_of(tmp_path / "model", "{% for m in messages %}", eos="<|im_end|>")
-    pairs = "".join(f'{{"prompt": "why {n}", "chosen": "so {n}", "rejected": "no {n}"}}\n' for n in range(12))
-    (tmp_path / "pairs.jsonl").write_text(pairs)
-    found = seen(tmp_path / "pairs.jsonl", tmp_path, model)
+    found = seen(pairs_in(tmp_path), tmp_path, model)
     assert found.fatal is not None
     assert (found.fatal.code, found.fatal.param) == ("chat_template_invalid", "model")

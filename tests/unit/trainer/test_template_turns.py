@@ -221,6 +221,13 @@ def test_a_template_that_cannot_be_read_is_the_models_fault(broken: str) -> None
     assert (error.value.code, error.value.param) == ("chat_template_invalid", "model")
 
 
+@pytest.mark.parametrize("broken", t.TOO_DEEP)
+def test_a_template_that_python_cannot_compile_is_the_models_fault(broken: str) -> None:
+    with pytest.raises(BadModel, match="cannot be compiled; it may nest too deeply: ") as error:
+        told(renderer(t.TOO_DEEP[broken]), record([ASK], [GOOD], [BAD]))
+    assert (error.value.code, error.value.param) == ("chat_template_invalid", "model")
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -48,6 +48,17 @@ from trainer.data import tokenise
         ('{"a": NaN}', '"{\\"a\\": NaN}"'),
         ('{"a": 1e999}', '"{\\"a\\": 1e999}"'),
         ("[" * 100_000, f'"{"[" * 100_000}"'),
+        # Nor what would not come back whole.
+        ('{"a": 1, "a": 2}', '"{\\"a\\": 1, \\"a\\": 2}"'),
+        ('{"b": [{"a": 1, "\\u0061": 2}]}', '"{\\"b\\": [{\\"a\\": 1, \\"\\\\u0061\\": 2}]}"'),
+        ('{"a": "\\ud800"}', '"{\\"a\\": \\"\\\\ud800\\"}"'),
+        ('{"\\uDC00": 1}', '"{\\"\\\\uDC00\\": 1}"'),
+        ('{"a": "\\ud83d\\ude00 [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["}', '{"a": "😀 [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["}'),
+        ('{"a": -Infinity}', '"{\\"a\\": -Infinity}"'),
+        (f'{{"a": {"9" * 400}}}', f'{{"a": {"9" * 400}}}'),
+        (f'{{"a": {"9" * 5000}}}', f'"{{\\"a\\": {"9" * 5000}}}"'),
+        (f'{{"a": {"[" * 31}{"]" * 31}}}', f'{{"a": {"[" * 31}{"]" * 31}}}'),
+        *((f'{{"a": {"[" * n}{"]" * n}}}', f'"{{\\"a\\": {"[" * n}{"]" * n}}}"') for n in (32, 300, 960, 990)),
     ],
 )
 def test_the_arguments_of_a_call_are_an_object(arguments: Any, written: str) -> None:
@@ -58,6 +69,15 @@ def test_the_arguments_of_a_call_are_an_object(arguments: Any, written: str) -> 
         assert scored(own, example) == [
             f'<tool_call>\n{{"name": "look_up", "arguments": {written}}}\n</tool_call><|im_end|>'
         ]
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\udc00"])
+def test_what_is_no_unicode_falls_out_by_its_line(half: str) -> None:
+    """Whatever writes it, the template itself too, in words that can be written down."""
+    for template in (t.SMOLLM2 + f"{{{{ '{half}' }}}}", f"{{{{ raise_exception('so {half}') }}}}"):
+        found = told(renderer(template), record([ASK], [GOOD], [BAD]))
+        assert [(each.line, each.code) for each in found.problems] == [(7, "template_render_failed")]
+        assert half in found.problems[0].message.encode().decode()
 
 
 def test_several_calls_in_the_rejected_answer_and_in_the_history() -> None:
