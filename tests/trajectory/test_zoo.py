@@ -37,6 +37,7 @@ QUICK: dict[str, Cell] = {
 }
 # Rows of several documents are wrong in these, or cannot be: a state that runs on, or an attention of their own.
 PADDED = frozenset({"bloom", "falcon", "falcon_h1", "mamba", "mpt"})
+SECONDS = 600.0
 Make = Callable[..., RunSpec]
 
 
@@ -82,7 +83,7 @@ def passes(spec: RunSpec) -> None:
     from safetensors import safe_open
 
     try:
-        ended = warm.run(spec)
+        ended = warm.run(spec, SECONDS)
         assert ended.code == 0, ended.reason
         assert ended.of("started")[0]["layout"] == ("padded" if spec.model_digest in PADDED else "shared")
         (sealed,) = ended.of("checkpoint_sealed")
@@ -153,7 +154,7 @@ def test_one_step_of_six_of_them(make: Make, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", zoo.FAMILIES)
 def test_one_step_in_each_precision_by_all_weights_and_lora_on_one_rank_and_two(make: Make, name: str) -> None:
     for cell in CELLS:
@@ -161,7 +162,7 @@ def test_one_step_in_each_precision_by_all_weights_and_lora_on_one_rank_and_two(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", zoo.FAMILIES)
 def test_planted_faults_are_caught_in_them(name: str) -> None:
     """By the gates with limit zero, which random weights do not mislead; the one half in fp32, the other in bf16."""
