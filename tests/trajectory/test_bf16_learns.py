@@ -23,7 +23,13 @@ from trainer.data import Example, make_renderer, tokenise
 from trainer.layouts import collate
 from trainer.scorer import Scorer
 
-pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.xdist_group("ranks"),
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    # PEFT asks for a name that transformers has given up.
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning"),
+]
 
 DATA = ROOT.parent / "shared" / "data" / "instruction-preference.alpaca.json"
 PAIRS, BATCH, LONGEST = 80, 4, 512
