@@ -35,12 +35,14 @@ def add(arguments: argparse.Namespace) -> int:
         workspace = Path(made)
         folder = workspace / "model"
         folder.mkdir()
-        facts = prepare(arguments.dir, arguments.adapter, template, workspace, folder)
+        # Links to the user's files are checked, hashed and uploaded, one after the other.
+        with model_folder.at_rest(*filter(None, (arguments.dir, arguments.adapter))):
+            facts = prepare(arguments.dir, arguments.adapter, template, workspace, folder)
+            manifest = manifests.build(folder)
         with place.session(arguments.home) as session:
             project = projects.by_name(session, arguments.project) if arguments.project else None
             project_id = project.id if project else None
-        with place.store(arguments.home) as store:
-            manifest = manifests.build(folder)
+        with model_folder.at_rest(folder), place.store(arguments.home) as store:
             digest = manifest.digest()
             with moving(name, sum(entry.bytes for entry in manifest.files)) as moved:
                 store.upload_folder(folder, manifest, keys.model(digest), progress=moved)
