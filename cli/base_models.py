@@ -31,6 +31,8 @@ def add(arguments: argparse.Namespace) -> int:
         raise BadInput(f"A model's name has letters, digits and . _ / -, at most 128 of them; {name!r} does not.")
     if template is not None and not (template.is_file() and template.read_text(errors="replace").strip()):
         raise BadModel(f"{template} holds no chat template.", code="chat_template_missing")
+    if template is not None and model_folder.is_pointer(template):
+        raise model_folder.pointer(template)
     with tempfile.TemporaryDirectory(prefix="palate-") as made:
         workspace = Path(made)
         folder = workspace / "model"

@@ -227,17 +227,22 @@ def entries(folder: Path) -> Iterator[Path]:
 
 def pointed(found: Look) -> set[str]:
     """The files that hold Git-LFS's pointer in place of their content."""
-    names = []
-    for path in kept(found.folder):
-        with path.open("rb") as stream:
-            if stream.read(len(POINTER)) == POINTER:
-                names.append(path.name)
+    names = [path.name for path in kept(found.folder) if is_pointer(path)]
     if names:
         message = (
             f"{found.folder} holds Git-LFS pointers in place of files ({listed(names)}); run `git lfs pull` there."
         )
         found.fault(FILES, message, "lfs_pointer")
     return set(names)
+
+
+def is_pointer(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(POINTER)) == POINTER
+
+
+def pointer(file: Path) -> BadModel:
+    return BadModel(f"{file} is a Git-LFS pointer in place of the file; run `git lfs pull` there.", code="lfs_pointer")
 
 
 def adapter(found: Look, alone: bool) -> None:

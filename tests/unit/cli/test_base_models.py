@@ -126,9 +126,9 @@ def deployment(monkeypatch: pytest.MonkeyPatch) -> Deployment:
     return found
 
 
-def add(source: Path) -> None:
+def add(source: Path, template: Path | None = None) -> None:
     base_models.add(
-        argparse.Namespace(name="x", dir=source, adapter=None, chat_template=None, project=None, home=source.parent)
+        argparse.Namespace(name="x", dir=source, adapter=None, chat_template=template, project=None, home=source.parent)
     )
 
 
@@ -156,3 +156,10 @@ def test_a_source_that_changes_while_it_is_uploaded_is_not_stored(folder: Path, 
         add(folder)
     assert str(folder / "model.safetensors") in refusal.value.message
     assert deployment.uploads == 1
+
+
+def test_a_pointer_given_as_a_template_is_told(folder: Path) -> None:
+    template = folder.parent / "chat.jinja"
+    template.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(BadModel, match=r"chat.jinja is a Git-LFS pointer .* run `git lfs pull`"):
+        add(folder, template)

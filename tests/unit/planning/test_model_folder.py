@@ -370,8 +370,7 @@ def test_what_changes_after_it_was_looked_at_is_told(
 
 def test_a_failure_that_comes_of_a_change_is_told_as_one(folder: Path) -> None:
     with pytest.raises(BadModel, match="add it again"), model_folder.at_rest(folder):
-        shutil.rmtree(folder)
-        model_folder.check(folder)
+        model_folder.check(folder.rename(folder.parent / "elsewhere") / "gone")
     with pytest.raises(BadModel, match="is not a folder"), model_folder.at_rest(folder):
         model_folder.check(folder)
 
