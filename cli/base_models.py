@@ -11,6 +11,7 @@ from cli.bar import moving
 from core.contract import manifest as manifests
 from core.contract.errors import BadInput, BadModel
 from planning import model_folder
+from planning.at_rest import at_rest
 from planning.facts import ModelFacts
 from planning.model_folder import CONFIG, FILES, TOKENIZER, WEIGHTS, Look
 
@@ -38,13 +39,13 @@ def add(arguments: argparse.Namespace) -> int:
         folder = workspace / "model"
         folder.mkdir()
         # Links to the user's files are checked, hashed and uploaded, one after the other.
-        with model_folder.at_rest(*filter(None, (arguments.dir, arguments.adapter))):
+        with at_rest(*filter(None, (arguments.dir, arguments.adapter))):
             facts = prepare(arguments.dir, arguments.adapter, template, workspace, folder)
             manifest = manifests.build(folder)
         with place.session(arguments.home) as session:
             project = projects.by_name(session, arguments.project) if arguments.project else None
             project_id = project.id if project else None
-        with model_folder.at_rest(folder), place.store(arguments.home) as store:
+        with at_rest(folder), place.store(arguments.home) as store:
             digest = manifest.digest()
             with moving(name, sum(entry.bytes for entry in manifest.files)) as moved:
                 store.upload_folder(folder, manifest, keys.model(digest), progress=moved)

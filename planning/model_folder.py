@@ -8,13 +8,12 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.contract.errors import BadModel, PalateError
+from core.contract.errors import BadModel
 from planning import model_json, quantised, tensors, weights
 from planning.facts import CONTEXT, ModelFacts, context_length, facts
 from planning.model_json import read_json
@@ -141,46 +140,6 @@ def stage(folder: Path, into: Path, template: Path | None = None) -> None:
     if template is not None:
         (into / TEMPLATE).unlink(missing_ok=True)
         shutil.copyfile(template, into / TEMPLATE)
-
-
-@contextmanager
-def at_rest(*sources: Path) -> Iterator[None]:
-    """What is checked inside is what is stored inside: raises BadModel where a file of these folders, or one of these
-    files, was changed meanwhile. What else was raised may have come of that."""
-    before = stamps(sources)
-    try:
-        yield
-    except (PalateError, OSError):
-        refuse_changes(before, sources)
-        raise
-    refuse_changes(before, sources)
-
-
-def stamps(sources: Sequence[Path]) -> dict[Path, tuple[int, int, int]]:
-    """Size, time of the last change, and inode of every file that may be stored."""
-    found = {}
-    for source in sources:
-        names = [source]
-        if source.is_dir():
-            readable = os.access(source, os.R_OK | os.X_OK)  # else `look` says it
-            names = [path for path in kept(source) if path.suffix in KEPT | {".safetensors"}] if readable else []
-        for path in names:
-            with suppress(FileNotFoundError):
-                seen = path.stat()
-                found[path] = (seen.st_size, seen.st_mtime_ns, seen.st_ino)
-    return found
-
-
-def refuse_changes(before: dict[Path, tuple[int, int, int]], sources: Sequence[Path]) -> None:
-    after = stamps(sources)
-    changed = sorted(
-        os.path.realpath(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)
-    )
-    if changed:
-        raise BadModel(
-            f"{listed(changed)} changed while it was being added: add it again. Nothing of it is stored.",
-            code="changed_meanwhile",
-        ) from None
 
 
 def settings_of(path: Path) -> Any:

@@ -6,7 +6,6 @@ file has its place: what a reader leaves out in silence makes another model. Nam
 gguf-py/gguf/constants.py and, for llama's rows of Q and K, which it permutes, convert_hf_to_gguf.py.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from core.contract.errors import BadModel
 from planning import weights
 from planning.model_folder import is_pointer, pointer
-from trainer import gguf_header
+from trainer import gguf_header, gguf_tokenizer
 from trainer.failures import of_the_node
 from trainer.folder import first_line
 from trainer.gguf_header import INSTEAD, MAGIC, Unfit, damaged, shown
@@ -53,10 +52,8 @@ OPTIONAL = {"attention.head_count_kv": "num_key_value_heads", "attention.key_len
 ROTARY = {"rope.freq_base", "rope.dimension_count"}
 FRACTIONS = {"attention.layer_norm_rms_epsilon", "rope.freq_base"}
 SAME = {"vocab_size", "attention.value_length", "tensor_data_layout"}
-# GPT-2's own rule of cutting a text into words; transformers knows many others by these names.
-GPT2_RULES = {"default", "gpt-2", "gpt2"}
-DIGITS_FIRST = "smollm"
 NUMBER, NUMBERS, TEXT, TEXTS, TRUTH = "a whole number", "numbers", "a text", "texts", "true or false"
+# What the entries must be that are read by name, beside the architecture's sizes.
 KINDS = {
     "split.count": NUMBER,
     "tokenizer.chat_template": TEXT,
@@ -69,9 +66,9 @@ KINDS = {
     "tokenizer.ggml.add_bos_token": TRUTH,
     "tokenizer.ggml.add_eos_token": TRUTH,
     "tokenizer.ggml.add_space_prefix": TRUTH,
+    "tokenizer.ggml.eos_token_id": NUMBER,
+    **dict.fromkeys(gguf_tokenizer.IDS, NUMBER),
 }
-# Of the tokens that are read by name; the end stands for itself.
-IDS = tuple(f"tokenizer.ggml.{name}_token_id" for name in ("bos", "eot", "eom", "unknown", "padding"))
 
 
 def convert(file: Path, folder: Path) -> list[str]:
@@ -83,7 +80,7 @@ def convert(file: Path, folder: Path) -> list[str]:
         if reasons:
             raise Unfit(f"{file} cannot be trained: {'; '.join(reasons)}. Rather {INSTEAD}.")
         config = configured(found, reader)
-        tokenizer = tokenizer_of(file, found)
+        tokenizer = gguf_tokenizer.load(file, found)
         save_model(reader, found, config, folder)
         tokenizer.save_pretrained(folder)
     except BadModel:
@@ -133,18 +130,13 @@ def unfit(found: dict[str, Any], reader: Any) -> list[str]:
         named = shown(kind) if isinstance(kind, str) and kind else "not named" if not kind else "no text"
         return [f"its architecture is {named}, and only {', '.join(TYPES)} are taken"]
     strange = [
-        f"its {name} is not {kind}" for name, kind in wanted().items() if name in found and not is_(found[name], kind)
+        f"its {name} is not {kind}" for name, kind in KINDS.items() if name in found and not is_(found[name], kind)
     ]
     if strange:
         return strange
     if found.get("split.count", 1) > 1:
         return [f"it is one part of {found['split.count']}"]
-    return [*unfit_settings(own(found)), *unfit_tensors(found, reader), *unfit_tokenizer(found)]
-
-
-def wanted() -> dict[str, str]:
-    """What the entries that are read must be, by name; the architecture's own sizes stand for themselves."""
-    return {**KINDS, **dict.fromkeys((*IDS, "tokenizer.ggml.eos_token_id"), NUMBER)}
+    return [*unfit_settings(own(found)), *unfit_tensors(found, reader), *gguf_tokenizer.unfit(found)]
 
 
 def is_(value: Any, kind: str) -> bool:
@@ -230,38 +222,6 @@ def listed(names: list[str]) -> str:
     return weights.listed([shown(name) for name in names])
 
 
-def unfit_tokenizer(found: dict[str, Any]) -> list[str]:
-    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
-
-    kind, tokens = found.get("tokenizer.ggml.model"), found.get("tokenizer.ggml.tokens")
-    if not kind or not tokens:
-        return ["it holds no tokenizer"]
-    if kind not in ("gpt2", "llama"):
-        return [f"its tokenizer is of a kind that is not read from GGUF ({shown(kind)})"]
-    reasons = []
-    if kind == "gpt2" and not found.get("tokenizer.ggml.merges"):
-        reasons.append("its tokenizer has no merges")
-    if kind == "llama" and not found.get("tokenizer.ggml.scores"):
-        reasons.append("its tokenizer has no scores")
-    rule = found.get("tokenizer.ggml.pre", "default")
-    if kind == "gpt2" and rule not in {*GPT2_RULES, DIGITS_FIRST, *GGUF_PRE_TOKENIZER_SPLITS}:
-        reasons.append(f"its tokenizer cuts texts by a rule that is not known here (tokenizer.ggml.pre: {shown(rule)})")
-    eos = found.get("tokenizer.ggml.eos_token_id")
-    if not isinstance(eos, int) or not 0 <= eos < len(tokens):
-        reasons.append("it names no end token (tokenizer.ggml.eos_token_id)")
-    reasons += [
-        f"its {name} is {found[name]}, and its tokenizer has {len(tokens)} tokens"
-        for name in IDS
-        if name in found and not 0 <= found[name] < len(tokens)
-    ]
-    reasons += [
-        f"its {name} has {len(found[name])} values for {len(tokens)} tokens"
-        for name in ("tokenizer.ggml.scores", "tokenizer.ggml.token_type")
-        if found.get(name) and len(found[name]) != len(tokens)
-    ]
-    return reasons
-
-
 def configured(found: dict[str, Any], reader: Any) -> Any:
     """Of transformers; Mistral's file says llama, and its model is one without the window, which no such file has."""
     import transformers
@@ -334,36 +294,3 @@ def halves_apart(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]
     """Rows of Q or K, of which llama.cpp puts the two halves of a head side by side, in the order of transformers."""
     pairs = weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:])
     return pairs.swapaxes(1, 2).reshape(weight.shape)
-
-
-def tokenizer_of(file: Path, found: dict[str, Any]) -> Any:
-    """As transformers reads it, under a class that keeps its rules as they are when it is loaded again."""
-    from tokenizers import normalizers, pre_tokenizers
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    try:
-        # Alone: what lies beside it may be another model's, and would take part.
-        with tempfile.TemporaryDirectory() as alone:
-            (Path(alone) / "model.gguf").symlink_to(file.resolve())
-            read = AutoTokenizer.from_pretrained(
-                alone, gguf_file="model.gguf", trust_remote_code=False, local_files_only=True
-            )
-    # The loader raises what it meets: ValueError, KeyError, or an exception of the Rust core.
-    except Exception as error:
-        message = f"The tokenizer of {file} cannot be read: {first_line(error)}. Rather {INSTEAD}."
-        raise of_the_node(error) or Unfit(message) from error
-    inner = read.backend_tokenizer
-    if found["tokenizer.ggml.model"] == "gpt2" and found.get("tokenizer.ggml.pre") == DIGITS_FIRST:
-        # Each digit by itself, then GPT-2's rule: what SmolLM2's own tokenizer.json says.
-        digits = pre_tokenizers.Digits(individual_digits=True)
-        inner.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    if found["general.architecture"].startswith("qwen"):
-        inner.normalizer = normalizers.NFC()
-    special = {name: getattr(read, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        **{name: token for name, token in special.items() if token is not None},
-        chat_template=read.chat_template,
-        clean_up_tokenization_spaces=False,
-        model_max_length=int(own(found)["context_length"]),
-    )
