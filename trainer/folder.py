@@ -123,7 +123,10 @@ def refusal(what: str, error: Exception) -> BaseException:
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files; pickles are never read. Raises BadModel where one is missing."""
     if (folder / INDEX).exists():
-        names = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+        told = read_json(folder / INDEX).get("weight_map")
+        if not isinstance(told, dict) or not all(isinstance(name, str) for name in told.values()):
+            raise BadModel(f"{INDEX} names no files of weights.", param="model")
+        names = sorted(set(told.values()))
     else:
         names = [SINGLE]
     for name in names:

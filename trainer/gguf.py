@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract.errors import BadModel
+from planning import weights
+from planning.model_folder import is_pointer, pointer
+from trainer import gguf_header, gguf_tokenizer
 from trainer.failures import of_the_node
 from trainer.folder import first_line
+from trainer.gguf_header import INSTEAD, MAGIC, Unfit, damaged, shown
 
-MAGIC = b"GGUF"
-INSTEAD = "take the model's folder of safetensors"
 TYPES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 LAYER = {
     "attn_norm.weight": "input_layernorm.weight",
@@ -50,28 +52,40 @@ OPTIONAL = {"attention.head_count_kv": "num_key_value_heads", "attention.key_len
 ROTARY = {"rope.freq_base", "rope.dimension_count"}
 FRACTIONS = {"attention.layer_norm_rms_epsilon", "rope.freq_base"}
 SAME = {"vocab_size", "attention.value_length", "tensor_data_layout"}
-# GPT-2's own rule of cutting a text into words; transformers knows many others by these names.
-GPT2_RULES = {"default", "gpt-2", "gpt2"}
-DIGITS_FIRST = "smollm"
-
-
-class Unfit(BadModel):
-    code = "gguf_unsupported"
+NUMBER, NUMBERS, TEXT, TEXTS, TRUTH = "a whole number", "numbers", "a text", "texts", "true or false"
+# What the entries must be that are read by name, beside the architecture's sizes.
+KINDS = {
+    "split.count": NUMBER,
+    "tokenizer.chat_template": TEXT,
+    "tokenizer.ggml.model": TEXT,
+    "tokenizer.ggml.pre": TEXT,
+    "tokenizer.ggml.tokens": TEXTS,
+    "tokenizer.ggml.merges": TEXTS,
+    "tokenizer.ggml.scores": NUMBERS,
+    "tokenizer.ggml.token_type": NUMBERS,
+    "tokenizer.ggml.add_bos_token": TRUTH,
+    "tokenizer.ggml.add_eos_token": TRUTH,
+    "tokenizer.ggml.add_space_prefix": TRUTH,
+    "tokenizer.ggml.eos_token_id": NUMBER,
+    **dict.fromkeys(gguf_tokenizer.IDS, NUMBER),
+}
 
 
 def convert(file: Path, folder: Path) -> list[str]:
     """Fills the empty or missing `folder`; returns what a person should know. Raises BadModel, with all reasons."""
     reader = opened(file)
-    found = fields(reader)
-    reasons = unfit(found, reader)
-    if reasons:
-        raise Unfit(f"{file} cannot be trained: {'; '.join(reasons)}. Rather {INSTEAD}.")
-    config = configured(found, reader)
-    tokenizer = tokenizer_of(file, found)
     try:
+        found = fields(reader)
+        reasons = unfit(found, reader)
+        if reasons:
+            raise Unfit(f"{file} cannot be trained: {'; '.join(reasons)}. Rather {INSTEAD}.")
+        config = configured(found, reader)
+        tokenizer = gguf_tokenizer.load(file, found)
         save_model(reader, found, config, folder)
         tokenizer.save_pretrained(folder)
-    # The de-quantiser raises what it meets.
+    except BadModel:
+        raise
+    # The libraries, the de-quantiser among them, raise what they meet in a file that makes no sense.
     except Exception as error:
         raise of_the_node(error) or Unfit(f"{file} cannot be read: {first_line(error)}. Rather {INSTEAD}.") from error
     kinds = sorted({tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1})
@@ -79,18 +93,23 @@ def convert(file: Path, folder: Path) -> list[str]:
 
 
 def opened(file: Path) -> Any:
-    from gguf import GGUFReader
+    from gguf import GGMLQuantizationType, GGUFReader
 
-    with file.open("rb") as stream:
-        magic = stream.read(4)
+    try:
+        with file.open("rb") as stream:
+            magic = stream.read(len(MAGIC))
+    except OSError as error:
+        raise of_the_node(error) or Unfit(f"{file} cannot be read: {error.strerror}.") from error
+    if is_pointer(file):
+        raise pointer(file)
     if magic != MAGIC:
         raise Unfit(f"{file} is no GGUF file; name a model's folder, or one.")
+    gguf_header.check(file, {int(each) for each in GGMLQuantizationType})
     try:
         return GGUFReader(file)
-    # The reader raises what it meets where the file ends too soon or its counts are wrong.
+    # The reader raises what it meets where the tensors' bytes end too soon.
     except Exception as error:
-        cut = f"{file} is cut short or damaged ({first_line(error)}). Copy or download that file again."
-        raise of_the_node(error) or BadModel(cut, code="gguf_damaged") from error
+        raise of_the_node(error) or damaged(file, first_line(error)) from error
 
 
 def fields(reader: Any) -> dict[str, Any]:
@@ -107,21 +126,34 @@ def own(found: dict[str, Any]) -> dict[str, Any]:
 def unfit(found: dict[str, Any], reader: Any) -> list[str]:
     """All that keeps the file from being trained as what it is."""
     kind = found.get("general.architecture")
-    if kind not in TYPES:
-        return [f"its architecture is {kind or 'not named'}, and only {', '.join(TYPES)} are taken"]
-    if int(found.get("split.count", 1)) > 1:
+    if not isinstance(kind, str) or kind not in TYPES:
+        named = shown(kind) if isinstance(kind, str) and kind else "not named" if not kind else "no text"
+        return [f"its architecture is {named}, and only {', '.join(TYPES)} are taken"]
+    strange = [
+        f"its {name} is not {kind}" for name, kind in KINDS.items() if name in found and not is_(found[name], kind)
+    ]
+    if strange:
+        return strange
+    if found.get("split.count", 1) > 1:
         return [f"it is one part of {found['split.count']}"]
-    return [*unfit_settings(own(found)), *unfit_tensors(found, reader), *unfit_tokenizer(found)]
+    return [*unfit_settings(own(found)), *unfit_tensors(found, reader), *gguf_tokenizer.unfit(found)]
+
+
+def is_(value: Any, kind: str) -> bool:
+    several: dict[str, Any] = {TEXTS: str, NUMBERS: (int, float)}
+    if kind in several:
+        return isinstance(value, list) and all(isinstance(each, several[kind]) for each in value)
+    return type(value) is {NUMBER: int, TEXT: str, TRUTH: bool}[kind]
 
 
 def unfit_settings(settings: dict[str, Any]) -> list[str]:
     reasons = []
     scaled = sorted(name for name in settings if name.startswith("rope.scal"))
     if scaled:
-        reasons.append(f"it scales its rotary positions ({', '.join(scaled)}), which is not read from GGUF")
+        reasons.append(f"it scales its rotary positions ({listed(scaled)}), which is not read from GGUF")
     unknown = sorted(set(settings) - {*SIZES, *OPTIONAL, *ROTARY, *SAME, *scaled})
     if unknown:
-        reasons.append(f"nothing is known of its {', '.join(unknown)}")
+        reasons.append(f"nothing is known of its {listed(unknown)}")
     missing = sorted(set(SIZES) - set(settings))
     if missing:
         reasons.append(f"it does not name its {', '.join(missing)}")
@@ -153,13 +185,15 @@ def unfit_tensors(found: dict[str, Any], reader: Any) -> list[str]:
     reasons = []
     turning = sorted(name for name in held if name.startswith("rope_f"))
     if turning:
-        reasons.append(f"it holds {', '.join(turning)}: its rotary positions are scaled, which is not read from GGUF")
+        reasons.append(f"it holds {listed(turning)}: its rotary positions are scaled, which is not read from GGUF")
     more = sorted(set(held) - set(wanted) - set(HEAD) - set(turning))
     if more:
         reasons.append(f"it holds tensors that have no place in the model ({some(more)})")
     missing = sorted(set(wanted) - set(held))
     if missing:
         reasons.append(f"it lacks tensors ({some(missing)})")
+    if any(len(tensor.shape) != 2 for tensor in reader.tensors if tensor.name == "token_embd.weight"):
+        reasons.append("its token_embd.weight is no matrix")
     tokens = len(found.get("tokenizer.ggml.tokens") or [])
     rows = max(
         (int(tensor.shape[-1]) for tensor in reader.tensors if tensor.name == "token_embd.weight"), default=tokens
@@ -181,29 +215,11 @@ def places(found: dict[str, Any]) -> dict[str, str]:
 
 
 def some(names: list[str]) -> str:
-    return f"{len(names)}: {', '.join(names[:3])}{', …' if names[3:] else ''}"
+    return f"{len(names)}: {', '.join(map(shown, names[:3]))}{', …' if names[3:] else ''}"
 
 
-def unfit_tokenizer(found: dict[str, Any]) -> list[str]:
-    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
-
-    kind, tokens = found.get("tokenizer.ggml.model"), found.get("tokenizer.ggml.tokens")
-    if not kind or not tokens:
-        return ["it holds no tokenizer"]
-    if kind not in ("gpt2", "llama"):
-        return [f"its tokenizer is of a kind that is not read from GGUF ({kind})"]
-    reasons = []
-    if kind == "gpt2" and not found.get("tokenizer.ggml.merges"):
-        reasons.append("its tokenizer has no merges")
-    if kind == "llama" and not found.get("tokenizer.ggml.scores"):
-        reasons.append("its tokenizer has no scores")
-    rule = found.get("tokenizer.ggml.pre", "default")
-    if kind == "gpt2" and rule not in {*GPT2_RULES, DIGITS_FIRST, *GGUF_PRE_TOKENIZER_SPLITS}:
-        reasons.append(f"its tokenizer cuts texts by a rule that is not known here (tokenizer.ggml.pre: {rule})")
-    eos = found.get("tokenizer.ggml.eos_token_id")
-    if not isinstance(eos, int) or not 0 <= eos < len(tokens):
-        reasons.append("it names no end token (tokenizer.ggml.eos_token_id)")
-    return reasons
+def listed(names: list[str]) -> str:
+    return weights.listed([shown(name) for name in names])
 
 
 def configured(found: dict[str, Any], reader: Any) -> Any:
@@ -249,22 +265,22 @@ def save_model(reader: Any, found: dict[str, Any], config: Any, folder: Path) ->
 
     where = {**places(found), **HEAD}
     heads = {"attn_q.weight": config.num_attention_heads, "attn_k.weight": config.num_key_value_heads}
-    weights: dict[str, torch.Tensor] = {}
+    made: dict[str, torch.Tensor] = {}
     for tensor in reader.tensors:
         weight = np.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
         last = tensor.name.split(".", 2)[-1]
         if found["general.architecture"] == "llama" and last in heads:
             weight = halves_apart(weight, heads[last])
-        weights[where[tensor.name]] = torch.from_numpy(weight.copy())
+        made[where[tensor.name]] = torch.from_numpy(weight.copy())
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     shapes = {name: each.shape for name, each in model.named_parameters()}
-    for name in sorted(shapes.keys() | weights.keys()):
-        if name not in shapes or name not in weights or shapes[name] != weights[name].shape:
-            read = tuple(weights[name].shape) if name in weights else "missing"
+    for name in sorted(shapes.keys() | made.keys()):
+        if name not in shapes or name not in made or shapes[name] != made[name].shape:
+            read = tuple(made[name].shape) if name in made else "missing"
             raise ValueError(f"{name} is {read} where the model has {tuple(shapes.get(name, ()))}")
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    save_file(made, folder / "model.safetensors", {"format": "pt"})
     config.save_pretrained(folder)
     stops = ends(found)
     GenerationConfig(
@@ -278,31 +294,3 @@ def halves_apart(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]
     """Rows of Q or K, of which llama.cpp puts the two halves of a head side by side, in the order of transformers."""
     pairs = weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:])
     return pairs.swapaxes(1, 2).reshape(weight.shape)
-
-
-def tokenizer_of(file: Path, found: dict[str, Any]) -> Any:
-    """As transformers reads it, under a class that keeps its rules as they are when it is loaded again."""
-    from tokenizers import normalizers, pre_tokenizers
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    try:
-        read = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-    # The loader raises what it meets: ValueError, KeyError, or an exception of the Rust core.
-    except Exception as error:
-        message = f"The tokenizer of {file} cannot be read: {first_line(error)}. Rather {INSTEAD}."
-        raise of_the_node(error) or Unfit(message) from error
-    inner = read.backend_tokenizer
-    if found["tokenizer.ggml.model"] == "gpt2" and found.get("tokenizer.ggml.pre") == DIGITS_FIRST:
-        # Each digit by itself, then GPT-2's rule: what SmolLM2's own tokenizer.json says.
-        digits = pre_tokenizers.Digits(individual_digits=True)
-        inner.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    if found["general.architecture"].startswith("qwen"):
-        inner.normalizer = normalizers.NFC()
-    special = {name: getattr(read, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        **{name: token for name, token in special.items() if token is not None},
-        chat_template=read.chat_template,
-        clean_up_tokenization_spaces=False,
-        model_max_length=int(own(found)["context_length"]),
-    )

@@ -5,19 +5,26 @@ those that it was trained with.
 """
 
 import json
+import re
 import shutil
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from core.contract import manifest
 from core.contract.errors import BadModel
+from planning import model_folder as sources
+from planning import quantised, tensors
 from trainer import folder as model_folder
 from trainer.failures import of_the_node
 from trainer.folder import first_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# Where Palate's export names the digest of its base, the latter in older ones; a revision of the Hub is a shorter hash.
+DIGESTS = ("palate_base_digest", "revision")
 
 
 def merge(base: Path, adapter: Path, folder: Path) -> list[str]:
@@ -26,6 +33,7 @@ def merge(base: Path, adapter: Path, folder: Path) -> list[str]:
     from transformers import AutoModelForCausalLM
 
     told = settings(adapter)
+    another = other_base(base, told)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             base, dtype=torch.float32, trust_remote_code=False, local_files_only=True, use_safetensors=True
@@ -56,7 +64,7 @@ def merge(base: Path, adapter: Path, folder: Path) -> list[str]:
         shutil.copyfile(base / "generation_config.json", folder / "generation_config.json")
     named = told.get("base_model_name_or_path") or "a base that it does not name"
     whose = "the adapter's" if brought else "the base's"
-    return [f"{adapter}, an adapter of {named}, is merged into {base} in fp32; the tokenizer is {whose}."]
+    return [f"{adapter}, an adapter of {named}, is merged into {base} in fp32; the tokenizer is {whose}.", *another]
 
 
 def settings(adapter: Path) -> dict[str, Any]:
@@ -64,6 +72,9 @@ def settings(adapter: Path) -> dict[str, Any]:
     if not (adapter / CONFIG).is_file() or not (adapter / WEIGHTS).is_file():
         lacks = CONFIG if not (adapter / CONFIG).is_file() else WEIGHTS
         raise BadModel(f"{adapter} has no {lacks}; name the folder of a LoRA adapter.", code="adapter_missing")
+    for name in (CONFIG, WEIGHTS, *model_folder.TOKENIZER):
+        if (adapter / name).is_file() and sources.is_pointer(adapter / name):
+            raise sources.pointer(adapter / name)
     try:
         told = json.loads((adapter / CONFIG).read_bytes())
     except (ValueError, RecursionError) as error:
@@ -71,7 +82,27 @@ def settings(adapter: Path) -> dict[str, Any]:
     kind = told.get("peft_type") if isinstance(told, dict) else None
     if kind != "LORA":
         raise BadModel(f"{adapter} is no LoRA adapter (peft_type: {kind}); merge it by hand.", code="adapter_unfit")
+    packed = next((each for each in tensors.read(adapter / WEIGHTS) if quantised.is_quantised(each)), None)
+    if packed is not None:
+        message = f"{adapter} holds quantised weights ({packed.name} is {packed.dtype}); {quantised.INSTEAD}."
+        raise BadModel(message, code="quantised_weights")
     return dict(told)
+
+
+def other_base(base: Path, told: dict[str, Any]) -> list[str]:
+    """What to say where Palate's export names its base by digest, and this one has another."""
+    named = [each for key in DIGESTS if isinstance(each := told.get(key), str) and re.fullmatch("[0-9a-f]{64}", each)]
+    if not named:
+        return []
+    with tempfile.TemporaryDirectory() as made:
+        sources.stage(base, Path(made))
+        digest = manifest.build(Path(made)).digest()
+    if digest == named[0]:
+        return []
+    return [
+        f"the adapter was trained on a base of digest {named[0][:12]}, and {base} has {digest[:12]}: its weights, or "
+        "only its tokenizer, template or settings, are others. Merge it into its own base, unless you mean this one."
+    ]
 
 
 def refuse_strays(merged: Any, adapter: Path) -> None:

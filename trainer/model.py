@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from core.contract.errors import BadModel
+from planning import quantised
+from planning.tensors import Tensor as Told
 from trainer import folder as model_folder
 from trainer.safetensors_file import table
 
@@ -14,7 +16,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def find_damage(folder: Path, rank: int = 0, ranks: int = 1) -> BadModel | None:
-    """Reads this rank's share of the tensors: a truncated file, a NaN or an infinity is told before training starts."""
+    """Reads this rank's share of the tensors: a truncated file, a NaN or an infinity is told before training starts.
+
+    So are quantised weights, by their header: an older version of Palate may have stored them.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -22,6 +27,15 @@ def find_damage(folder: Path, rank: int = 0, ranks: int = 1) -> BadModel | None:
             try:
                 with safe_open(path, framework="pt") as tensors:
                     for name in sorted(tensors.keys())[rank::ranks]:
+                        entry = tensors.get_slice(name)
+                        told = Told(name, entry.get_dtype(), tuple(entry.get_shape()), 0, 0)
+                        if quantised.is_quantised(told):
+                            return BadModel(
+                                f"The model's weights are quantised ({name} in {path.name} is {told.dtype}) and cannot "
+                                f"be trained; {quantised.INSTEAD}, and add it under a new name.",
+                                code="quantised_weights",
+                                param="model",
+                            )
                         if not torch.isfinite(tensors.get_tensor(name)).all():
                             return BadModel(
                                 f"The weight {name} in {path.name} holds NaN or infinite numbers.",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-FILES = [f"planning/{name}.py" for name in ("model_folder", "model_json", "quantised", "tensors", "weights")]
-FILES += [f"trainer/{name}.py" for name in ("check", "gguf", "merge")]
+FILES = [f"planning/{name}.py" for name in ("at_rest", "model_folder", "model_json", "quantised", "tensors", "weights")]
+FILES += [f"trainer/{name}.py" for name in ("check", "gguf", "gguf_header", "gguf_tokenizer", "merge")]
 # Words of the page's sentences.
 OTHERS = {"quantization_config", "eos_token_id"}
 

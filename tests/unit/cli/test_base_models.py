@@ -1,7 +1,10 @@
 """`palate models add` up to the moment where something would be stored: the files looked at, the trainer asked."""
 
+import argparse
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cli import base_models, place, trainer_process
 from cli.base_models import prepare
 from core.contract.errors import BadModel
+from core.contract.manifest import ManifestMismatch
 from planning.facts import ModelFacts
 from tests.models import make_tiny_model
 
@@ -89,3 +94,72 @@ def test_a_file_that_is_no_whole_gguf(tmp_path: Path, content: bytes, code: str)
         prepared(path)
     assert refusal.value.code == code
     assert str(path) in refusal.value.message
+
+
+def overwritten(folder: Path) -> None:
+    """With weights that cannot be trained, of the same names and sizes."""
+    held = {name: weight * torch.nan for name, weight in load_file(folder / "model.safetensors").items()}
+    save_file(held, folder / "model.safetensors", {"format": "pt"})
+
+
+class Deployment:
+    """Reached by nothing that was not checked; what is uploaded is only counted."""
+
+    uploads = 0
+    while_uploading: Callable[[], object] = staticmethod(lambda: None)
+
+    @contextmanager
+    def __call__(self, home: Path) -> Iterator["Deployment"]:
+        yield self
+
+    def upload_folder(self, *arguments: object, progress: object) -> None:
+        self.uploads += 1
+        self.while_uploading()
+        raise ManifestMismatch("x changed while it was uploaded.")
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    found = Deployment()
+    for name in ("session", "store"):
+        monkeypatch.setattr(place, name, found)
+    return found
+
+
+def add(source: Path, template: Path | None = None) -> None:
+    base_models.add(
+        argparse.Namespace(name="x", dir=source, adapter=None, chat_template=template, project=None, home=source.parent)
+    )
+
+
+def test_a_source_that_changes_after_the_check_is_not_stored(
+    folder: Path, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = trainer_process.check
+
+    def checked(*arguments: Any) -> Any:
+        built = check(*arguments)
+        overwritten(folder)
+        return built
+
+    monkeypatch.setattr(trainer_process, "check", checked)
+    with pytest.raises(BadModel, match="changed while it was being added: add it again") as refusal:
+        add(folder)
+    assert refusal.value.code == "changed_meanwhile"
+    assert str(folder / "model.safetensors") in refusal.value.message
+    assert deployment.uploads == 0
+
+
+def test_a_source_that_changes_while_it_is_uploaded_is_not_stored(folder: Path, deployment: Deployment) -> None:
+    deployment.while_uploading = lambda: overwritten(folder)
+    with pytest.raises(BadModel, match="add it again") as refusal:
+        add(folder)
+    assert str(folder / "model.safetensors") in refusal.value.message
+    assert deployment.uploads == 1
+
+
+def test_a_pointer_given_as_a_template_is_told(folder: Path) -> None:
+    template = folder.parent / "chat.jinja"
+    template.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(BadModel, match=r"chat.jinja is a Git-LFS pointer .* run `git lfs pull`"):
+        add(folder, template)

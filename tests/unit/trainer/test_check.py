@@ -144,6 +144,83 @@ def test_another_head_is_refused(folder: Path, head: str) -> None:
     assert (fault.code, head in fault.message) == ("not_causal", True)
 
 
+def test_a_model_that_embeds_texts_is_refused_though_all_its_tensors_fit(tmp_path: Path) -> None:
+    """The head of a tied model is its table of tokens: nothing is missing from the file."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3Model
+
+    config = Qwen3Config(**SIZES, head_dim=8, num_key_value_heads=2, tie_word_embeddings=True)
+    embeds = made(tmp_path / "embeds", config, Qwen3Model)
+    (fault,) = check.check(embeds).faults
+    assert fault.code == "not_causal"
+    assert "without a language model's head (`architectures`: Qwen3Model; with one it would be Qwen3ForCausalLM)" in (
+        fault.message
+    )
+    assert check.check(made(tmp_path / "writes", config, Qwen3ForCausalLM)).faults == []
+
+
+@pytest.mark.parametrize("name", ["NVEmbedModel", "LlamaEncoder", "LlamaBidirectionalForMNTP", "LlamaModel"])
+def test_a_name_that_is_no_language_models_is_refused(folder: Path, name: str) -> None:
+    change(folder, "config.json", architectures=[name])
+    (fault,) = check.check(folder).faults
+    assert (fault.code, f"`architectures`: {name};" in fault.message) == ("not_causal", True)
+    change(folder, "config.json", architectures=[name, "LlamaForCausalLM"])
+    assert check.check(folder).faults == []
+
+
+def test_every_language_model_of_transformers_passes_by_its_name_and_none_by_its_body() -> None:
+    from huggingface_hub.errors import StrictDataclassClassValidationError
+    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING
+    from transformers.models.auto import modeling_auto
+
+    passed = 0
+    for kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        try:
+            config = CONFIG_MAPPING[kind]()
+        except StrictDataclassClassValidationError:  # its own defaults are none
+            continue
+        own = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__
+        config.architectures = [own]
+        try:
+            check.refuse_other_kinds(config)
+        except BadModel:
+            assert config.is_encoder_decoder, kind
+            continue
+        passed += 1
+        body = MODEL_MAPPING[type(config)].__name__ if type(config) in MODEL_MAPPING else own
+        if body not in (own, "Llama4ForConditionalGeneration"):
+            config.architectures = [body]
+            with pytest.raises(BadModel, match="without a language model's head"):
+                check.refuse_other_kinds(config)
+    assert passed > 100
+
+
+def test_a_model_that_sees_pictures_too_is_a_language_model(tmp_path: Path) -> None:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    text = {**SIZES, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 128}
+    seen = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config=text, vision_config={**seen, "image_size": 28, "patch_size": 14}, mm_tokens_per_image=4
+    )
+    assert check.check(made(tmp_path / "sees", config, Gemma3ForConditionalGeneration)).faults == []
+    for name in ("Qwen2VLForConditionalGeneration", "IdeficsForVisionText2Text"):
+        config.architectures = [name]
+        check.refuse_other_kinds(config)
+
+
+def test_a_decoder_that_is_told_to_see_ahead_is_refused(folder: Path) -> None:
+    change(folder, "config.json", is_causal=False)
+    assert codes(check.check(folder)) == ["not_causal"]
+
+
+@pytest.mark.parametrize(("told", "faults"), [(True, ["not_causal"]), (False, [])])
+def test_a_gemma_that_is_told_to_see_ahead_is_refused(tmp_path: Path, told: bool, faults: list[str]) -> None:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    config = Gemma3TextConfig(**SIZES, num_key_value_heads=2, head_dim=8, use_bidirectional_attention=told)
+    assert codes(check.check(made(tmp_path / "model", config, Gemma3ForCausalLM))) == faults
+
+
 @pytest.mark.parametrize("kind", ["chatglm", "qwen", "my_llama"])
 def test_a_type_that_transformers_does_not_know_is_named(folder: Path, kind: str) -> None:
     change(folder, "config.json", model_type=kind)

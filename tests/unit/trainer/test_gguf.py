@@ -1,6 +1,8 @@
 """GGUF files made with the gguf library: what becomes of a sound one, and each way in which one is refused."""
 
 import json
+import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,7 @@ class File:
             "ggml.padding_token_id": tokenizer.pad_token_id,
             "chat_template": CHAT_TEMPLATE,
         }
+        self.others: dict[str, Any] = {}
         self.tensors = tensors_of(kind, len(self.tokens))
 
     def write(self, path: Path) -> Path:
@@ -63,6 +66,10 @@ class File:
             add(writer, f"{self.kind}.{name}", value)
         for name, value in self.tokenizer.items():
             add(writer, f"tokenizer.{name}", value)
+        for name, value in self.others.items():
+            # The writer names the architecture by itself, and refuses a name twice.
+            writer.kv_data[0].pop(name, None)
+            add(writer, name, value)
         for name, tensor in self.tensors.items():
             writer.add_tensor(name, tensor)
         writer.write_header_to_file()
@@ -244,12 +251,21 @@ def tell(entries: dict[str, Any]) -> Edit:
     return lambda file: file.tokenizer.update(entries)
 
 
+def also(entries: dict[str, Any]) -> Edit:
+    return lambda file: file.others.update(entries)
+
+
 def hold(name: str, size: int) -> Edit:
     return lambda file: file.tensors.update({name: np.ones(size, np.float32)})
 
 
 def with_fewer_rows(file: "File") -> None:
     file.tensors["token_embd.weight"] = file.tensors["token_embd.weight"][:300]
+
+
+def with_many_heads(file: "File") -> None:
+    file.entries["attention.head_count"] = 4096
+    del file.entries["rope.dimension_count"]
 
 
 LINEAR = {"rope.scaling.type": "linear", "rope.scaling.factor": 2.0}
@@ -281,6 +297,30 @@ REFUSED: list[tuple[str, str, Edit]] = [
     ("fewer rows", "its tokenizer has 320 tokens, and its table 300 rows", with_fewer_rows),
     ("no end", "names no end token", lambda f: f.tokenizer.pop("ggml.eos_token_id")),
     ("an end beyond", "names no end token", tell({"ggml.eos_token_id": 9999})),
+    ("a turn's end beyond", "its tokenizer.ggml.eot_token_id is 99999, and its", tell({"ggml.eot_token_id": 99_999})),
+    ("a message's end beyond", "its tokenizer.ggml.eom_token_id is 320, and its", tell({"ggml.eom_token_id": 320})),
+    ("a beginning beyond", "its tokenizer.ggml.bos_token_id is 320, and its", tell({"ggml.bos_token_id": 320})),
+    ("a pad beyond", "its tokenizer.ggml.padding_token_id is 4294967295", tell({"ggml.padding_token_id": 2**32 - 1})),
+    ("a rule that is a list", "its tokenizer.ggml.pre is not a text", tell({"ggml.pre": ["gpt-2"]})),
+    ("a model that is a list", "its tokenizer.ggml.model is not a text", tell({"ggml.model": ["gpt2"]})),
+    ("tokens that are a number", "its tokenizer.ggml.tokens is not texts", tell({"ggml.tokens": 7})),
+    ("tokens that are numbers", "its tokenizer.ggml.tokens is not texts", tell({"ggml.tokens": [7, 8]})),
+    ("merges that are a text", "its tokenizer.ggml.merges is not texts", tell({"ggml.merges": "a b"})),
+    ("token types in words", "its tokenizer.ggml.token_type is not numbers", tell({"ggml.token_type": ["x"]})),
+    ("too few token types", "ggml.token_type has 2 values for 320 tokens", tell({"ggml.token_type": [1, 1]})),
+    ("an end in words", "its tokenizer.ggml.eos_token_id is not a whole number", tell({"ggml.eos_token_id": "x"})),
+    ("a turn's end in words", "ggml.eot_token_id is not a whole number", tell({"ggml.eot_token_id": "x"})),
+    ("half an end", "its tokenizer.ggml.eos_token_id is not a whole number", tell({"ggml.eos_token_id": 1.5})),
+    ("a template that is a number", "its tokenizer.chat_template is not a text", tell({"chat_template": 1})),
+    ("parts in words", "its split.count is not a whole number", also({"split.count": "x"})),
+    ("a part", "it is one part of 3", also({"split.count": 3})),
+    ("an architecture that is a list", "its architecture is no text", also({"general.architecture": ["llama"]})),
+    ("no architecture", "its architecture is not named", also({"general.architecture": ""})),
+    ("an architecture on two lines", "its architecture is a b, and only", also({"general.architecture": "a\nb\x1b"})),
+    ("a size in words", "its embedding_length is no single number", put({"embedding_length": "x"})),
+    ("a list of tokens", "its token_embd.weight is no matrix", hold("token_embd.weight", 320)),
+    ("heads without width", "only 8 of 0 numbers of a head", put({"attention.head_count": 4096})),
+    ("more heads than width", "cannot be read", with_many_heads),
     ("another shape", "model.norm.weight is (16,) where the model has (32,)", hold("output_norm.weight", 16)),
 ]  # fmt: skip
 
@@ -334,5 +374,141 @@ def test_a_file_cut_anywhere_is_told(tmp_path: Path) -> None:
 def test_what_is_none_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(content)
-    with pytest.raises(BadModel, match=r"cut short or damaged|is no GGUF file|its architecture is not named"):
+    with pytest.raises(BadModel, match=r"is of GGUF's version|is no GGUF file"):
         gguf.convert(path, tmp_path / "folder")
+
+
+def packed(text: str | bytes) -> bytes:
+    content = text.encode() if isinstance(text, str) else text
+    return struct.pack("<Q", len(content)) + content
+
+
+def head(*entries: bytes, version: int = 3, tensors: int = 0, count: int | None = None, end: bytes = b"") -> bytes:
+    return (
+        b"GGUF"
+        + struct.pack("<IQQ", version, tensors, len(entries) if count is None else count)
+        + b"".join([*entries, end])
+    )
+
+
+def entry(name: str, kind: int, value: bytes) -> bytes:
+    return packed(name) + struct.pack("<I", kind) + value
+
+
+def array(name: str, kind: int, count: int, values: bytes = b"") -> bytes:
+    return entry(name, 9, struct.pack("<IQ", kind, count) + values)
+
+
+def tensor(name: str | bytes, kind: int, *sizes: int, dimensions: int | None = None) -> bytes:
+    count = len(sizes) if dimensions is None else dimensions
+    return packed(name) + struct.pack(f"<I{len(sizes)}QIQ", count, *sizes, kind, 0)
+
+
+LLAMA = entry("general.architecture", 8, packed("llama"))
+UNREADABLE: list[tuple[str, str, str, bytes]] = [
+    ("version 1", "gguf_unsupported", "is of GGUF's version 1, and only", head(version=1)),
+    ("version 99", "gguf_unsupported", "is of GGUF's version 99, and only", head(version=99)),
+    ("big-endian", "gguf_unsupported", "is big-endian, and only", head(version=3 << 24)),
+    ("entries without end", "gguf_damaged", "counts 9223372036854775808 entries", head(count=2**63)),
+    ("entries beyond the end", "gguf_damaged", "beyond the file", head(LLAMA, count=20)),
+    ("tensors without end", "gguf_damaged", "counts 18446744073709551615 tensors", head(tensors=2**64 - 1)),
+    ("tensors beyond the end", "gguf_damaged", "the name of tensor 1", head(LLAMA, tensors=9)),
+    ("bytes without end", "gguf_damaged", "the 1152921504606846976 values of a", head(array("a", 0, 2**60))),
+    ("numbers without end", "gguf_damaged", "values of a would end beyond", head(array("a", 4, 2**62 + 1))),
+    ("texts without end", "gguf_damaged", "values of a would end beyond", head(array("a", 8, 2**64 - 1))),
+    (
+        "a text without end",
+        "gguf_damaged",
+        "a would end beyond the file",
+        head(entry("a", 8, struct.pack("<Q", 2**63))),
+    ),
+    ("lists of lists", "gguf_unsupported", "an array of type 9", head(array("a", 9, 2, b"\0" * 64))),
+    ("a type that is none", "gguf_damaged", "a is of type 13", head(entry("a", 13, b"\0" * 8))),
+    ("a list of none", "gguf_unsupported", "an array of type 77", head(array("a", 77, 0))),
+    ("a name twice", "gguf_unsupported", "two entries of the name a", head(*[entry("a", 4, b"\0" * 4)] * 2)),
+    ("no UTF-8", "gguf_unsupported", "not UTF-8 (general.name: ", head(entry("general.name", 8, packed(b"\xff\xfe")))),
+    (
+        "a token of no UTF-8",
+        "gguf_unsupported",
+        "(value 2 of t: ",
+        head(array("t", 8, 2, packed("a") + packed(b"\xc3"))),
+    ),
+    ("a tensor of no UTF-8", "gguf_unsupported", "(the name of tensor 1: ", head(tensors=1, end=tensor(b"\xff", 0, 1))),
+    (
+        "an unknown quantisation",
+        "gguf_unsupported",
+        "output.weight in a quantisation that is not known here (GGML's type 99)",
+        head(LLAMA, tensors=1, end=tensor("output.weight", 99, 32, 32)),
+    ),
+    (
+        "one that was given up",
+        "gguf_unsupported",
+        "(GGML's type 4)",
+        head(LLAMA, tensors=1, end=tensor("output.weight", 4, 32)),
+    ),
+    ("no dimension", "gguf_damaged", "has 0 dimensions", head(tensors=1, end=tensor("a", 0))),
+    (
+        "dimensions without end",
+        "gguf_damaged",
+        "has 4294967295 dimensions",
+        head(tensors=1, end=tensor("a", 0, dimensions=2**32 - 1)),
+    ),
+    (
+        "more than any vocabulary",
+        "gguf_unsupported",
+        "more than 10,000,000 values",
+        head(array("a", 0, 10_000_001, bytes(10_000_001))),
+    ),
+    (
+        "a size that overflows",
+        "gguf_damaged",
+        "cut short or damaged",
+        head(LLAMA, tensors=1, end=tensor("a", 0, 2**32, 2**32)),
+    ),
+    (
+        "a pointer",
+        "lfs_pointer",
+        "is a Git-LFS pointer in place of the file; run `git lfs pull`",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "content"), [pytest.param(*rest, id=name) for name, *rest in UNREADABLE])
+def test_a_header_that_cannot_be_followed_is_told_at_once(
+    tmp_path: Path, code: str, words: str, content: bytes
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(content)
+    with pytest.raises(BadModel) as refusal:
+        gguf.convert(path, tmp_path / "folder")
+    assert refusal.value.code == code
+    assert words in refusal.value.message
+    assert str(path) in refusal.value.message
+    assert "\n" not in refusal.value.message
+
+
+def test_what_lies_beside_a_file_takes_no_part(tmp_path: Path) -> None:
+    """Another model's tokenizer, and a pipe that nobody writes to."""
+    from transformers import AutoTokenizer
+
+    file, together, alone = File("qwen2"), tmp_path / "together", tmp_path / "alone"
+    for place in (together, alone):
+        place.mkdir()
+        file.write(place / "model.gguf")
+    other = make_tokenizer("{{ 'another template' }}")
+    other.add_tokens(["the fox"])
+    other.save_pretrained(together)
+    settings = json.loads((together / "tokenizer_config.json").read_text())
+    told = {"unk_token": "<other>", "additional_special_tokens": ["fox"], "auto_map": {"AutoTokenizer": ["x.Y", None]}}
+    (together / "tokenizer_config.json").write_text(json.dumps(settings | told))
+    (together / "added_tokens.json").write_text('{"a fox": 5}')
+    os.mkfifo(together / "special_tokens_map.json")
+    os.mkfifo(together / "config.json")
+    for place in (together, alone):
+        gguf.convert(place / "model.gguf", place / "folder")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (together / "folder" / name).read_bytes() == (alone / "folder" / name).read_bytes()
+    text = "a fox <other> the fox"
+    made = [AutoTokenizer.from_pretrained(place / "folder")(text)["input_ids"] for place in (together, alone)]
+    assert made[0] == made[1] == make_tokenizer()(text)["input_ids"]

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from core.contract import manifest
 from core.contract.errors import BadModel
+from planning import model_folder
 from tests.models import make_tiny_model
+from tests.support.spoiled import pointer
 from trainer import merge
 
 # PEFT still asks transformers in its older words.
@@ -98,6 +101,13 @@ def other_names(folder: Path) -> None:
     save_file(held, path, {"format": "pt"})
 
 
+def in_fp8(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "adapter_model.safetensors"
+    save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(path).items()}, path)
+
+
 SPOILED: list[tuple[str, str, str, Callable[[Path], object]]] = [
     ("no weights", "adapter_missing", "has no adapter_model.safetensors", lambda f: (f / merge.WEIGHTS).unlink()),
     ("no settings", "adapter_missing", "has no adapter_config.json", lambda f: (f / merge.CONFIG).unlink()),
@@ -106,7 +116,16 @@ SPOILED: list[tuple[str, str, str, Callable[[Path], object]]] = [
     ("other layers", "adapter_unfit", "does not fit the base", change(merge.CONFIG, target_modules=["w1"])),
     ("another rank", "adapter_unfit", "does not fit the base", change(merge.CONFIG, r=8)),
     ("of a longer model", "adapter_unfit", "which the base has no place for", other_names),
-    ("cut", "adapter_unfit", "does not fit the base", lambda f: (f / merge.WEIGHTS).write_bytes(b"x" * 20)),
+    (
+        "cut",
+        "safetensors_invalid",
+        "not a whole safetensors file",
+        lambda f: (f / merge.WEIGHTS).write_bytes(b"x" * 20),
+    ),
+    ("weights in words only", "lfs_pointer", "run `git lfs pull`", lambda f: pointer(f / merge.WEIGHTS)),
+    ("settings in words only", "lfs_pointer", "run `git lfs pull`", lambda f: pointer(f / merge.CONFIG)),
+    ("a tokenizer in words only", "lfs_pointer", "run `git lfs pull`", lambda f: pointer(f / "tokenizer.json")),
+    ("in fp8", "quantised_weights", "is F8_E4M3", in_fp8),
 ]
 
 
@@ -122,3 +141,29 @@ def test_what_is_no_adapter_of_this_base_is_refused(
     assert words in refusal.value.message
     assert str(spoiled) in refusal.value.message
     assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize("key", ["palate_base_digest", "revision"])
+@pytest.mark.parametrize("own", [True, False])
+def test_another_base_than_the_adapter_names_is_told(
+    base: Path, adapter: Path, tmp_path: Path, key: str, own: bool
+) -> None:
+    """The digest is the one under which `palate models add` stores the base; another of the same shapes has another."""
+    (tmp_path / "staged").mkdir()
+    model_folder.stage(base, tmp_path / "staged")
+    digest = manifest.build(tmp_path / "staged").digest()
+    exported = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    change(merge.CONFIG, **{"revision": "main", key: digest})(exported)
+    onto = base if own else make_tiny_model(tmp_path / "other", seed=1)
+    told = merge.merge(onto, exported, tmp_path / "merged")[1:]
+    if own:
+        assert told == []
+    else:
+        (line,) = told
+        assert line.startswith(f"the adapter was trained on a base of digest {digest[:12]}, and {onto} has ")
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("revision", ["main", "a" * 40, None, 7, ["a" * 64]])
+def test_a_revision_that_is_no_digest_says_nothing(base: Path, revision: object) -> None:
+    assert merge.other_base(base, {"revision": revision}) == []
