@@ -20,12 +20,10 @@ from trainer import parts
 from trainer.engine import Engine
 from trainer.model import DTYPES
 from trainer.parts import Part
-from trainer.safetensors_file import append, digest, header, raw
+from trainer.safetensors_file import BASE_DIGEST, append, digest, header, raw
 from trainer.world import World
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-# In the metadata of an adapter's file: of the base that it was trained on.
-BASE_DIGEST = "palate_base_digest"
 
 
 class Background(Protocol):

@@ -21,10 +21,9 @@ from planning import quantised, tensors
 from trainer import folder as model_folder
 from trainer.failures import of_the_node
 from trainer.folder import first_line
+from trainer.safetensors_file import BASE_DIGEST
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# Where Palate's export names the digest of its base, the latter in older ones; a revision of the Hub is a shorter hash.
-DIGESTS = ("palate_base_digest", "revision")
 
 
 def merge(base: Path, adapter: Path, folder: Path) -> list[str]:
@@ -33,7 +32,7 @@ def merge(base: Path, adapter: Path, folder: Path) -> list[str]:
     from transformers import AutoModelForCausalLM
 
     told = settings(adapter)
-    another = other_base(base, told)
+    another = other_base(base, adapter, told)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             base, dtype=torch.float32, trust_remote_code=False, local_files_only=True, use_safetensors=True
@@ -89,9 +88,16 @@ def settings(adapter: Path) -> dict[str, Any]:
     return dict(told)
 
 
-def other_base(base: Path, told: dict[str, Any]) -> list[str]:
-    """What to say where Palate's export names its base by digest, and this one has another."""
-    named = [each for key in DIGESTS if isinstance(each := told.get(key), str) and re.fullmatch("[0-9a-f]{64}", each)]
+def other_base(base: Path, adapter: Path, told: dict[str, Any]) -> list[str]:
+    """What to say where Palate's export names its base by digest, and this one has another. Older exports name it as
+    the revision; one of the Hub is a shorter hash.
+    """
+    from safetensors import safe_open
+
+    with safe_open(adapter / WEIGHTS, framework="pt") as opened:
+        about = opened.metadata() or {}
+    found = (about.get(BASE_DIGEST), told.get("revision"))
+    named = [each for each in found if isinstance(each, str) and re.fullmatch("[0-9a-f]{64}", each)]
     if not named:
         return []
     with tempfile.TemporaryDirectory() as made:

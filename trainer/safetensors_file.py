@@ -28,6 +28,10 @@ TYPES = {
 }
 
 
+# In the metadata of an adapter's file: the digest of the base that it was trained on.
+BASE_DIGEST = "palate_base_digest"
+
+
 @dataclass(frozen=True)
 class Entry:
     name: str

@@ -13,8 +13,9 @@ from tests.pairs import make_records, write_records
 from tests.support import warm, zoo
 from tests.support.planted import ANYWHERE, FAULTS
 from tests.unit.trainer.test_exact import gate
-from trainer.export import ADAPTER, BASE_DIGEST
+from trainer.export import ADAPTER
 from trainer.layouts import Layout
+from trainer.safetensors_file import BASE_DIGEST
 
 pytestmark = [
     pytest.mark.xdist_group("ranks"),

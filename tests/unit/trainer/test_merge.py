@@ -15,6 +15,7 @@ from planning import model_folder
 from tests.models import make_tiny_model
 from tests.support.spoiled import pointer
 from trainer import merge
+from trainer.safetensors_file import BASE_DIGEST
 
 # PEFT still asks transformers in its older words.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -143,17 +144,24 @@ def test_what_is_no_adapter_of_this_base_is_refused(
     assert not (tmp_path / "merged").exists()
 
 
-@pytest.mark.parametrize("key", ["palate_base_digest", "revision"])
+@pytest.mark.parametrize("where", ["metadata", "revision"])
 @pytest.mark.parametrize("own", [True, False])
 def test_another_base_than_the_adapter_names_is_told(
-    base: Path, adapter: Path, tmp_path: Path, key: str, own: bool
+    base: Path, adapter: Path, tmp_path: Path, where: str, own: bool
 ) -> None:
     """The digest is the one under which `palate models add` stores the base; another of the same shapes has another."""
+    from safetensors.torch import load_file, save_file
+
     (tmp_path / "staged").mkdir()
     model_folder.stage(base, tmp_path / "staged")
     digest = manifest.build(tmp_path / "staged").digest()
     exported = Path(shutil.copytree(adapter, tmp_path / "adapter"))
-    change(merge.CONFIG, **{"revision": "main", key: digest})(exported)
+    if where == "metadata":
+        change(merge.CONFIG, revision="main")(exported)
+        weights = load_file(exported / merge.WEIGHTS)
+        save_file(weights, exported / merge.WEIGHTS, {"format": "pt", BASE_DIGEST: digest})
+    else:
+        change(merge.CONFIG, revision=digest)(exported)
     onto = base if own else make_tiny_model(tmp_path / "other", seed=1)
     told = merge.merge(onto, exported, tmp_path / "merged")[1:]
     if own:
@@ -165,5 +173,5 @@ def test_another_base_than_the_adapter_names_is_told(
 
 
 @pytest.mark.parametrize("revision", ["main", "a" * 40, None, 7, ["a" * 64]])
-def test_a_revision_that_is_no_digest_says_nothing(base: Path, revision: object) -> None:
-    assert merge.other_base(base, {"revision": revision}) == []
+def test_a_revision_that_is_no_digest_says_nothing(base: Path, adapter: Path, revision: object) -> None:
+    assert merge.other_base(base, adapter, {"revision": revision}) == []
