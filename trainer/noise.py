@@ -149,9 +149,9 @@ def head_tiles(size: int) -> Iterator[None]:
 @contextmanager
 def other_attention(engine: Engine, device: torch.device, longest: int) -> Iterator[None]:
     """On a CPU, of a model that scores with torch's attention function: written out (transformers' "eager"), which
-    holds a table of the `longest` answer's tokens squared; so only of short ones."""
+    holds a table of the `longest` answer's tokens squared; so only of short ones. Some models keep to their own."""
     own = engine.scorer.own_attention
-    if device.type == "cpu" and own == "sdpa" and longest <= WRITTEN_OUT:
+    if device.type == "cpu" and own == "sdpa" and longest <= WRITTEN_OUT and engine.scorer.takes("eager"):
         engine.scorer.own_attention = "eager"
     try:
         yield

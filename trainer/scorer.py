@@ -62,6 +62,14 @@ class Scorer(nn.Module):
         if self.model.config._attn_implementation != implementation:
             raise attention.RowOnly("The model's attention function cannot be replaced.")
 
+    def takes(self, implementation: str) -> bool:
+        """Whether the model's attention function can be replaced by that one."""
+        try:
+            self.attend(implementation)
+        except attention.RowOnly:
+            return False
+        return True
+
     def recompute(self) -> None:
         """From now on each layer keeps its input alone and is computed again in the backward pass, within its row.
 

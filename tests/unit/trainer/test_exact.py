@@ -12,6 +12,7 @@ from torch import nn
 from core.contract.errors import BadModel
 from core.contract.exits import Exit
 from core.contract.run_spec import Settings
+from tests.support import zoo
 from tests.support.plain_engine import ALONE, PlainEngine
 from tests.support.planted import ANYWHERE, FAULTS, leak, window_too_long
 from tests.unit.trainer.test_scorer import (
@@ -257,6 +258,20 @@ def test_a_model_that_bf16_cannot_hold_is_refused_there_and_trained_in_fp32() ->
         probed(chaotic(), "bf16")
     assert judge(caught.value).exit == Exit.BAD_MODEL, "never tried again"
     assert probed(chaotic()).layout == "shared"
+
+
+OWN_ATTENTION = ("falcon", "mpt")
+
+
+@pytest.mark.parametrize(
+    "name", [each if each in OWN_ATTENTION else pytest.param(each, marks=pytest.mark.slow) for each in zoo.FAMILIES]
+)
+def test_each_architecture_of_the_zoo_has_a_layout(name: str) -> None:
+    """Some keep to their own attention, whatever they are asked."""
+    model = zoo.build(name)
+    model.requires_grad_(False)
+    model.get_input_embeddings().weight.requires_grad_(True)
+    assert probed(model).layout in ("shared", "padded")
 
 
 def test_one_example_alone_is_enough() -> None:
