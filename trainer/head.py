@@ -60,6 +60,8 @@ class Head(nn.Module):
 
     def forward(self, hidden: Tensor, targets: Tensor | None = None) -> Tensor:
         """hidden [..., H] -> logits [..., V] before the transform; or hidden [M, H], targets [M] -> fp32 [M]."""
+        # The bodies of some models (Mamba) end in fp32 whatever they compute in.
+        hidden = hidden.to(self.weight.dtype)
         if targets is None:
             return thick(lambda rows: F.linear(rows, self.weight, self.bias), hidden.flatten(0, -2)).view(
                 *hidden.shape[:-1], -1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -260,18 +261,19 @@ def test_a_model_that_bf16_cannot_hold_is_refused_there_and_trained_in_fp32() ->
     assert probed(chaotic()).layout == "shared"
 
 
-OWN_ATTENTION = ("falcon", "mpt")
+# Those that keep to their own attention, whatever they are asked; one whose body ends in fp32.
+ODD = {("falcon", "fp32"), ("mpt", "bf16"), ("mamba", "bf16")}
 
 
 @pytest.mark.parametrize(
-    "name", [each if each in OWN_ATTENTION else pytest.param(each, marks=pytest.mark.slow) for each in zoo.FAMILIES]
+    ("name", "precision"),
+    [each if each in ODD else pytest.param(*each, marks=pytest.mark.slow) for each in product(zoo.FAMILIES, DTYPES)],
 )
-def test_each_architecture_of_the_zoo_has_a_layout(name: str) -> None:
-    """Some keep to their own attention, whatever they are asked."""
+def test_each_architecture_of_the_zoo_has_a_layout(name: str, precision: str) -> None:
     model = zoo.build(name)
     model.requires_grad_(False)
     model.get_input_embeddings().weight.requires_grad_(True)
-    assert probed(model).layout in ("shared", "padded")
+    assert probed(model, precision).layout in ("shared", "padded")
 
 
 def test_one_example_alone_is_enough() -> None:
