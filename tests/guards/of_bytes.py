@@ -107,7 +107,7 @@ GUARDS = [
     Guard(
         "a policy that is not its reference does not begin",
         "trainer/gate.py",
-        "        same_reference(all_of(world, self.h), self.course.noise)\n",
+        "        same_reference(all_of(world, self.h), self.course.noise, int(examples))\n",
         "",
         f"{REFUSED}::test_a_policy_that_is_not_the_reference_before_the_first_step",
     ),
