@@ -14,8 +14,8 @@ from demo import smollm2
 from tests.conftest import ROOT
 from tests.e2e.live import Live, User, error_of
 from tests.models import make_tiny_sentencepiece, make_tokenizer
+from tests.support.gguf_file import File
 from tests.support.real_model import real_model
-from tests.unit.trainer.test_gguf import File
 from tests.unit.trainer.test_merge import make_adapter
 from tests.waiting import until
 
