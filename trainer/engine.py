@@ -78,13 +78,19 @@ class Engine:
             return leaf[0]
 
         hook = self.model.get_input_embeddings().register_forward_hook(cut)  # type: ignore[operator]
+        # DeepSpeed's linear layer makes a trained weight's gradient whether anybody asks for it or not.
+        trained = [parameter for parameter in self._names if parameter.requires_grad]
         try:
+            for parameter in trained:
+                parameter.requires_grad_(False)
             self.deepspeed.eval()
             sums: Tensor = self.deepspeed(batch)
             weighted = (sums[:, 0] * torch.tensor(factors, device=sums.device)).sum()
             (gradient,) = torch.autograd.grad(weighted, leaf[0])
         finally:
             hook.remove()
+            for parameter in trained:
+                parameter.requires_grad_(True)
         return sums.detach(), gradient
 
     def backward(self, loss: Tensor, last: bool) -> None:

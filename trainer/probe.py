@@ -28,8 +28,8 @@ LAYOUTS: tuple[Layout, ...] = ("shared", "packed", "padded")
 # The model's own bf16 logits are rounded, by up to 0.06 between 16 and 32; the fused head's are not.
 OWN_LOGITS = {"fp32": 0.0, "bf16": 0.1}
 EXAMPLES = 4
-# What is compared with each answer alone is cut to so many tokens; the exact gates take the longest and the shortest of
-# those that are no longer than this, if they can.
+# The longest example is cut to so many tokens, for windows that short ones never reach; the others to these. The exact
+# gates and the head are tried on two of the short ones.
 LONGEST = 1024
 SHORT = 512
 
@@ -59,8 +59,11 @@ def probe(
     reasons: list[str] = []
     truth = Truth(engine, world, few)
     noise = truth.noise(precision)
+    short = [number for number, each in enumerate(few) if each.longest <= SHORT] or [len(few) - 2, len(few) - 1]
+    two = [short[0], short[-1]]
     if engine.scorer.fused:
-        off, limit = max(world.gather(head_error(engine, world, few))), max(noise.limit, OWN_LOGITS[precision])
+        off = max(world.gather(head_error(engine, world, [few[number] for number in two])))
+        limit = max(noise.limit, OWN_LOGITS[precision])
         errors["head"] = [off]
         if not off <= limit:
             engine.scorer.fused = False
@@ -70,8 +73,7 @@ def probe(
             )
             truth = Truth(engine, world, few)
             noise = truth.noise(precision)
-    short = [number for number, each in enumerate(few) if each.longest <= SHORT]
-    gate = truth.gate([short[0], short[-1]] if len(short) > 1 else [len(few) - 2, len(few) - 1], noise, ends)
+    gate = truth.gate(two, noise, ends)
     for layout in LAYOUTS if spec.layout == "auto" else (spec.layout,):
         errors[layout], reason = tried(truth, gate, layout)
         if not reason:
@@ -128,11 +130,16 @@ def chosen(examples: Sequence[Example], boundary: int | None = None) -> list[Exa
     if boundary is not None:
         ordered = [e for e in ordered if (e.longest > boundary) == (ordered[0].longest > boundary)]
     step = max(1, (len(ordered) - 1) // (EXAMPLES - 1))
-    picked = (ordered[::step][: EXAMPLES - 1] + ordered[-1:])[:EXAMPLES]
+    places = sorted({*range(0, len(ordered), step)[: EXAMPLES - 1], len(ordered) - 1})
+    picked = [ordered[place] for place in places]
     # A row needs neighbours.
     picked = picked * 2 if len(picked) == 1 else picked
-    limit = LONGEST if boundary is None or picked[0].longest <= boundary else max(LONGEST, boundary + 1)
-    return [cut(replace(each, answers=each.answers[:2]), limit) for each in picked]
+    least = 0 if boundary is None or picked[0].longest <= boundary else boundary + 1
+    limits = [LONGEST, *[SHORT] * (len(picked) - 1)]
+    return [
+        cut(replace(each, answers=each.answers[:2]), max(limit, least))
+        for each, limit in zip(picked, limits, strict=True)
+    ]
 
 
 def cut(example: Example, limit: int) -> Example:

@@ -19,9 +19,9 @@ from trainer.scoring import Tick, score_examples
 from trainer.slope import Slope
 
 # Scored again by whoever verifies, one model after the other; and of them, those whose noise is measured.
-EXAMPLES, NOISY = 16, 8
-# Of all of them together: the proof lies in a row of the database while the job is under way.
-TOKENS = 16_384
+EXAMPLES, NOISY = 16, 4
+# Of all of them together: each is scored three times, and the proof lies in a row of the database until it is used.
+TOKENS = 8_192
 # A checkpoint's metric: of what was trained, the share that its weights hold (trainer.slope).
 UPDATE_SHARE = "palate/update_share"
 

@@ -31,6 +31,8 @@ pytestmark = [
 
 STEPS, LONGEST = 20, 512
 CLOSE = 0.1
+# What a bf16 forward alone changes in the margin of one pair of labels, in nats: std over 480 pairs (docs/bf16.md).
+ROUNDING = 0.345
 SECONDS = 900.0
 # By whether an adapter is trained: the file, pairs of a batch. What rounding alone changes in a bf16 forward grows with
 # the root of the answer's tokens, and an adapter moves its margin by a quarter of a nat only: labels of two tokens. All
@@ -115,7 +117,9 @@ def test_the_margin_of_fp32(tmp_path: Path, lora: Lora | None, seed: int) -> Non
         gc.collect()
     print(seed, lora and lora.r, engine, exported)
     assert engine["fp32"] > 0.1
-    assert engine["bf16"] == pytest.approx(engine["fp32"], rel=CLOSE)
+    # An adapter learns a quarter of a nat: over 160 pairs a tenth of that is a standard error of the run's own figure.
+    chance = 2 * ROUNDING / len(found) ** 0.5 if lora else 0.0
+    assert abs(engine["bf16"] - engine["fp32"]) <= CLOSE * engine["fp32"] + chance
     for kind, value in exported["bf16"].items():
         assert value == pytest.approx(exported["fp32"][kind], rel=CLOSE), kind
     told = [event["metrics"]["palate/update_share"] for event in run.events("checkpoint_sealed") if event["final"]]
