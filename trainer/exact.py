@@ -109,8 +109,17 @@ class Gate:
         """One answer as two branches, and in two documents of the row: one sum, bit for bit."""
         given, places = twin_examples(self.examples, layout, self.room)
         row = collate(given, layout, self.world.device)
-        with head_tiles(ONE_TILE):
+        with head_tiles(ONE_TILE), recorded() as calls:
             sums = self.engine.score_only(row)[places, 0].cpu()
+        ways = paths(given, layout)
+        # In the first layer nothing but their positions could tell them apart, whatever experts do behind it.
+        for call in calls[:1]:
+            apart = call.apart([ways[place] for place in places])
+            if apart > (0.0 if self.world.device.type == "cpu" else ATTENTION_LIMITS["bf16"]):
+                return (
+                    f"twins: the first layer sees one answer at several places of a row {apart:.1e} of the largest "
+                    "value apart, as if it counted along the row"
+                )
         name = "twins: one answer at several places of a row has several sums"
         # No GPU has shown yet that it keeps the bits.
         bits = not has_experts(self.engine.model) and self.world.device.type == "cpu"
@@ -161,6 +170,14 @@ class Call:
         words = ["full layers" if window is None else f"layers with a window of {window}"]
         words += ["a cap"] * (self.given["softcap"] is not None) + ["sinks"] * (self.given["s_aux"] is not None)
         return " and ".join(words)
+
+    def apart(self, ways: Sequence[Sequence[int]]) -> float:
+        """How far queries and keys of the first path are from those of the others, of the largest value."""
+        found = 0.0
+        for each in (self.query, self.key):
+            first, *others = (each[:, :, list(way)].float() for way in ways)
+            found = max(found, *(float((other - first).abs().max() / first.abs().max()) for other in others))
+        return found
 
     def wrong(self, ways: Sequence[Sequence[int]]) -> str:
         """Against arithmetic written out, for about as many queries as a head is wide. In fp32, but on a GPU as it is.

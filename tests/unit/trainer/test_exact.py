@@ -26,7 +26,7 @@ from tests.unit.trainer.test_scorer import (
     mistral_with_a_window,
 )
 from trainer.data import Example
-from trainer.exact import APART, Gate, recorded, twin_examples
+from trainer.exact import APART, Gate, has_experts, recorded, twin_examples
 from trainer.failures import GateFailed, judge
 from trainer.layouts import Batch, Layout, collate
 from trainer.noise import FLOOR, GRADIENT_FLOOR, Noise, measured
@@ -89,7 +89,39 @@ def test_positions_that_the_model_ignores_are_found_by_twins(precision: str) -> 
     asked = gate(model, precision)
     batch = collate(asked.examples, "shared", CPU)
     with FAULTS["positions ignored by the model"](model):
-        assert "several sums" in asked.twins(batch, "shared")
+        assert "as if it counted along the row" in asked.twins(batch, "shared")
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_positions_ignored_behind_the_first_layer_are_found_by_the_twins_sums(precision: str) -> None:
+    model = deep()
+    asked = gate(model, precision)
+    batch = collate(asked.examples, "shared", CPU)
+
+    def drop(module: nn.Module, given: Any, named: dict[str, Any]) -> Any:
+        length = named["hidden_states"].shape[1] if "hidden_states" in named else given[0].shape[1]
+        counted: Any = model.base_model.rotary_emb
+        return given, {
+            **named,
+            "position_embeddings": counted(torch.zeros(1, dtype=DTYPES[precision]), torch.arange(length)[None]),
+        }
+
+    hook = model.base_model.layers[2].register_forward_pre_hook(drop, with_kwargs=True)  # type: ignore[index,union-attr]
+    assert "several sums" in asked.twins(batch, "shared")
+    hook.remove()
+    assert not asked.twins(batch, "shared")
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_positions_that_experts_would_hide_are_found(precision: str) -> None:
+    """Sums of models with experts are compared within the noise, where a shift of a whole document lies."""
+    torch.manual_seed(0)
+    model = gpt_oss()
+    asked = gate(model, precision)
+    assert has_experts(model)
+    assert not asked.refuses("shared")
+    with FAULTS["positions ignored by the model"](model):
+        assert "as if it counted along the row" in asked.refuses("shared")
 
 
 @pytest.mark.parametrize("family", [mistral_with_a_window, gpt_oss])
