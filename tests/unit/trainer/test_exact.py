@@ -100,10 +100,10 @@ def test_positions_ignored_behind_the_first_layer_are_found_by_the_twins_sums(pr
 
     def drop(module: nn.Module, given: Any, named: dict[str, Any]) -> Any:
         length = named["hidden_states"].shape[1] if "hidden_states" in named else given[0].shape[1]
-        counted: Any = model.base_model.rotary_emb
+        body: Any = model.base_model
         return given, {
             **named,
-            "position_embeddings": counted(torch.zeros(1, dtype=DTYPES[precision]), torch.arange(length)[None]),
+            "position_embeddings": body.rotary_emb(torch.zeros(1, dtype=DTYPES[precision]), torch.arange(length)[None]),
         }
 
     hook = model.base_model.layers[2].register_forward_pre_hook(drop, with_kwargs=True)  # type: ignore[index,union-attr]
