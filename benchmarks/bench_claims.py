@@ -130,6 +130,8 @@ def check_and_end(url: str, claimed: int) -> None:
     )
     if ended != claimed:
         raise SystemExit(f"{claimed} claims left {ended} open attempts")
+    run(url, "DELETE FROM seat_devices")
+    run(url, "UPDATE seats SET ended_at = now() WHERE ended_at IS NULL")
 
 
 def run(url: str, statement: str) -> int:

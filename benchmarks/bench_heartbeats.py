@@ -54,7 +54,8 @@ def main() -> None:
 def measure(service: live.Service, count: int, seconds: float) -> None:
     with transaction() as session:
         session.execute(text("UPDATE jobs SET state = 'running', epoch = 1, finished_at = NULL, phase = 'training'"))
-        session.execute(text("DELETE FROM attempts"))
+        for table in ("seat_devices", "seats", "attempts"):
+            session.execute(text(f"DELETE FROM {table}"))
         session.execute(
             text(
                 "INSERT INTO attempts (job_id, epoch, node, owner, slots, lease_until) "

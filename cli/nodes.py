@@ -9,19 +9,23 @@ LOOK_SECONDS = 0.5
 
 
 def page(arguments: argparse.Namespace) -> int:
-    from core.db import nodes
+    from core.db import nodes, seats
 
     with place.session(arguments.home) as session:
-        used = nodes.used(session)
+        held = seats.held(session)
         for node in nodes.known(session):
             state = "draining" if node.draining else "takes work"
-            taken = f"{used.get(node.name, 0)} of {node.slots} slots"
+            mine = [(seat, running) for seat, running in held if seat.node == node.name]
+            taken = f"{sum(len(seat.devices) for seat, _ in mine)} of {node.slots} slots"
             print(f"{node.name}  {taken}  {state}  {node.seen_at:%Y-%m-%d %H:%M:%S}")
+            for seat, running in mine:
+                word = f"since {seat.opened_at:%Y-%m-%d %H:%M:%S}" if running else "has ended, and its ranks live on"
+                print(f"  {', '.join(seat.devices)}: {seat.job_id}, attempt {seat.epoch}, {word}")
     return 0
 
 
 def drain(arguments: argparse.Namespace) -> int:
-    from core.db import nodes
+    from core.db import nodes, seats
 
     with place.session(arguments.home) as session:
         nodes.drain(session, arguments.node, on=not arguments.off)
@@ -32,7 +36,7 @@ def drain(arguments: argparse.Namespace) -> int:
     before = None
     while arguments.wait:
         with place.session(arguments.home) as session:
-            left = nodes.used(session).get(arguments.node, 0)
+            left = seats.used(session).get(arguments.node, 0)
         if left != before:
             print(f"{left} slots in use.", flush=True)
         if not left:

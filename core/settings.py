@@ -1,6 +1,5 @@
 """Every setting of the service, read from the environment; the defaults are those of production."""
 
-import os
 import socket
 from functools import cache
 from pathlib import Path
@@ -59,6 +58,7 @@ class ApiSettings(BaseSettings):
 class WorkerSettings(BaseSettings):
     """Times in seconds. `time_scale` shrinks lease, heartbeat and sweep together, for tests.
 
+    slots: ranks at once; 0 = one a GPU, without any one a core.
     cache_bytes: of base models, data and reference entries kept on a node; what is in use may go beyond it.
     free_bytes: a node with less on the disk of its scratch claims nothing, so that another takes it.
     orphan_seconds: after an attempt's end, its objects that no row names go.
@@ -67,7 +67,7 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_prefix="PALATE_")
 
     node: str = socket.gethostname()
-    slots: int = os.cpu_count() or 1
+    slots: int = Field(default=0, ge=0)
     task_slots: int = 2
     scratch: Path = HOME / "scratch"
     cache: Path = HOME / "cache"

@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("core", "planning", "trainer")
 # Of one job, not of the node.
-OF_A_JOB = ("HOME", "TMPDIR", "PALATE_SUPERVISOR")
+OF_A_JOB = ("HOME", "TMPDIR", "PALATE_SUPERVISOR", "CUDA_VISIBLE_DEVICES")
 LIMIT_BYTES = 1 << 20
 
 

@@ -9,6 +9,7 @@ from local.child import Child
 from local.dependents import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
+DEVICES = Path("/dev")
 # Of another deployment, in the shell that starts us: the embedded parts are named in full.
 FOREIGN = (
     *("S3_PUBLIC_ENDPOINT_URL", "S3_REGION", "S3_PATH_STYLE", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
@@ -61,10 +62,8 @@ def celery(home: Path, known: Mapping[str, str], lifeline: str) -> Child:
 
 
 def slots() -> int:
-    """One a GPU; without any, one a core, and two at least, so that two ranks fit everywhere."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        gpus = sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia*"))
-    else:
-        gpus = len([each for each in visible.split(",") if each.strip() not in ("", "-1")])
-    return gpus or max(2, os.cpu_count() or 1)
+    """0 where there are GPUs: the worker counts those that it is shown. Else one a core, and two at least, so that two
+    ranks fit everywhere.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+    return 0 if any(DEVICES.glob("nvidia[0-9]*")) and not hidden else max(2, os.cpu_count() or 1)

@@ -70,7 +70,11 @@ class Script:
             pairs=20,
             dropped=0,
             resumed_from_step=self.start,
-            details={"reference_forwards": self.reference(), "clock": self.clock()},
+            details={
+                "reference_forwards": self.reference(),
+                "clock": self.clock(),
+                "devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            },
         )
         self.deaf("reference_pass")
         self.act_at("reference_pass")

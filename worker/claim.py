@@ -3,18 +3,18 @@
 import logging
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from core import disk, ids, processes, settings
 from core.contract.errors import Unavailable
 from core.contract.states import FailureClass, JobState, Outcome
-from core.db import attempts, checkpoints, nodes, tasks
+from core.db import attempts, checkpoints, nodes, seats, tasks
 from core.db.attempts import Ending, Lease
 from core.db.engine import Session, transaction
 from core.db.tasks import TaskClaim
-from worker import cache, close, node_facts, spawn, workspace
+from worker import cache, close, devices, node_facts, spawn, workspace
 
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
@@ -29,14 +29,14 @@ def claim_all() -> int:
     """Spawns a supervisor for each claimed attempt and task; returns how many."""
     with _one_at_a_time:
         own = settings.worker()
-        told = node_facts.told()
+        told, named = node_facts.told(), devices.names()
         with transaction() as session:
-            nodes.seen(session, own.node, own.slots, own.task_slots, told)
-        taken = clean()
+            nodes.seen(session, own.node, len(named), own.task_slots, told, named)
+        clean()
         start_doubtful()
         if not has_room():
             return 0
-        claimed = _until_none(claim_task, start_task) + _until_none(lambda: claim_attempt(taken), start_attempt)
+        claimed = _until_none(claim_task, start_task) + _until_none(claim_attempt, start_attempt)
         if not claimed:
             _nursery.make(log_of("nursery"))
         return claimed
@@ -70,8 +70,7 @@ def _until_none(claim: Callable[[], T | None], start: Callable[[T], None]) -> in
     return count
 
 
-def claim_attempt(taken: int = 0) -> Lease | None:
-    """`taken`: slots that no open attempt holds and that are in use all the same."""
+def claim_attempt() -> Lease | None:
     own, owner = settings.worker(), ids.row_id()
     try:
         with transaction() as session:
@@ -81,7 +80,6 @@ def claim_attempt(taken: int = 0) -> Lease | None:
                 owner=owner,
                 lease_seconds=own.scaled(own.lease_seconds),
                 head_seconds=own.scaled(own.head_seconds),
-                taken=taken,
             )
     except Unavailable:
         _in_doubt.append(owner)
@@ -105,16 +103,8 @@ def claim_task() -> TaskClaim | None:
 
 
 def start_attempt(lease: Lease) -> None:
-    """Once nothing lives of what was closed since the last look: a sweep elsewhere may have freed these very slots.
-
-    What cannot be started is closed at once: its lease would have to run out first.
-    """
+    """What cannot be started is closed at once: its lease would have to run out first."""
     log.info("attempt %d of %s starts", lease.epoch, lease.job_id)
-    try:
-        clean()
-    except Unavailable:
-        _in_doubt.append(lease.owner)
-        raise
     try:
         _nursery.start("worker.supervisor", lease.job_id, str(lease.epoch), lease.owner, log=log_of("supervisors"))
     except (OSError, subprocess.SubprocessError) as error:
@@ -132,16 +122,16 @@ def log_of(programs: str) -> Path:
     return settings.worker().scratch / "logs" / f"{programs}.log"
 
 
-def clean() -> int:
-    """No rank of an ended attempt lives on this node, and no attempt of a dead supervisor holds its slots; no folder of
-    a dead task takes space.
+def clean() -> None:
+    """No rank of an ended attempt lives on this node, and no attempt of a dead supervisor holds its devices; no folder
+    of a dead task takes space.
 
-    Returns the slots of ended attempts whose ranks would not die.
+    The devices of ranks that will not die stay in use.
     """
-    taken = 0
     with transaction() as session:
         held = {(lease.job_id, lease.epoch): lease for lease in attempts.open_on(session, settings.worker().node)}
         running = tasks.running_on(session, settings.worker().node)
+        left = set(seats.left_on(session, settings.worker().node))
     workspace.remove_tasks_but({workspace.of_task(claim.id, claim.epoch) for claim in running})
     for job_id, epoch, space in workspace.all_here():
         lease = held.get((job_id, epoch))
@@ -150,14 +140,21 @@ def clean() -> int:
             continue
         if not processes.kill_all(space.processes()):
             log.error("processes of %s a%d do not end", job_id, epoch)
-            taken += 0 if lease else len(space.ranks())
+            left.discard((job_id, epoch))
             continue
         if lease is None and supervisor is not None and supervisor.alive():
             continue  # it is closing, or a zombie that will find itself fenced: it leaves by itself
         space.remove()
         if lease is not None:
             lost(lease, "the supervisor died")
-    return taken
+    end_seats(left)
+
+
+def end_seats(left: Iterable[tuple[str, int]]) -> None:
+    """Nothing lives any more of these ended attempts."""
+    with transaction() as session:
+        for job_id, epoch in left:
+            seats.end(session, job_id, epoch)
 
 
 def lost(lease: Lease, reason: str) -> None:

@@ -20,22 +20,29 @@ from worker.patience import patiently
 log = logging.getLogger(__name__)
 
 
-def surely(lease: Lease, ending: Ending, retries: int, also: Callable[[Session], None] | None = None) -> JobState:
+def surely(
+    lease: Lease,
+    ending: Ending,
+    retries: int,
+    also: Callable[[Session], None] | None = None,
+    *,
+    seats_end: bool = True,
+) -> JobState:
     """In one transaction with what `also` writes; raises Unavailable when Postgres stays away, and then the lease
-    ends by itself."""
+    ends by itself. `seats_end`: as attempts.close's."""
     if ending.retry:
         ending = replace(ending, delay_seconds=backoff(retries))
-    state = patiently(lambda: close(lease, ending, also), "closing the attempt")
+    state = patiently(lambda: close(lease, ending, also, seats_end), "closing the attempt")
     log.info("job %s is %s", lease.job_id, state)
     return state
 
 
-def close(lease: Lease, ending: Ending, also: Callable[[Session], None] | None) -> JobState:
+def close(lease: Lease, ending: Ending, also: Callable[[Session], None] | None, seats_end: bool) -> JobState:
     with transaction() as session:
         attempts.check(session, lease)
         if also is not None:
             also(session)
-        state = attempts.close(session, lease, ending)
+        state = attempts.close(session, lease, ending, seats_end=seats_end)
         if state.terminal:
             checkpoints.drop_resume_points(session, lease.job_id)
         return state

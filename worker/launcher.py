@@ -5,11 +5,14 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from core import processes, settings
 from core.contract import failpoints
+from core.db import seats
 from core.warm import Refused
+from worker import devices as node
 from worker import warm
 from worker.workspace import Workspace
 
@@ -22,15 +25,17 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "DS_ACC
 PASSED_ON_PREFIXES = ("CUDA_", "NCCL_", "OMP_", "NVIDIA_", "GLOO_")
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """No secret of the service is in it."""
+def environment(folder: Path, devices: Sequence[str] = ()) -> dict[str, str]:
+    """No secret of the service is in it. `devices`: the GPUs of the run's seat, by UUID, and no others."""
     passed = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
-    threads = max(1, (os.cpu_count() or 1) // settings.worker().slots)
+    shown = {} if all(each.startswith(seats.CPU) for each in devices) else {"CUDA_VISIBLE_DEVICES": ",".join(devices)}
+    threads = max(1, (os.cpu_count() or 1) // len(node.names()))
     return {
         "OMP_NUM_THREADS": str(threads),
         **passed,
+        **shown,
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "HF_HUB_OFFLINE": "1",
@@ -56,27 +61,27 @@ def warm_up() -> None:
         warm.start(environment(settings.worker().scratch))
 
 
-def launch(space: Workspace, ranks: int) -> Launched:
+def launch(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> Launched:
     """The warm trainer's where it serves, else torchrun's, and then a warm trainer is started for the next job."""
     if not wants_warm():
-        return torchrun(space, ranks)
-    known = environment(space.path)
+        return torchrun(space, ranks, devices)
+    known = environment(space.path, devices)
     try:
         return warm.launch(space.spec, ranks, known, space.launcher, space.path / "logs" / "launcher.log")
     except Refused as refused:
         log.info("no warm trainer (%s): torchrun", refused)
-    process = torchrun(space, ranks)
-    warm.start(known)
+    process = torchrun(space, ranks, devices)
+    warm.start(environment(space.path))
     return process
 
 
-def torchrun(space: Workspace, ranks: int) -> "subprocess.Popen[bytes]":
+def torchrun(space: Workspace, ranks: int, devices: Sequence[str]) -> "subprocess.Popen[bytes]":
     """From the main thread: the launcher dies with the thread that makes it, and the ranks with the launcher."""
     with (space.path / "logs" / "launcher.log").open("ab") as output:
         process = subprocess.Popen(
             command(space, ranks),
             cwd=space.path,
-            env={**environment(space.path), "PALATE_SUPERVISOR": str(processes.this_process())},
+            env={**environment(space.path, devices), "PALATE_SUPERVISOR": str(processes.this_process())},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -3,7 +3,6 @@
 import logging
 import os
 import statistics
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from core.db.engine import transaction
 from planning import facts as model_facts
 from planning.node import NodeFacts, Rate
 from planning.time import work
-from worker import calibration
+from worker import calibration, devices
 from worker.pace import Pace
 
 log = logging.getLogger(__name__)
-ASK_SECONDS = 10.0
 # Steps whose times say nothing: the first ones fill caches.
 WARM_UP, LEAST_STEPS = 3, 8
 
@@ -28,10 +26,11 @@ WARM_UP, LEAST_STEPS = 3, 8
 @cache
 def facts() -> NodeFacts:
     own = settings.worker()
-    gpu = nvidia()
-    if gpu is not None:
-        return NodeFacts(name=own.node, device="cuda", device_name=gpu[0], slots=own.slots, memory_bytes=gpu[1])
-    return NodeFacts(name=own.node, slots=own.slots, memory_bytes=memory())
+    slots = len(devices.names())
+    if found := devices.gpus():
+        least = min(found, key=lambda gpu: gpu.memory)
+        return NodeFacts(name=own.node, device="cuda", device_name=least.name, slots=slots, memory_bytes=least.memory)
+    return NodeFacts(name=own.node, slots=slots, memory_bytes=memory())
 
 
 def told() -> dict[str, Any]:
@@ -47,22 +46,6 @@ def memory() -> int:
     limit = Path("/sys/fs/cgroup/memory.max")
     told = limit.read_text().strip() if limit.is_file() else "max"
     return min(whole, int(told)) if told.isdigit() else whole
-
-
-def nvidia() -> tuple[str, int] | None:
-    """Name and bytes of memory of the smallest GPU; None where there is none, or none is shown to us."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-        return None
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(query, capture_output=True, text=True, timeout=ASK_SECONDS, check=True).stdout
-        found = [
-            (name.strip(), int(mebibytes) << 20)
-            for name, mebibytes in (line.split(",") for line in told.split("\n") if line)
-        ]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return min(found, key=lambda gpu: gpu[1], default=None)
 
 
 def measured(spec: RunSpec, stored: dict[str, object], inspection: Inspection, pace: Pace) -> None:

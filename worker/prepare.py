@@ -19,7 +19,7 @@ from core.contract.manifest import Manifest
 from core.contract.reference import reference_key
 from core.contract.run_spec import Inspection, ResumeFrom, RunSpec, Settings, Unverified
 from core.contract.states import Phase, Wish
-from core.db import admission, attempts, checkpoints, jobs, models, references, verdicts
+from core.db import admission, attempts, checkpoints, jobs, models, references, seats, verdicts
 from core.db.attempts import Lease
 from core.db.engine import transaction
 from core.db.events import NewEvent
@@ -84,7 +84,7 @@ class Plan:
     finished: the last checkpoint, where an earlier attempt trained to the end; then nothing is done but to verify it.
     furthest: the last step that an earlier attempt is known to have done.
     reference_key is empty for a loss that compares with no reference; seconds_left of max_runtime_seconds, counted from
-    here, may be infinite.
+    here, may be infinite. devices: of the attempt's seat.
     """
 
     job: Job
@@ -99,6 +99,7 @@ class Plan:
     reference_key: str
     entries: list[ReferenceEntry]
     seconds_left: float
+    devices: Sequence[str]
 
     @property
     def pairs(self) -> int:
@@ -141,7 +142,8 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         jobs.show(session, job.id, phase=Phase.DOWNLOADING)
         left = (spec.palate.max_runtime_seconds or math.inf) - attempts.seconds_held(session, job.id)
         furthest = attempts.furthest_step(session, job.id)
-        return Plan(job, spec, model, inspection, resolved, share, points, finished, furthest, key, entries, left)
+        held = seats.devices(session, job.id, lease.epoch)
+        return Plan(job, spec, model, inspection, resolved, share, points, finished, furthest, key, entries, left, held)
 
 
 def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec:

@@ -79,8 +79,8 @@ def main(argv: list[str], store: Store) -> int:
     except Fenced as error:
         log.error("%s", error)
     finally:
-        processes.kill_all(space.processes())
-        space.remove()
+        if processes.kill_all(space.processes()):
+            space.remove()
         queue.ring()
     return 0
 
@@ -144,8 +144,8 @@ class Supervisor:
         except Exception as error:
             log.exception("attempt")
             ending = self.failed(FailureClass.BUG, "internal_error", f"The worker failed: {type(error).__name__}.")
-        processes.kill_all(self.space.processes())
-        close.surely(self.lease, ending, self.retries, self.results)
+        dead = processes.kill_all(self.space.processes())
+        close.surely(self.lease, ending, self.retries, self.results, seats_end=dead)
 
     def failed(self, failure: FailureClass, code: str, message: str) -> Ending:
         error = {"code": code, "message": message, "param": None}
@@ -158,7 +158,7 @@ class Supervisor:
         self.publisher = publisher
         printed = RankLogs(self.lease, self.space, spec.world_size)
         self.pace.launched = time.time()
-        process = launcher.launch(self.space, spec.world_size)
+        process = launcher.launch(self.space, spec.world_size, plan.devices)
         try:
             last = self.follow(process, publisher, printed)
         finally:

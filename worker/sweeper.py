@@ -9,7 +9,7 @@ import time
 from core import settings
 from core.contract.errors import Fenced, PalateError, Unavailable
 from core.contract.states import TaskKind
-from core.db import admission, attempts, files, intakes, retention, standings, tasks
+from core.db import admission, attempts, files, intakes, retention, seats, standings, tasks
 from core.db.engine import transaction
 from core.objects import keys
 from core.objects.store import Store
@@ -46,6 +46,7 @@ class Sweeper:
         steps = [
             self.take_over,
             self.take_over_tasks,
+            end_seats,
             admit,
             end_intakes,
             self.abort_uploads,
@@ -107,6 +108,13 @@ class Sweeper:
             return
         self._looked = time.monotonic()
         self._uploads.abort(patience)
+
+
+def end_seats() -> None:
+    """Of nodes that fell silent; a living one ends its own (worker.claim.clean)."""
+    own = settings.worker()
+    with transaction() as session:
+        seats.end_silent(session, own.scaled(own.lease_seconds) + own.scaled(own.takeover_grace_seconds))
 
 
 def admit() -> None:

@@ -10,17 +10,13 @@ from sqlalchemy.orm import Session
 
 from core.contract.errors import Fenced
 from core.contract.states import Desired, FailureClass, JobState, Outcome, Wish
-from core.db import checkpoints, events, jobs, tasks, turns
+from core.db import checkpoints, events, jobs, seats, tasks, turns
 from core.db.events import NewEvent
 from core.db.tables import Attempt, Job, Node, Project
 from core.db.turns import Turn
 
 # As text: a claim is quicker than SQLAlchemy builds its statements.
-NODE = text("SELECT slots FROM nodes WHERE name = :node AND NOT draining FOR UPDATE")
-OPEN = text("""
-INSERT INTO attempts (job_id, epoch, node, owner, slots, lease_until)
-VALUES (:job_id, :epoch, :node, :owner, :slots, now() + make_interval(secs => :lease_seconds))
-""")
+NODE = text("SELECT true FROM nodes WHERE name = :node AND NOT draining FOR UPDATE")
 
 
 @dataclass(frozen=True)
@@ -47,20 +43,16 @@ class Ending:
     halved: str | None = None
 
 
-def claim(
-    session: Session, *, node: str, owner: str, lease_seconds: float, head_seconds: float = 600, taken: int = 0
-) -> Lease | None:
-    """The next job that fits this node's free slots: priority, then the project that runs least, then age.
+def claim(session: Session, *, node: str, owner: str, lease_seconds: float, head_seconds: float = 600) -> Lease | None:
+    """The next job that fits this node's free devices: priority, then the project that runs least, then age.
 
-    `taken`: slots that are in use beside those of the open attempts.
-    A job that could start here but for the slots in use, and has waited for `head_seconds`, lets none pass it.
+    A job that could start here but for the devices in use, and has waited for `head_seconds`, lets none pass it.
     """
-    slots = session.scalar(NODE, {"node": node})
-    if slots is None:
+    if not session.scalar(NODE, {"node": node}):
         return None
     full: list[str] = []
-    while turn := turns.following(session, node=node, slots=slots, taken=taken, head_seconds=head_seconds, passed=full):
-        if turn.ranks > turn.free:
+    while turn := turns.following(session, node=node, head_seconds=head_seconds, passed=full):
+        if turn.ranks > len(turn.free):
             return None
         if not turn.limited or _project_has_room(session, turn.project_id):
             return _open(session, turn, node, owner, lease_seconds)
@@ -81,7 +73,7 @@ def _open(session: Session, turn: Turn, node: str, owner: str, lease_seconds: fl
     event = NewEvent(f"Fine-tuning job started on {node}{again}.", data={"attempt": epoch, "node": node})
     jobs.enter(session, turn.job_id, JobState.RUNNING, event, epoch=epoch)
     named = {"job_id": turn.job_id, "epoch": epoch, "node": node, "owner": owner}
-    session.execute(OPEN, {**named, "slots": turn.ranks, "lease_seconds": lease_seconds})
+    session.execute(seats.OPEN, {**named, "devices": turn.free[: turn.ranks], "lease_seconds": lease_seconds})
     return Lease(turn.job_id, epoch, owner)
 
 
@@ -137,10 +129,11 @@ def check(session: Session, lease: Lease) -> None:
         raise Fenced(f"Attempt {lease.epoch} of {lease.job_id} is no longer held.")
 
 
-def close(session: Session, lease: Lease, ending: Ending) -> JobState:
+def close(session: Session, lease: Lease, ending: Ending, *, seats_end: bool = True) -> JobState:
     """Ends the attempt and derives the job's state from the outcome and the user's wish, in this transaction.
 
-    What it left in the store without a row is collected later.
+    `seats_end`: nothing of it lives any more; else its devices stay in use until its node, or the sweeper, has seen to
+    that. What it left in the store without a row is collected later.
     """
     job = jobs.locked(session, lease.job_id)
     hold(session, lease, 0)
@@ -155,6 +148,8 @@ def close(session: Session, lease: Lease, ending: Ending) -> JobState:
             detail=(ending.error or {}).get("message"),
         )
     )
+    if seats_end:
+        seats.end(session, lease.job_id, lease.epoch)
     tasks.collect(session, f"{lease.job_id}/a{lease.epoch}", job_id=lease.job_id, epoch=lease.epoch)
     if ending.outcome == Outcome.FINISHED:
         event = NewEvent("The job has successfully completed.", data={"model": job.fine_tuned_model})
@@ -219,7 +214,10 @@ def expired(session: Session, grace_seconds: float, limit: int = 20) -> list[Lea
 
 
 def take_over(session: Session, lease: Lease, ending: Ending, grace_seconds: float) -> JobState:
-    """Closes an expired attempt for its holder; raises Fenced when it was renewed or closed meanwhile."""
+    """Closes an expired attempt for its holder; raises Fenced when it was renewed or closed meanwhile.
+
+    Its ranks may live yet: its seats stay open.
+    """
     jobs.locked(session, lease.job_id)
     lapsed = session.scalar(
         select(Attempt.epoch)
@@ -233,7 +231,7 @@ def take_over(session: Session, lease: Lease, ending: Ending, grace_seconds: flo
     )
     if lapsed is None:
         raise Fenced(f"Attempt {lease.epoch} of {lease.job_id} has not lapsed any more.")
-    return close(session, lease, ending)
+    return close(session, lease, ending, seats_end=False)
 
 
 def seconds_held(session: Session, job_id: str) -> float:

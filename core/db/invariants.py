@@ -48,6 +48,35 @@ INVARIANTS = [
            GROUP BY j.id HAVING (j.state = 'running') <> (count(a.job_id) > 0)""",
     ),
     Invariant(
+        "seats_of_the_held",
+        "An open attempt has its seat on its node, with as many devices as slots; a seat of an ended attempt has no "
+        "more than 5 minutes.",
+        """SELECT a.job_id || ' attempt ' || a.epoch || ' holds ' || a.slots || ' on ' || a.node || ', its seat: '
+               || coalesce(array_to_string(s.devices, ' ') || ' on ' || s.node, 'none')
+           FROM attempts a LEFT JOIN seats s USING (job_id, epoch)
+           WHERE a.ended_at IS NULL AND (s.job_id IS NULL OR s.ended_at IS NOT NULL OR s.node_rank <> 0
+               OR s.node <> a.node OR cardinality(s.devices) <> a.slots)
+           UNION ALL
+           SELECT a.job_id || ' attempt ' || a.epoch || ' ended ' || a.ended_at || ', its seat on ' || s.node
+               || ' has not'
+           FROM seats s JOIN attempts a USING (job_id, epoch)
+           WHERE s.ended_at IS NULL AND a.ended_at < now() - interval '5 minutes'""",
+    ),
+    Invariant(
+        "devices_of_open_seats",
+        "The devices in use are those of the open seats, each once.",
+        """WITH open AS (
+               SELECT node, unnest(devices) AS device, job_id, epoch FROM seats WHERE ended_at IS NULL)
+           SELECT node || ' ' || device || ' is in ' || count(*) || ' open seats' FROM open
+           GROUP BY node, device HAVING count(*) > 1
+           UNION ALL
+           SELECT coalesce(o.node, d.node) || ' ' || coalesce(o.device, d.device) || ': in an open seat of '
+               || coalesce(o.job_id || ' a' || o.epoch, 'nobody') || ', in use by '
+               || coalesce(d.job_id || ' a' || d.epoch, 'nobody')
+           FROM open o FULL JOIN seat_devices d USING (node, device, job_id, epoch)
+           WHERE o.node IS NULL OR d.node IS NULL""",
+    ),
+    Invariant(
         "epochs_rise",
         "The epochs of a job's attempts are 1, 2, 3 up to the job's own; each begins when the one before has ended.",
         """SELECT j.id || ' is at epoch ' || j.epoch || ' with ' || count(a.epoch) || ' attempts'

@@ -1,4 +1,4 @@
-"""Worker nodes: how many slots each has, what it is, and when it was last seen. Used slots are never stored."""
+"""Worker nodes: which devices each has, what it is, and when it was last seen. What is in use, seats say."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,16 +10,25 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.contract.errors import NotFound
-from core.db.tables import Attempt, Node
+from core.db import seats
+from core.db.tables import Node
 
 RATES = 32
 KNOWN_HOURS = 24
 HEARD_SECONDS = 30.0
 
 
-def seen(session: Session, name: str, slots: int, task_slots: int, facts: dict[str, Any] | None = None) -> None:
-    """`facts` replace those of the same name; what was measured (`rates`) stays."""
-    values = {"slots": slots, "task_slots": task_slots, "seen_at": func.now()}
+def seen(
+    session: Session,
+    name: str,
+    slots: int,
+    task_slots: int,
+    facts: dict[str, Any] | None = None,
+    devices: Sequence[str] | None = None,
+) -> None:
+    """`facts` replace those of the same name; what was measured (`rates`) stays. `devices`: one a slot; None: CPUs."""
+    named = list(devices) if devices is not None else seats.cpus(slots)
+    values = {"slots": slots, "devices": named, "task_slots": task_slots, "seen_at": func.now()}
     statement = insert(Node).values(name=name, facts=facts or {}, **values)
     session.execute(
         statement.on_conflict_do_update(
@@ -42,12 +51,6 @@ def drain(session: Session, name: str, *, on: bool = True) -> None:
     if found is None:
         names = ", ".join(session.scalars(select(Node.name).order_by(Node.name))) or "none"
         raise NotFound(f"No node {name!r}; known: {names}.", code="node_not_found", param="node")
-
-
-def used(session: Session) -> dict[str, int]:
-    """Slots of the open attempts of each node that has any."""
-    held = select(Attempt.node, func.sum(Attempt.slots)).where(Attempt.ended_at.is_(None)).group_by(Attempt.node)
-    return {name: int(slots) for name, slots in session.execute(held)}
 
 
 def others(session: Session, name: str) -> bool:

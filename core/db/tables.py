@@ -4,45 +4,19 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
-    DateTime,
-    Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
-    MetaData,
-    Text,
     UniqueConstraint,
-    func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Table(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
-        str: Text,
-        int: BigInteger,
-        float: Float,
-        datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB(none_as_null=True),
-        list[Any]: JSONB(none_as_null=True),
-    }
-
-
-NOW = func.now()
+from core.db.base import NOW
+from core.db.base import Table as Table
 
 
 class Project(Table):
@@ -187,7 +161,7 @@ class IdempotencyKey(Table):
 
 
 class Attempt(Table):
-    """One try at a job by one holder. Open (`ended_at` null) = its slots count as used, whatever its clock says."""
+    """One try at a job by one holder; open until `ended_at`, whatever its clock says. Its devices are its seats'."""
 
     __tablename__ = "attempts"
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
@@ -207,6 +181,41 @@ class Attempt(Table):
     __table_args__ = (
         Index("uq_attempts_open", "job_id", unique=True, postgresql_where=text("ended_at IS NULL")),
         Index("ix_attempts_node", "node", postgresql_where=text("ended_at IS NULL")),
+    )
+
+
+class Seat(Table):
+    """One node's part of an attempt. Open (`ended_at` null) = its devices are in use, whatever became of the attempt.
+
+    devices: by UUID, in the order of the node's local ranks; `cpu0`, `cpu1`, ... where there are no GPUs.
+    """
+
+    __tablename__ = "seats"
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    node_rank: Mapped[int] = mapped_column(Integer, primary_key=True)
+    node: Mapped[str]
+    devices: Mapped[list[str]]
+    opened_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (
+        ForeignKeyConstraint(["job_id", "epoch"], ["attempts.job_id", "attempts.epoch"]),
+        Index("ix_seats_node", "node", postgresql_where=text("ended_at IS NULL")),
+    )
+
+
+class SeatDevice(Table):
+    """A device that an open seat holds: the net below every claim."""
+
+    __tablename__ = "seat_devices"
+    node: Mapped[str] = mapped_column(primary_key=True)
+    device: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str]
+    epoch: Mapped[int] = mapped_column(Integer)
+    node_rank: Mapped[int] = mapped_column(Integer)
+    __table_args__ = (
+        ForeignKeyConstraint(["job_id", "epoch", "node_rank"], ["seats.job_id", "seats.epoch", "seats.node_rank"]),
+        Index("ix_seat_devices_seat", "job_id", "epoch", "node_rank"),
     )
 
 
@@ -328,9 +337,12 @@ class Task(Table):
 
 
 class Node(Table):
+    """`devices`: as many as slots."""
+
     __tablename__ = "nodes"
     name: Mapped[str] = mapped_column(primary_key=True)
     slots: Mapped[int] = mapped_column(Integer)
+    devices: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     task_slots: Mapped[int] = mapped_column(Integer)
     draining: Mapped[bool] = mapped_column(server_default=text("false"))
     facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))

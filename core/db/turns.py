@@ -11,11 +11,18 @@ from core.db.tables import Job
 
 # `ready` twice: of each project its first job, unlocked; then, of the projects in turn, the first job that nobody has
 # locked. MATERIALIZED, or Postgres might lock a job of every project and put them in order then.
-READY = """j.state = 'queued' AND j.desired = 'run' AND j.run_after <= now() AND j.ranks <= :slots
+READY = """j.state = 'queued' AND j.desired = 'run' AND j.run_after <= now() AND j.ranks <= (SELECT slots FROM room)
         AND (j.ranks <= (SELECT free FROM room) OR j.run_after < now() - make_interval(secs => :head_seconds))"""
 FOLLOWING = text(f"""
 WITH room AS MATERIALIZED (
-    SELECT :slots - :taken - coalesce(sum(slots), 0) AS free FROM attempts WHERE node = :node AND ended_at IS NULL
+    SELECT slots, devices, cardinality(devices) AS free FROM (
+        SELECT cardinality(n.devices) AS slots, ARRAY(
+            SELECT each.device FROM unnest(n.devices) WITH ORDINALITY each (device, place)
+            WHERE NOT EXISTS (SELECT 1 FROM seat_devices s WHERE s.node = n.name AND s.device = each.device)
+            ORDER BY each.place
+        ) AS devices
+        FROM nodes n WHERE n.name = :node
+    ) node
 ), in_turn AS MATERIALIZED (
     SELECT p.id, p.max_running, first.priority, running.jobs
     FROM projects p
@@ -29,7 +36,7 @@ WITH room AS MATERIALIZED (
         AND p.id <> ALL (CAST(:passed AS text[]))
     ORDER BY first.priority DESC, running.jobs, first.created_at, first.id
 )
-SELECT job.id, job.project_id, job.epoch, job.ranks, (SELECT free FROM room), in_turn.max_running IS NOT NULL
+SELECT job.id, job.project_id, job.epoch, job.ranks, (SELECT devices FROM room), in_turn.max_running IS NOT NULL
 FROM in_turn
 CROSS JOIN LATERAL (
     SELECT j.id, j.project_id, j.epoch, j.ranks FROM jobs j
@@ -43,7 +50,7 @@ LIMIT 1
 
 @dataclass(frozen=True)
 class Turn:
-    """A queued job, locked to the end of the transaction; `free` are the node's slots before it takes any.
+    """A queued job, locked to the end of the transaction; `free` are the node's devices before it takes any.
 
     limited: its project may run only so many; they are to be counted again under the project's lock.
     """
@@ -52,18 +59,16 @@ class Turn:
     project_id: str
     epoch: int
     ranks: int
-    free: int
+    free: list[str]
     limited: bool
 
 
-def following(
-    session: Session, *, node: str, slots: int, taken: int, head_seconds: float, passed: Sequence[str] = ()
-) -> Turn | None:
+def following(session: Session, *, node: str, head_seconds: float, passed: Sequence[str] = ()) -> Turn | None:
     """The node's row is locked by the caller. `passed`: projects that are full after all.
 
     A job that is larger than what is free comes only when it has waited so long that it is the head.
     """
-    values = {"node": node, "slots": slots, "taken": taken, "head_seconds": head_seconds, "passed": list(passed)}
+    values = {"node": node, "head_seconds": head_seconds, "passed": list(passed)}
     found = session.execute(FOLLOWING, values).first()
     return Turn(*found) if found is not None else None
 

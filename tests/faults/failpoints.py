@@ -54,6 +54,7 @@ LIFE = {
 # Passed only after a fault, or when time has gone by.
 AFTERMATH = {
     *("api.transfer:_remove", "worker.claim:lost", "worker.claim:lapsed", "worker.references:lost"),
+    *("worker.claim:end_seats", "worker.sweeper:end_seats"),
     *("worker.resume:damaged", "worker.resume:whole_model"),
     *("worker.sweeper:Sweeper.take_over_tasks", "worker.sweeper:end_intakes"),
     *("worker.orphans:StandingStill.abort", "worker.orphans:of_attempt"),

@@ -189,7 +189,8 @@ class Lives:
             assert judge.weights(job_id)["model.safetensors"] == expected
         with transaction() as session:
             completed = session.query(Event.job_id).where(Event.message == judge.DONE).all()
-            assert sorted(row.job_id for row in completed) == sorted(set(self.steps) - self.forgotten)
+            told, due = sorted(row.job_id for row in completed), sorted(set(self.steps) - self.forgotten)
+            assert told == due, f"completed: {told}, of {due}"
             assert len(self.steps) * 2 == session.query(File).where(File.purpose == files.RESULTS).count()
             jobs = {row.id for row in session.query(Job.id)}
         assert jobs == self.jobs, "each request made one job"

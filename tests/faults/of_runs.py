@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from core.contract.states import JobState
+from core.db import seats
 from core.db.engine import transaction
 from core.db.tables import (
     Attempt,
@@ -18,12 +19,16 @@ from core.db.tables import (
     RankLog,
     ReferenceEntry,
     ResumePoint,
+    Seat,
+    SeatDevice,
 )
 from core.objects.store import Store
 from tests.faults.lives import Lives
 from tests.faults.scenario import both, run, victim
+from tests.waiting import until
 
 MIB = 1 << 20
+LAPSED = (*both("worker.claim:lapsed"), *both("worker.claim:end_seats"))
 TIME = tuple(point for name in ("fail_paused", "drop_logs", "drop_history") for point in both(f"worker.sweeper:{name}"))
 
 
@@ -52,9 +57,24 @@ def a_supervisor_that_sleeps_past_its_lease(lives: Lives) -> None:
     lives.stepped(job)
     sleeper = victim(lives, "supervisor")
     os.kill(sleeper.pid, signal.SIGSTOP)
-    lives.until_killed(*both("worker.claim:lapsed"))
+    lives.until_killed(*LAPSED)
     os.kill(sleeper.pid, signal.SIGCONT)
     lives.succeeded(job, 20)
+
+
+def a_seat_on_a_node_that_is_gone(lives: Lives) -> None:
+    """Its attempt was taken over, and the node never came back to end it."""
+    job = run(lives, lives.upload(), 3)
+    with transaction() as session:
+        session.execute(update(Seat).where(Seat.job_id == job).values(node="gone", ended_at=None))
+        session.add(SeatDevice(node="gone", device="cpu0", job_id=job, epoch=1, node_rank=0))
+    lives.until_killed(*both("worker.sweeper:end_seats"))
+
+    def ended() -> bool:
+        with transaction() as session:
+            return not seats.held(session) and not seats.used(session)
+
+    until(ended, "the end of the seat")
 
 
 def kept_log_probabilities_that_are_lost(lives: Lives) -> None:

@@ -85,30 +85,33 @@ def test_slots_of_ranks_that_do_not_die_are_not_given_away(
         processes.of(dead.pid).sign(ranks / "0.json")
     frozen.process.sign(ranks / "1.json")
     with transaction() as session:
-        attempts.close(session, lease, Ending(Outcome.PREEMPTED))
-    assert claim.clean() == 2
-    assert claim.claim_attempt(claim.clean()) is None
+        attempts.close(session, lease, Ending(Outcome.PREEMPTED), seats_end=False)
+    claim.clean()
+    assert claim.claim_attempt() is None
     assert workspace.of(lease).path.exists(), "it is looked at again"
     frozen.thaw()
-    assert claim.clean() == 0
+    claim.clean()
     assert not workspace.of(lease).path.exists()
     again = claim.claim_attempt()
     assert again is not None
     assert (again.job_id, again.epoch) == (lease.job_id, 2)
 
 
-def test_ranks_of_what_was_closed_behind_the_last_look_are_dead_when_the_next_starts(service: dict[str, str]) -> None:
+def test_ranks_of_what_a_sweeper_closed_are_dead_when_their_devices_are_given_away(service: dict[str, str]) -> None:
     first, ranks = claimed(1)
     with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as rank:
         processes.of(rank.pid).sign(ranks / "0.json")
         with transaction() as session:
-            attempts.close(session, first, Ending(Outcome.PREEMPTED))
-        second = claim.claim_attempt()
-        assert second is not None
-        claim.start_attempt(second)
+            attempts.hold(session, first, -60)
+            attempts.take_over(session, first, Ending(Outcome.PREEMPTED), 0)
+        assert claim.claim_attempt() is None, "it lives"
+        claim.clean()
         died = rank.poll()
         rank.kill()
     assert died == -signal.SIGKILL
+    second = claim.claim_attempt()
+    assert second is not None
+    claim.start_attempt(second)
 
     def ended() -> bool:
         with transaction() as session:

@@ -3,7 +3,7 @@
 from tests.guards.guard import Guard
 
 ATTEMPTS, TURNS, CLAIM = "core/db/attempts.py", "core/db/turns.py", "worker/claim.py"
-DATABASE, QUEUE, FENCES = "test_database.py", "test_queue.py", "test_fences.py"
+DATABASE, QUEUE, FENCES, SEATS = "test_database.py", "test_queue.py", "test_fences.py", "test_seats.py"
 HERE = "tests/integration/"
 
 GUARDS = [
@@ -22,18 +22,53 @@ GUARDS = [
         f"{HERE}{DATABASE}::test_one_node_does_not_claim_twice_at_once",
     ),
     Guard(
-        "used slots count",
+        "devices in use are not given away",
         TURNS,
-        ":slots - :taken - coalesce(sum(slots), 0) AS free",
-        ":slots - :taken - coalesce(sum(0), 0) AS free",
-        f"{HERE}{DATABASE}::test_a_claim_takes_the_job_and_its_slots",
+        "WHERE s.node = n.name AND s.device = each.device)",
+        "WHERE false)",
+        f"{HERE}{SEATS}::test_two_jobs_of_two_devices_are_disjoint",
     ),
     Guard(
-        "slots of ranks that would not die count",
-        TURNS,
-        ":slots - :taken - coalesce",
-        ":slots - 0 * :taken - coalesce",
-        f"{HERE}{DATABASE}::test_slots_of_what_would_not_die_are_not_given_away",
+        "no device has two seats, whatever a claim believes (the net)",
+        "migrations/versions/0008_seats.py",
+        'sa.PrimaryKeyConstraint("node", "device", name=op.f("pk_seat_devices")),',
+        'sa.PrimaryKeyConstraint("node", "device", "job_id", name=op.f("pk_seat_devices")),',
+        f"{HERE}{SEATS}::test_the_net_in_the_database",
+    ),
+    Guard(
+        "a seat outlives the attempt that another took over",
+        ATTEMPTS,
+        "return close(session, lease, ending, seats_end=False)",
+        "return close(session, lease, ending)",
+        f"{HERE}{SEATS}::test_a_seat_outlives_its_attempt_until_its_node_ends_it",
+    ),
+    Guard(
+        "devices of ranks that will not die stay in use",
+        CLAIM,
+        "            left.discard((job_id, epoch))\n",
+        "",
+        "tests/faults/test_zombie.py::test_slots_of_ranks_that_do_not_die_are_not_given_away",
+    ),
+    Guard(
+        "a seat whose attempt is open ends for no silence",
+        "core/db/seats.py",
+        "where(Seat.ended_at.is_(None), closed, ~heard)",
+        "where(Seat.ended_at.is_(None), ~heard)",
+        f"{HERE}{SEATS}::test_the_seats_of_a_silent_node_are_ended_for_it",
+    ),
+    Guard(
+        "a node that was heard of ends its seats itself",
+        "core/db/seats.py",
+        "closed, ~heard)",
+        "closed)",
+        f"{HERE}{SEATS}::test_the_seats_of_a_silent_node_are_ended_for_it",
+    ),
+    Guard(
+        "a run sees the devices of its seat alone",
+        "worker/launcher.py",
+        "        **shown,\n",
+        "",
+        f"{HERE}worker/test_devices.py::test_two_jobs_have_devices_of_their_own",
     ),
     Guard(
         "a full node passes the bell on",
@@ -101,7 +136,7 @@ GUARDS = [
     Guard(
         "a job that could not start anywhere holds nobody back",
         TURNS,
-        "AND j.ranks <= :slots\n",
+        "AND j.ranks <= (SELECT slots FROM room)\n",
         "\n",
         f"{HERE}{QUEUE}::test_a_large_job_holds_back_no_node_that_it_could_never_use",
     ),

@@ -15,7 +15,7 @@ from core.contract.errors import Fenced
 from core.contract.manifest import ManifestMismatch
 from core.contract.states import JobState, Outcome, TaskKind
 from core.contract.trainer_events import CheckpointSealed
-from core.db import attempts, files, jobs, models, nodes, tasks
+from core.db import attempts, files, jobs, models, nodes, seats, tasks
 from core.db.attempts import Ending, Lease
 from core.db.engine import Session, transaction
 from core.db.tables import Attempt, Checkpoint, File, Job, Model, Node, Task
@@ -106,12 +106,13 @@ def test_a_task_that_is_lost_three_times_is_given_up(service: dict[str, str]) ->
 
 
 def lapse(lease: Lease) -> JobState:
-    """Its holder fell silent; the state that its job has then."""
+    """Its holder fell silent, and its ranks are dead; the state that its job has then."""
     with transaction() as session:
         session.execute(update(Attempt).values(lease_until=func.now() - func.make_interval(0, 0, 0, 0, 0, 0, 10)))
     claim.lapsed(lease, 5, reachable=False)
     with transaction() as session:
         session.execute(update(Job).values(run_after=func.now()))
+        seats.end(session, lease.job_id, lease.epoch)
         return JobState(jobs.locked(session, lease.job_id).state)
 
 

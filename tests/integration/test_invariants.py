@@ -18,6 +18,7 @@ MANIFEST = Manifest(files=[FileEntry(path="model.safetensors", bytes=1, sha256="
 
 ANOTHER = "INSERT INTO projects (id, name) VALUES ('another', 'another')"
 WAITS = "UPDATE jobs SET state = 'validating_files', created_at = now() - interval '6 minutes' WHERE id = :job"
+SECOND = "WHERE job_id = :job AND epoch = 2"
 OF_ITS_RECORDS = "jsonb_build_object('digest', training_digest)"
 
 
@@ -39,9 +40,36 @@ PLANTS: dict[str, list[tuple[str, ...]]] = {
         ("open attempts: 1", "UPDATE jobs SET state = 'queued' WHERE id = :job"),
         ("open attempts: 0", "UPDATE attempts SET ended_at = now() WHERE job_id = :job AND epoch = 2"),
     ],
+    "seats_of_the_held": [
+        (
+            "attempt 2 holds 1 on invariants, its seat: cpu0 on invariants",
+            f"UPDATE seats SET ended_at = now() {SECOND}",
+        ),
+        ("its seat: cpu0 cpu1 on invariants", f"UPDATE seats SET devices = '{{cpu0,cpu1}}' {SECOND}"),
+        ("its seat: cpu0 on elsewhere", f"UPDATE seats SET node = 'elsewhere' {SECOND}"),
+        (
+            "its seat: none",
+            f"DELETE FROM seat_devices {SECOND}",
+            f"DELETE FROM seats {SECOND}",
+        ),
+        (
+            "its seat on invariants has not",
+            "UPDATE attempts SET ended_at = now() - interval '6 minutes' WHERE job_id = :job AND epoch = 1",
+            "UPDATE seats SET ended_at = NULL WHERE job_id = :job AND epoch = 1",
+        ),
+    ],
+    "devices_of_open_seats": [
+        ("cpu0: in an open seat of", f"DELETE FROM seat_devices {SECOND}"),
+        ("in an open seat of nobody", f"UPDATE seat_devices SET device = 'cpu9' {SECOND}"),
+        ("in an open seat of nobody", f"UPDATE seats SET ended_at = now() {SECOND}"),
+    ],
     "epochs_rise": [
         ("is at epoch 7", "UPDATE jobs SET epoch = 7 WHERE id = :job"),
-        ("with 1 attempts", "DELETE FROM attempts WHERE job_id = :job AND epoch = 1"),
+        (
+            "with 1 attempts",
+            "DELETE FROM seats WHERE job_id = :job AND epoch = 1",
+            "DELETE FROM attempts WHERE job_id = :job AND epoch = 1",
+        ),
         (
             "attempt 2 began before 1 had ended",
             "UPDATE attempts SET ended_at = now() + interval '1 hour' WHERE job_id = :job AND epoch = 1",

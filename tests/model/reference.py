@@ -20,12 +20,16 @@ class RefJob:
 
 @dataclass
 class Hold:
-    """One attempt's holder, who may live on when the attempt is closed: a zombie. `step` is where it stands."""
+    """One attempt's holder, who may live on when the attempt is closed: a zombie. `step` is where it stands.
+
+    `seated`: its ranks may live, so its devices are in use.
+    """
 
     lease: Lease
     node: str
     step: int
     open: bool = True
+    seated: bool = True
     stalled: bool = False
 
 
@@ -47,7 +51,8 @@ class Reference:
         held = [hold for hold in self.holds if hold.open]
         if node in self.draining or (self.max_running is not None and len(held) >= self.max_running):
             return None
-        free = self.slots[node] - sum(self.jobs[hold.lease.job_id].ranks for hold in held if hold.node == node)
+        used = [hold for hold in self.holds if hold.seated and hold.node == node]
+        free = self.slots[node] - sum(self.jobs[hold.lease.job_id].ranks for hold in used)
         for job_id, job in self.jobs.items():
             if job.state == JobState.QUEUED and job.desired == Desired.RUN and job.ranks <= free:
                 return job_id
@@ -73,8 +78,8 @@ class Reference:
     def retries_left(self, hold: Hold) -> bool:
         return self.jobs[hold.lease.job_id].retries < INFRA_ATTEMPTS - 1
 
-    def closed(self, hold: Hold, outcome: Outcome, retry: bool) -> None:
-        job, hold.open = self.jobs[hold.lease.job_id], False
+    def closed(self, hold: Hold, outcome: Outcome, retry: bool, seated: bool = False) -> None:
+        job, hold.open, hold.seated = self.jobs[hold.lease.job_id], False, seated
         if outcome == Outcome.FINISHED:
             job.state = JobState.SUCCEEDED
         elif job.desired == Desired.CANCEL:
@@ -87,6 +92,13 @@ class Reference:
             job.state, job.retries = JobState.QUEUED, job.retries + 1
         else:
             job.state = JobState.FAILED
+
+    def cleaned(self, node: str) -> set[tuple[str, int]]:
+        """Whose seats end now that nothing of them lives on the node."""
+        left = [hold for hold in self.holds if hold.node == node and hold.seated and not hold.open]
+        for hold in left:
+            hold.seated = False
+        return {(hold.lease.job_id, hold.lease.epoch) for hold in left}
 
     def verb(self, job: RefJob, desired: Desired) -> bool:
         """Whether the user's verb is accepted; then it is done."""

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 
 from core.contract.errors import Conflict, Fenced
 from core.contract.states import Desired, FailureClass, Outcome
-from core.db import attempts, jobs, nodes, projects
+from core.db import attempts, jobs, nodes, projects, seats
 from core.db.attempts import Ending, Lease
 from core.db.engine import Session, transaction
 from core.db.invariants import breaches
@@ -109,7 +109,15 @@ class Machine(RuleBasedStateMachine):
             with suppress(Fenced):
                 claim.lapsed(lease, 5, reachable=False)
         for hold in stalled:
-            self.reference.closed(hold, Outcome.FAILED, self.reference.retries_left(hold))
+            self.reference.closed(hold, Outcome.FAILED, self.reference.retries_left(hold), seated=True)
+
+    @rule(node=NODES)
+    def clean(self, node: str) -> None:
+        with transaction() as session:
+            left = seats.left_on(session, node)
+            for job_id, epoch in left:
+                seats.end(session, job_id, epoch)
+        assert set(left) == self.reference.cleaned(node)
 
     @precondition(lambda self: self.reference.holds)
     @rule(pick=ANY)
@@ -147,12 +155,13 @@ class Machine(RuleBasedStateMachine):
             self.reference.closed(hold, Outcome.FAILED, retry)
 
     @precondition(lambda self: self.reference.holds)
-    @rule(pick=ANY)
-    def leave(self, pick: int) -> None:
+    @rule(pick=ANY, dead=st.booleans())
+    def leave(self, pick: int, dead: bool) -> None:
+        """Its ranks are dead, or will not die."""
         hold = self.hold(pick)
-        self.as_holder(hold, lambda lease: close.surely(lease, Ending(Outcome.PREEMPTED), 0))
+        self.as_holder(hold, lambda lease: close.surely(lease, Ending(Outcome.PREEMPTED), 0, seats_end=dead))
         if hold.open:
-            self.reference.closed(hold, Outcome.PREEMPTED, retry=False)
+            self.reference.closed(hold, Outcome.PREEMPTED, retry=False, seated=not dead)
 
     @precondition(lambda self: self.reference.jobs)
     @rule(pick=ANY, desired=st.sampled_from(sorted(VERBS)))
@@ -186,8 +195,10 @@ class Machine(RuleBasedStateMachine):
             held = {
                 (row.job_id, row.epoch) for row in session.scalars(select(Attempt).where(Attempt.ended_at.is_(None)))
             }
+            seated = {(seat.job_id, seat.epoch) for seat, _ in seats.held(session)}
             broken = breaches(session)
         assert broken == []
+        assert seated == {(hold.lease.job_id, hold.lease.epoch) for hold in self.reference.holds if hold.seated}
         assert {job_id: (j.state, j.desired, j.epoch, j.retries) for job_id, j in found.items()} == {
             job_id: (j.state, j.desired, j.epoch, j.retries) for job_id, j in self.reference.jobs.items()
         }

@@ -11,7 +11,6 @@ ROW = re.compile(r"\| ([A-Z0-9_]+) \|(.*?)\|.*\|")
 # Of this machine, of the person who starts it, or none at all.
 TOLD = {
     "PALATE_NODE": "the host's name",
-    "PALATE_SLOTS": "cores",
     "PALATE_SCRATCH": "~/.cache/palate/scratch",
     "PALATE_CACHE": "~/.cache/palate/cache",
     "S3_ENDPOINT_URL": "AWS",

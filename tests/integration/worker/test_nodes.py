@@ -13,7 +13,7 @@ import redis
 from core import processes
 from core.contract.errors import NotFound
 from core.contract.states import JobState
-from core.db import attempts, events, nodes
+from core.db import attempts, events, nodes, seats
 from core.db.engine import transaction
 from core.db.tables import Attempt, Node
 from core.objects.store import Store
@@ -167,6 +167,6 @@ def test_a_drained_node_claims_nothing(service: dict[str, str], submit: Submit) 
         lease = attempts.claim(session, node="alone", owner="o", lease_seconds=60)
         assert lease is not None
         assert lease.job_id == job
-        assert nodes.used(session)["alone"] == 1
+        assert seats.used(session)["alone"] == 1
     with pytest.raises(NotFound, match="alone"), transaction() as session:
         nodes.drain(session, "nobody")

@@ -112,10 +112,16 @@ def test_another_deployment_in_the_shell_is_not_ours(monkeypatch: pytest.MonkeyP
     assert known["PALATE_SCRATCH"] == str(tmp_path / "scratch")
 
 
-@pytest.mark.parametrize(("visible", "slots"), [("0", 1), ("0,1,2", 3), ("", max(2, os.cpu_count() or 1))])
-def test_a_slot_is_a_gpu_or_a_core(visible: str, slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert programs.slots() == slots
+def test_a_slot_is_a_gpu_or_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker counts the GPUs."""
+    monkeypatch.setattr(programs, "DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    cores = max(2, os.cpu_count() or 1)
+    assert programs.slots() == cores
+    (tmp_path / "nvidia0").touch()
+    assert programs.slots() == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert programs.slots() == cores
 
 
 def test_the_command_ends_at_once_on_a_home_in_use(tmp_path: Path) -> None:

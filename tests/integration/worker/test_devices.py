@@ -1,0 +1,59 @@
+"""Two jobs of two devices on a node of four, by a live worker whose trainer says which devices it was shown."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from core.contract.states import JobState
+from core.db import events, seats
+from core.db.engine import transaction
+from core.queue import ring
+from tests.integration.worker.conftest import Submit, start_worker
+from tests.integration.worker.test_attempts import finished
+from tests.support.driver import FOUR, put_driver
+from tests.waiting import until
+
+
+@pytest.fixture
+def worker(service: dict[str, str], tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    found = f"{put_driver(tmp_path, FOUR)}{os.pathsep}{os.environ['PATH']}"
+    process = start_worker(service, tmp_path / "worker.log", PATH=found, PALATE_SLOTS="0")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def shown(job_id: str) -> list[set[str]]:
+    """What the trainer saw, by attempt."""
+    with transaction() as session:
+        found = [each.data or {} for each in events.page(session, job_id, None, 100)[0]]
+    return [set(each["devices"].split(",")) for each in found if "devices" in each]
+
+
+def test_two_jobs_have_devices_of_their_own(
+    worker: "subprocess.Popen[bytes]", submit: Submit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second attempt of one of them, and a third job, among them."""
+    long = submit(ranks=2, steps=300, step_seconds=0.02, at={"20": "kill"})
+    other = submit(ranks=2, steps=300, step_seconds=0.02)
+    ring()
+    until(lambda: shown(long) and shown(other), "both jobs to run")
+    assert shown(long)[0] | shown(other)[0] == {"GPU-a0", "GPU-a1", "GPU-b2", "GPU-b3"}
+    assert not shown(long)[0] & shown(other)[0]
+    assert main(["nodes"]) == 0
+    told = capsys.readouterr().out
+    assert "n1  4 of 4 slots  takes work" in told
+    assert f"GPU-a1: {long}, attempt 1, since" in told or f"GPU-a1: {other}, attempt 1, since" in told
+    until(lambda: len(shown(long)) == 2, "the second attempt")
+    assert not shown(long)[1] & shown(other)[0], "the other job still runs on its own"
+    third = submit(ranks=4, steps=2)
+    assert finished(long) == finished(other) == JobState.SUCCEEDED
+    ring()
+    assert finished(third) == JobState.SUCCEEDED
+    assert shown(third) == [{"GPU-a0", "GPU-a1", "GPU-b2", "GPU-b3"}]
+    with transaction() as session:
+        assert seats.used(session) == {}
