@@ -38,8 +38,8 @@ def test_two_jobs_have_devices_of_their_own(
     worker: "subprocess.Popen[bytes]", submit: Submit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The second attempt of one of them, and a third job, among them."""
-    long = submit(ranks=2, steps=300, step_seconds=0.02, at={"20": "kill"})
-    other = submit(ranks=2, steps=300, step_seconds=0.02)
+    long = submit(ranks=2, steps=300, step_seconds=0.05, at={"200": "kill"})
+    other = submit(ranks=2, steps=400, step_seconds=0.05)
     ring()
     until(lambda: shown(long) and shown(other), "both jobs to run")
     assert shown(long)[0] | shown(other)[0] == {"GPU-a0", "GPU-a1", "GPU-b2", "GPU-b3"}
