@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from cli.main import main
 from core.contract.states import JobState
-from core.db import events, seats
+from core.db import seats
 from core.db.engine import transaction
+from core.db.tables import Event
 from core.queue import ring
 from tests.integration.worker.conftest import Submit, start_worker
 from tests.integration.worker.test_attempts import finished
@@ -30,16 +32,16 @@ def worker(service: dict[str, str], tmp_path: Path) -> Iterator["subprocess.Pope
 def shown(job_id: str) -> list[set[str]]:
     """What the trainer saw, by attempt."""
     with transaction() as session:
-        found = [each.data or {} for each in events.page(session, job_id, None, 100)[0]]
-    return [set(each["devices"].split(",")) for each in found if "devices" in each]
+        said = select(Event.data["devices"].astext).where(Event.job_id == job_id, Event.data.has_key("devices"))
+        return [set(each.split(",")) for each in session.scalars(said.order_by(Event.seq))]
 
 
 def test_two_jobs_have_devices_of_their_own(
     worker: "subprocess.Popen[bytes]", submit: Submit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The second attempt of one of them, and a third job, among them."""
-    long = submit(ranks=2, steps=300, step_seconds=0.05, at={"200": "kill"})
-    other = submit(ranks=2, steps=400, step_seconds=0.05)
+    long = submit(ranks=2, steps=150, step_seconds=0.05, at={"100": "kill"})
+    other = submit(ranks=2, steps=250, step_seconds=0.05)
     ring()
     until(lambda: shown(long) and shown(other), "both jobs to run")
     assert shown(long)[0] | shown(other)[0] == {"GPU-a0", "GPU-a1", "GPU-b2", "GPU-b3"}
