@@ -12,12 +12,14 @@ def page(arguments: argparse.Namespace) -> int:
     from core.db import nodes, seats
 
     with place.session(arguments.home) as session:
-        held = seats.held(session)
+        held, faulty = seats.held(session), seats.faulty(session)
         for node in nodes.known(session):
             state = "draining" if node.draining else "takes work"
             mine = [(seat, running) for seat, running in held if seat.node == node.name]
             taken = f"{sum(len(seat.devices) for seat, _ in mine)} of {node.slots} slots"
             print(f"{node.name}  {taken}  {state}  {node.seen_at:%Y-%m-%d %H:%M:%S}")
+            for device in sorted(device for name, device in faulty if name == node.name):
+                print(f"  {device}: given to no job, it failed {seats.FAULTS} of them within the hour")
             for seat, running in mine:
                 word = f"since {seat.opened_at:%Y-%m-%d %H:%M:%S}" if running else "has ended, and its ranks live on"
                 print(f"  {', '.join(seat.devices)}: {seat.job_id}, attempt {seat.epoch}, {word}")

@@ -5,7 +5,8 @@ do comes as JSON in the first probe prompt: {"steps": 5, "loading_seconds": 1, "
 "at": {"3": "exit:71"}}; an act is done
 in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (never another word). `fits`: with a row
 budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
-text, one a scored answer, named by the data; `answers` (default 3) says how many. `ballast`: so many bytes in each
+text, one a scored answer, named by the data; `answers` (default 3) says how many. `broken`: a device that fails after
+a step wherever it is shown. `ballast`: so many bytes in each
 folder that it seals. `deaf_in`: a phase that it enters and never leaves, whatever it is told, SIGTERM included.
 In the first attempt `at` may also name `reference_pass`, `exporting`, `sealed` (and not yet told) or `verifying`;
 `verifying` says what becomes of that in every attempt: an act, `refused`, or `waits` for a word to stop.
@@ -174,6 +175,9 @@ class Script:
             self.saved_at = step
         if self.spec.row_tokens > self.wanted.get("fits", self.spec.row_tokens):
             self.act("exit:72")
+        broken = self.wanted.get("broken")
+        if broken is not None and broken in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","):
+            self.fail(Exit.INFRASTRUCTURE, "gpu_error", f"GPU {broken} of the node failed.", device=broken)
         if self.spec.run_id.endswith("-a1"):
             self.act(self.wanted.get("at", {}).get(str(step)))
 
@@ -188,9 +192,9 @@ class Script:
         code = int(wanted.removeprefix("exit:"))
         self.fail(code, "scripted", f"The script says {code}.")
 
-    def fail(self, code: int, name: str, message: str) -> NoReturn:
-        self.say("failed", code=name, message=message, step=self.start)
-        (self.spec.workspace / "ranks" / "0.exit").write_text(str(code))
+    def fail(self, code: int, name: str, message: str, **more: Any) -> NoReturn:
+        self.say("failed", code=name, message=message, step=self.start, **more)
+        (self.spec.workspace / "ranks" / "0.exit").write_text(str(int(code)))
         sys.exit(code)
 
     def deaf(self, phase: str) -> None:

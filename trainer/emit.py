@@ -51,6 +51,7 @@ class Emitter:
                 param=verdict.param,
                 line=verdict.line,
                 step=verdict.step,
+                device=verdict.device,
             )
         )
         return True

@@ -18,6 +18,7 @@ from core.contract.errors import BadData, BadInput, BadModel, PalateError
 from core.contract.exits import Exit
 from core.contract.manifest import ManifestMismatch
 from core.disk import is_full
+from trainer import gpu_words
 
 
 class BadRecord(BadData):
@@ -50,6 +51,7 @@ class Verdict:
     param: str | None = None
     line: int | None = None
     step: int | None = None
+    device: str | None = None
 
 
 EXITS: list[tuple[type[PalateError], Exit]] = [
@@ -83,6 +85,8 @@ def judge(error: BaseException) -> Verdict:
         code = next((exit for kind, exit in EXITS if isinstance(error, kind)), Exit.BUG)
         line, step = getattr(error, "line", None), getattr(error, "step", None)
         return Verdict(code, error.code, error.message, error.param, line, step)
+    if (said := gpu_words.known(str(error))) is not None:
+        return of_the_gpu(*said)
     if is_full(error) or any(words in str(error) for words in NO_ROOM):
         return Verdict(Exit.INFRASTRUCTURE, "no_space", "The disk of the node is full.")
     if isinstance(error, OSError) and error.errno in BROKEN_DISK:
@@ -93,14 +97,23 @@ def judge(error: BaseException) -> Verdict:
         return Verdict(Exit.INFRASTRUCTURE, "no_memory", "The node has no memory left.")
     kind = type(error).__name__
     if kind in {"OutOfMemoryError", "AcceleratorOutOfMemoryError"}:
-        return Verdict(
-            Exit.OUT_OF_GPU_MEMORY,
-            "out_of_gpu_memory",
-            f"The GPU's memory is too small for this run{peak()}: use a smaller max_length, LoRA or more GPUs.",
-        )
+        return out_of_gpu_memory()
     if kind in {"DistBackendError", "DistNetworkError", "DistStoreError"} or lost_peer(error):
         return Verdict(Exit.INFRASTRUCTURE, "lost_peer", "A rank lost the connection to another one.")
     return Verdict(Exit.BUG, "internal_error", f"The trainer met an unexpected {kind}; its log holds the details.")
+
+
+def of_the_gpu(said: gpu_words.Words, found: str) -> Verdict:
+    if said.exit == Exit.OUT_OF_GPU_MEMORY:
+        return out_of_gpu_memory()
+    device = gpu_words.mine()
+    message = said.message.format(gpu=f"GPU {device}" if device else "A GPU", found=found)
+    return Verdict(said.exit, said.code, message, device=device if said.code == "gpu_error" else None)
+
+
+def out_of_gpu_memory() -> Verdict:
+    message = f"The GPU's memory is too small for this run{peak()}: use a smaller max_length, LoRA or more GPUs."
+    return Verdict(Exit.OUT_OF_GPU_MEMORY, gpu_words.OUT_OF_MEMORY, message)
 
 
 def peak() -> str:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 
 from core.contract.exits import Exit
 from core.contract.states import FailureClass, Outcome
@@ -47,7 +48,8 @@ def classify(
             if isinstance(last, Failed)
             else {"code": "trainer_failed", "message": f"The trainer ended with exit code {code}."}
         )
-        return failed(CLASSES[Exit(code)], error, int(code), retries, limit, halvings)
+        ending = failed(CLASSES[Exit(code)], error, int(code), retries, limit, halvings)
+        return replace(ending, device=last.device) if isinstance(last, Failed) else ending
     if killed_ranks or launcher_code in (-signal.SIGKILL, -signal.SIGTERM):
         who = f"rank {killed_ranks[0]}" if killed_ranks else "the launcher"
         error = {"code": "interrupted", "message": f"{who} was killed"}

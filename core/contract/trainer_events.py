@@ -141,7 +141,8 @@ class Stopped(TrainerEvent):
 
 
 class Failed(TrainerEvent):
-    """The last word of a run that could not go on; `line` of the uploaded file where there is one."""
+    """The last word of a run that could not go on; `line` of the uploaded file where there is one. `device`: the GPU
+    that failed, by the name under which the run was given it."""
 
     event: Literal["failed"] = "failed"
     code: str
@@ -149,6 +150,7 @@ class Failed(TrainerEvent):
     param: str | None = None
     line: int | None = None
     step: int | None = None
+    device: str | None = None
 
 
 class Finished(TrainerEvent):

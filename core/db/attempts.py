@@ -31,7 +31,7 @@ class Lease:
 @dataclass(frozen=True)
 class Ending:
     """Why an attempt is over. `error` (code, message, param) is what the user is told if the job fails; `halved`
-    what is told when it goes on with half the row budget after a GPU ran out of memory.
+    what is told when it goes on with half the row budget after a GPU ran out of memory; `device`: which GPU failed it.
     """
 
     outcome: Outcome
@@ -41,6 +41,7 @@ class Ending:
     retry: bool = False
     delay_seconds: float = 0.0
     halved: str | None = None
+    device: str | None = None
 
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float, head_seconds: float = 600) -> Lease | None:
@@ -148,6 +149,8 @@ def close(session: Session, lease: Lease, ending: Ending, *, seats_end: bool = T
             detail=(ending.error or {}).get("message"),
         )
     )
+    if ending.device is not None:
+        seats.failed(session, lease.job_id, lease.epoch, ending.device)
     if seats_end:
         seats.end(session, lease.job_id, lease.epoch)
     tasks.collect(session, f"{lease.job_id}/a{lease.epoch}", job_id=lease.job_id, epoch=lease.epoch)

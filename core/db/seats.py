@@ -5,7 +5,7 @@ attempts; a seat ends when nothing of it lives on them any more.
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import exists, func, select, text
+from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from core.db.tables import Attempt, Node, Seat, SeatDevice
@@ -26,6 +26,13 @@ END = text("""
 WITH freed AS (DELETE FROM seat_devices WHERE job_id = :job_id AND epoch = :epoch)
 UPDATE seats SET ended_at = now() WHERE job_id = :job_id AND epoch = :epoch AND ended_at IS NULL
 """)
+# A device that failed so many runs within an hour is given to none until that hour is over.
+FAULTS, FAULT_HOURS = 2, 1
+FAULTY = f"""
+SELECT node, failed_device AS device FROM seats
+WHERE failed_device IS NOT NULL AND failed_at > now() - interval '{FAULT_HOURS} hours'
+GROUP BY node, failed_device HAVING count(*) >= {FAULTS}
+"""
 # CPU nodes name their slots so.
 CPU = "cpu"
 
@@ -50,6 +57,17 @@ def left_on(session: Session, node: str) -> Sequence[tuple[str, int]]:
     closed = exists().where(Attempt.job_id == Seat.job_id, Attempt.epoch == Seat.epoch, Attempt.ended_at.is_not(None))
     left = select(Seat.job_id, Seat.epoch).where(Seat.node == node, Seat.ended_at.is_(None), closed)
     return [(job_id, epoch) for job_id, epoch in session.execute(left)]
+
+
+def failed(session: Session, job_id: str, epoch: int, device: str) -> None:
+    """The device failed this attempt."""
+    values = {"failed_device": device, "failed_at": func.now()}
+    session.execute(update(Seat).where(Seat.job_id == job_id, Seat.epoch == epoch).values(values))
+
+
+def faulty(session: Session) -> set[tuple[str, str]]:
+    """(node, device) of those that are given to nobody now."""
+    return {(node, device) for node, device in session.execute(text(FAULTY))}
 
 
 def end_silent(session: Session, seconds: float) -> None:

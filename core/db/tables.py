@@ -198,7 +198,10 @@ class Seat(Table):
     devices: Mapped[list[str]]
     opened_at: Mapped[datetime] = mapped_column(server_default=NOW)
     ended_at: Mapped[datetime | None]
+    failed_device: Mapped[str | None]
+    failed_at: Mapped[datetime | None]
     __table_args__ = (
+        Index("ix_seats_failed", "failed_at", postgresql_where=text("failed_device IS NOT NULL")),
         ForeignKeyConstraint(["job_id", "epoch"], ["attempts.job_id", "attempts.epoch"]),
         Index("ix_seats_node", "node", postgresql_where=text("ended_at IS NULL")),
     )

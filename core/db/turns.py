@@ -7,6 +7,7 @@ from sqlalchemy import ScalarSelect, SQLColumnExpression, func, select, text
 from sqlalchemy.orm import Session, aliased
 
 from core.contract.states import JobState
+from core.db import seats
 from core.db.tables import Job
 
 # `ready` twice: of each project its first job, unlocked; then, of the projects in turn, the first job that nobody has
@@ -15,14 +16,14 @@ READY = """j.state = 'queued' AND j.desired = 'run' AND j.run_after <= now() AND
         AND (j.ranks <= (SELECT free FROM room) OR j.run_after < now() - make_interval(secs => :head_seconds))"""
 FOLLOWING = text(f"""
 WITH room AS MATERIALIZED (
-    SELECT slots, devices, cardinality(devices) AS free FROM (
-        SELECT cardinality(n.devices) AS slots, ARRAY(
-            SELECT each.device FROM unnest(n.devices) WITH ORDINALITY each (device, place)
-            WHERE NOT EXISTS (SELECT 1 FROM seat_devices s WHERE s.node = n.name AND s.device = each.device)
-            ORDER BY each.place
-        ) AS devices
-        FROM nodes n WHERE n.name = :node
-    ) node
+    SELECT count(*) AS slots, count(*) FILTER (WHERE free) AS free,
+        coalesce(array_agg(device ORDER BY place) FILTER (WHERE free), '{{}}') AS devices
+    FROM (
+        SELECT each.device, each.place, NOT EXISTS (
+            SELECT 1 FROM seat_devices s WHERE s.node = n.name AND s.device = each.device) AS free
+        FROM nodes n CROSS JOIN unnest(n.devices) WITH ORDINALITY each (device, place)
+        WHERE n.name = :node AND (n.name, each.device) NOT IN ({seats.FAULTY})
+    ) fit
 ), in_turn AS MATERIALIZED (
     SELECT p.id, p.max_running, first.priority, running.jobs
     FROM projects p

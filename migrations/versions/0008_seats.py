@@ -38,12 +38,15 @@ def upgrade() -> None:
         sa.Column("devices", ARRAY(sa.Text()), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True)),
+        sa.Column("failed_device", sa.Text()),
+        sa.Column("failed_at", sa.DateTime(timezone=True)),
         sa.ForeignKeyConstraint(
             ["job_id", "epoch"], ["attempts.job_id", "attempts.epoch"], name=op.f("fk_seats_job_id_attempts")
         ),
         sa.PrimaryKeyConstraint("job_id", "epoch", "node_rank", name=op.f("pk_seats")),
     )
     op.create_index("ix_seats_node", "seats", ["node"], postgresql_where=sa.text("ended_at IS NULL"))
+    op.create_index("ix_seats_failed", "seats", ["failed_at"], postgresql_where=sa.text("failed_device IS NOT NULL"))
     op.create_table(
         "seat_devices",
         sa.Column("node", sa.Text(), nullable=False),

@@ -24,8 +24,8 @@ GUARDS = [
     Guard(
         "devices in use are not given away",
         TURNS,
-        "WHERE s.node = n.name AND s.device = each.device)",
-        "WHERE false)",
+        "WHERE s.node = n.name AND s.device = each.device) AS free",
+        "WHERE false) AS free",
         f"{HERE}{SEATS}::test_two_jobs_of_two_devices_are_disjoint",
     ),
     Guard(

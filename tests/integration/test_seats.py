@@ -2,6 +2,7 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from tests.rows import make_job
 
 GPUS = ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]
 STOPPED = Ending(Outcome.PREEMPTED)
+LOST = Ending(Outcome.FAILED, error={"code": "gpu_error", "message": "ECC", "param": None})
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +103,34 @@ def test_devices_are_held_by_name_whatever_list_the_node_comes_back_with() -> No
         assert took(session, 2)[1] == ["GPU-2", "GPU-3"]
         queued(session)
         assert take(session) is None
+
+
+def test_a_device_that_failed_twice_within_an_hour_is_left_out() -> None:
+    with transaction() as session:
+        for _ in range(2):
+            lease, given = took(session)
+            assert given == ["GPU-0"]
+            attempts.close(session, lease, replace(LOST, device="GPU-0"))
+        assert seats.faulty(session) == {("n1", "GPU-0")}
+        lease, given = took(session, 3)
+        assert given == ["GPU-1", "GPU-2", "GPU-3"]
+        attempts.close(session, lease, STOPPED)
+        queued(session, ranks=4)
+        session.execute(update(Job).values(state=JobState.PAUSED).where(Job.ranks < 4))
+        assert take(session) is None
+        session.execute(update(Seat).values(failed_at=func.now() - timedelta(minutes=61)))
+        assert take(session) is not None, "the hour is over"
+        assert seats.faulty(session) == set()
+
+
+def test_the_same_name_on_another_node_is_another_device() -> None:
+    with transaction() as session:
+        for _ in range(2):
+            lease, _ = took(session)
+            attempts.close(session, lease, replace(LOST, device="GPU-0"))
+        nodes.seen(session, "n2", 1, 1, devices=["GPU-0"])
+        queued(session)
+        assert take(session, "n2") is not None
 
 
 def test_the_net_in_the_database() -> None:

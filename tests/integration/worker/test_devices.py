@@ -59,3 +59,17 @@ def test_two_jobs_have_devices_of_their_own(
     assert shown(third) == [{"GPU-a0", "GPU-a1", "GPU-b2", "GPU-b3"}]
     with transaction() as session:
         assert seats.used(session) == {}
+
+
+def test_a_device_that_fails_twice_is_given_to_nobody(
+    worker: "subprocess.Popen[bytes]", submit: Submit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_id = submit(steps=4, broken="GPU-a0")
+    ring()
+    assert finished(job_id) == JobState.SUCCEEDED
+    assert shown(job_id) == [{"GPU-a0"}, {"GPU-a0"}, {"GPU-a1"}]
+    assert main(["nodes"]) == 0
+    assert "  GPU-a0: given to no job, it failed 2 of them within the hour" in capsys.readouterr().out
+    with transaction() as session:
+        said = session.scalars(select(Event.message).where(Event.job_id == job_id)).all()
+    assert [message for message in said if "(GPU GPU-a0 of the node failed.)" in message], said
