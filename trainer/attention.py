@@ -312,9 +312,6 @@ def flexed(
     from torch.nn.attention.flex_attention import AuxRequest
 
     times = query.shape[1] // key.shape[1]
-    if query.shape[1] & (query.shape[1] - 1):
-        # FlexAttention's own grouping wants a power of two.
-        key, value, times = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1), 1
 
     def capped(score: Tensor, *_: Tensor) -> Tensor:
         assert softcap is not None

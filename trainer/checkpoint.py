@@ -6,6 +6,7 @@ the manifest's digest is the one that the worker names, and each file's sha256 t
 """
 
 import importlib.metadata
+import os
 import platform
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from core.contract import manifest
@@ -41,11 +43,26 @@ def bitwise(spec: RunSpec, world: World, layout: str, reference: Reference) -> d
         "row_tokens": spec.row_tokens,
         "layout": layout,
         "device": world.device.type,
+        **kind(world.device),
         "reference_digest": reference.digest(),
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
         },
+    }
+
+
+def kind(device: torch.device) -> dict[str, str]:
+    """Of a GPU, what changes its bits: an H200 after an H100, another CUDA, another way of NCCL's to sum."""
+    if device.type != "cuda":
+        return {}
+    return {
+        "device_name": torch.cuda.get_device_name(device),
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        "nccl": str(torch.cuda.nccl.version()),  # type: ignore[no-untyped-call]
+        "triton": importlib.metadata.version("triton"),
+        **{name.lower(): os.environ.get(name, "") for name in ("NCCL_ALGO", "NCCL_PROTO")},
     }
 
 

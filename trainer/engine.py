@@ -32,8 +32,10 @@ class Engine:
         deepspeed = quiet_deepspeed()
         from transformers.integrations import HfDeepSpeedConfig
 
-        hidden = int(model_folder.config(folder).get("hidden_size") or 1024)
-        config = ds_config(settings, hidden, world.device.type == "cuda")
+        known = model_folder.config(folder)
+        hidden = int(known.get("hidden_size") or 1024)
+        widest = max(hidden, int(known.get("intermediate_size") or 4 * hidden))
+        config = ds_config(settings, hidden, widest, world.device.type == "cuda")
         # While this object lives, from_pretrained partitions each parameter as it is made.
         partitioning = HfDeepSpeedConfig(config)
         causal = model.load(folder, settings.precision)
@@ -241,6 +243,8 @@ def quiet_deepspeed() -> Any:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch\.distributed|deepspeed)\b")
     import deepspeed
 
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # Asking for one builds them all, and no GPU has this one.
+    if deepspeed.accelerator.get_accelerator().device_name() == "cpu":
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     return deepspeed

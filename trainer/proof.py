@@ -22,6 +22,8 @@ from trainer.slope import Slope
 EXAMPLES, NOISY = 16, 4
 # Of all of them together: each is scored three times, and the proof lies in a row of the database until it is used.
 TOKENS = 8_192
+# Of a row, so that the whole table of a loaded model's logits is small: 128,256 columns in fp32 are 1 GiB.
+ROW_TOKENS = 2_048
 # A checkpoint's metric: of what was trained, the share that its weights hold (trainer.slope).
 UPDATE_SHARE = "palate/update_share"
 
@@ -127,7 +129,8 @@ def alike(course: Course, examples: Sequence[Example], tick: Tick, *, reference:
     """Sums [S] in the very rows in which they will be compared: every rank scores all of them."""
     engine, collection, done = course.engine, Collection(examples), 0
     sums = torch.zeros(collection.sequences)
-    rows = plan(range(len(examples)), examples, "padded", 0, 1, course.spec.row_tokens, engine.scorer.boundary)
+    row_tokens = min(course.spec.row_tokens, ROW_TOKENS)
+    rows = plan(range(len(examples)), examples, "padded", 0, 1, row_tokens, engine.scorer.boundary)
     for row in rows:
         batch = collate(collection.pick(row.examples), "padded", course.world.device)
         sums[collection.numbers(row.examples)] = engine.score_only(batch, reference=reference)[:, 0].cpu()
@@ -142,7 +145,7 @@ def scored(course: Course, examples: Sequence[Example], tick: Tick, *, reference
 
     Never less than the noise that the probe has found in a few answers before the training.
     """
-    engine, row_tokens, few = course.engine, course.spec.row_tokens // 2, examples[:NOISY]
+    engine, row_tokens, few = course.engine, min(course.spec.row_tokens, ROW_TOKENS) // 2, examples[:NOISY]
 
     def score(layout: Layout) -> Tensor:
         return score_examples(engine, course.world, few, layout, row_tokens, tick, reference=reference)[:, 0]

@@ -86,6 +86,7 @@ def train(path: Path, workspace: Path, rank: int) -> int:
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
         from trainer import run, world
 
+        world.require(spec.device)
         found = world.join()
         code = sign_out(workspace, rank, run.run(spec, found, emitter))
         # Together: the launcher ends the ranks that are still there when one has left with a code of its own.

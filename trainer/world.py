@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from trainer.failures import Infrastructure
+
 T = TypeVar("T")
 # Others wait this long while rank 0 exports and verifies; a rank that died ends them sooner, through torchrun.
 PATIENCE = datetime.timedelta(hours=12)
@@ -51,6 +53,21 @@ class World:
         """Until all ranks are here."""
         if self.size > 1:
             dist.barrier(group=self.control)
+
+
+def require(device: str | None) -> None:
+    """Raises Infrastructure where a GPU was promised and this rank has none that computes; never on the CPU instead."""
+    if device != "cuda":
+        return
+    place, wanted = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < wanted:
+        raise Infrastructure(
+            f"This run was planned for {wanted} GPUs, and torch {torch.__version__} finds {found} on the node. Compare "
+            "its driver (nvidia-smi) with torch's CUDA, and look whether /dev/nvidia-uvm is there.",
+            code="gpu_unavailable",
+        )
+    torch.ones(1, device=f"cuda:{place}").add_(1).item()
 
 
 def join() -> World:

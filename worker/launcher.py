@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from core import processes, settings
@@ -38,11 +39,23 @@ def environment(folder: Path, devices: Sequence[str] = ()) -> dict[str, str]:
         **shown,
         "HOME": str(folder),
         "TMPDIR": str(folder),
+        **compiled(),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
         **({"PALATE_FAILPOINTS": failpoints.FOLDER} if failpoints.FOLDER else {}),
     }
+
+
+def compiled() -> dict[str, str]:
+    """What is compiled for GPUs outlives the attempt, by torch's version: an attempt would take minutes for it.
+
+    One kernel a graph: a pool of compilers in each rank would stand idle.
+    """
+    folder = settings.worker().scratch / "compiled" / metadata.version("torch")
+    names = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda"}
+    kept = {name: str(folder / own) for name, own in names.items()}
+    return {**kept, "TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCH_WARM_POOL": "0"}
 
 
 def command(space: Workspace, ranks: int) -> list[str]:

@@ -163,6 +163,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         eval_digest=job.validation_digest,
         held_out_share=plan.held_out_share,
         world_size=1 if here.unverified else job.ranks,
+        device=node_facts.facts().device,
         seed=job.seed,
         settings=plan.settings,
         row_tokens=plan.row_tokens(job.halvings),

@@ -96,6 +96,8 @@ class RunSpec(Spec):
     `checkpoint_steps` and `eval_steps` are intervals. `recompute`: activations are computed again in the backward pass.
     `held_out_share` of the training examples is held out, by prompt, where there is no `eval_data` (trainer.split).
 
+    device: what planning believed this node to have; a rank that finds less ends at once. None: whatever there is.
+
     clock: what a chat template that asks for the time is told, the same in every attempt: the job's creation, in UTC.
 
     `reference_key` names the reference (weights, dtype, scorer version); `reference_entries` are files of earlier
@@ -119,6 +121,7 @@ class RunSpec(Spec):
     eval_digest: str | None = None
     held_out_share: float = 0.0
     world_size: int = 1
+    device: Literal["cpu", "cuda"] | None = None
     seed: int = 0
     settings: Settings
     row_tokens: int = 8192

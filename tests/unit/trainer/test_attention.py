@@ -75,6 +75,18 @@ def test_the_block_mask_is_the_dense_mask(window: int | None, sinks: Tensor | No
         assert torch.allclose(flexed(row, q, k, v, 0.3, window, 2.0, sinks), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("groups", [3, 5, 7])
+@pytest.mark.filterwarnings("ignore:.*flex_attention called without torch.compile:UserWarning")
+def test_any_number_of_heads_shares_keys(groups: int) -> None:
+    """As Qwen2.5-7B's 28 over 4: nothing is repeated for it. The compiled kernel's own word needs a GPU."""
+    torch.manual_seed(0)
+    row = Attending(plant(TREES, CPU))
+    q, k, v = (torch.randn(1, heads, row.length, WIDTH) for heads in (2 * groups, 2, 2))
+    with torch.no_grad():
+        expected = explicit(q, k, v, 0.3, row.dense(None), None, None).transpose(1, 2)
+        assert torch.allclose(flexed(row, q, k, v, 0.3, None, None, None), expected, atol=1e-5)
+
+
 def test_the_mask_writes_nothing_in_place() -> None:
     """FlexAttention's compiler, which only a GPU has need of, refuses a mask that does."""
     traced = make_fx(visible(plant(TREES, CPU), 3))(torch.tensor([1]), torch.tensor([0]))

@@ -1,5 +1,6 @@
 """What the trainer is told, and what of its words is shown."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def test_it_is_told_of_failpoints_only_where_they_are_armed(tmp_path: Path, monk
     assert "PALATE_FAILPOINTS" not in environment(tmp_path)
     monkeypatch.setattr(failpoints, "FOLDER", "/points")
     assert environment(tmp_path)["PALATE_FAILPOINTS"] == "/points"
+
+
+def test_what_is_compiled_outlives_the_attempt(tmp_path: Path) -> None:
+    one, other = environment(tmp_path / "a1"), environment(tmp_path / "a2")
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH"):
+        assert one[name] == other[name]
+        assert version("torch") in Path(one[name]).parts, "another torch compiles anew"
+        assert not Path(one[name]).is_relative_to(tmp_path)
+    assert one["TORCHINDUCTOR_COMPILE_THREADS"] == "1"
 
 
 def test_key_shaped_text_is_masked() -> None:
