@@ -143,11 +143,13 @@ def chosen(examples: Sequence[Example], boundary: int | None = None) -> list[Exa
 
 
 def cut(example: Example, limit: int) -> Example:
-    """Of a prompt that is too long its end, of an answer its beginning; neither means anything here."""
+    """Of a prompt that is too long its end, of an answer its beginning and its last token, which ends it; what they say
+    means nothing here."""
     dropped = max(0, min(example.prefix - 1, example.longest - limit))
     answers = []
     for answer in example.answers:
         ids = answer.ids[dropped : dropped + limit]
+        ids = (*ids[:-1], answer.ids[-1])
         spans = [(max(start - dropped, 1), min(end - dropped, len(ids))) for start, end in answer.spans]
         kept = [(start, end) for start, end in spans if start < end]
         # Where it was cut in front of what is scored, or behind: its last token, as with every answer.

@@ -88,7 +88,7 @@ def launch(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> Launche
     return process
 
 
-def torchrun(space: Workspace, ranks: int, devices: Sequence[str]) -> "subprocess.Popen[bytes]":
+def torchrun(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     """From the main thread: the launcher dies with the thread that makes it, and the ranks with the launcher."""
     with (space.path / "logs" / "launcher.log").open("ab") as output:
         process = subprocess.Popen(
