@@ -340,12 +340,10 @@ class Task(Table):
 
 
 class Node(Table):
-    """`devices`: as many as slots."""
-
     __tablename__ = "nodes"
     name: Mapped[str] = mapped_column(primary_key=True)
     slots: Mapped[int] = mapped_column(Integer)
-    devices: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    devices: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # one a slot
     task_slots: Mapped[int] = mapped_column(Integer)
     draining: Mapped[bool] = mapped_column(server_default=text("false"))
     facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
