@@ -85,7 +85,7 @@ OUT, INFRA, BUG = Exit.OUT_OF_GPU_MEMORY, Exit.INFRASTRUCTURE, Exit.BUG
             "no_compiler",
         ),
         (
-            subprocess.CalledProcessError(1, ["/usr/bin/gcc", "/tmp/tmpab/cuda_utils.c", "-O3", "-shared"]),
+            subprocess.CalledProcessError(1, ["gcc", "cuda_utils.c", "-O3", "-shared"]),
             INFRA,
             "no_compiler",
         ),
