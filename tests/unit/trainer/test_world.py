@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from core.contract.run_spec import RunSpec, Settings
 from trainer import world
 from trainer.checkpoint import kind
 from trainer.ds_config import ds_config
+from trainer.engine import quiet_deepspeed
 from trainer.failures import Infrastructure
 
 
@@ -67,6 +69,19 @@ def test_another_gpu_or_way_to_sum_is_another_run(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
     assert kind(torch.device("cuda", 0)) != one
     assert kind(torch.device("cpu")) == {}
+
+
+def test_deepspeed_builds_nothing_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for one of its ops tries all of them, compilers included; only a CPU has need of that one."""
+    import deepspeed
+
+    asked: dict[str, bool] = {}
+    monkeypatch.setattr(deepspeed.ops, "__compatible_ops__", asked)
+    for device, expected in (("cuda", {}), ("cpu", {"deepspeed_shm_comm": False})):
+        here = SimpleNamespace(device_name=lambda device=device: device)
+        monkeypatch.setattr(deepspeed.accelerator, "get_accelerator", lambda here=here: here)
+        quiet_deepspeed()
+        assert asked == expected
 
 
 def test_an_adapters_matrices_stay_whole() -> None:
