@@ -1,7 +1,7 @@
 """POST of a job to its first optimizer step: a tiny model, 100 pairs, on two ranks and on one, split by phase.
 
 Cold: the file was never seen, the POST follows its upload at once. Warm: a second job on the same data. Both with the
-node's warm trainer, and with torchrun. The peers: a TRL script on the same pairs, from its command to its first
+node's warm trainer, and cold. The peers: a TRL script on the same pairs, from its command to its first
 optimizer step, and our trainer on the same spec started by hand.
 """
 
@@ -24,11 +24,11 @@ from sqlalchemy import select
 
 from core.db.engine import transaction
 from core.db.tables import Event
-from worker.launcher import TORCHRUN
+from worker.launcher import COLD
 
 MODEL = "bench/tiny"
 WARM_ROUNDS = 3
-LAUNCHERS = ("warm", "torchrun")
+LAUNCHERS = ("warm", "cold")
 DEADLINE_SECONDS = 180.0
 HYPERPARAMETERS = {"max_steps": 1, "batch_size": 8, "max_length": 128}
 AS_LAUNCHED = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -156,7 +156,7 @@ def by_hand(spec: dict[str, Any], space: Path) -> float:
     space.mkdir()
     path = space / "run.json"
     path.write_text(json.dumps(spec | {"workspace": str(space)}))
-    words = [each.format(python=sys.executable, ranks=spec["world_size"], spec=path) for each in shlex.split(TORCHRUN)]
+    words = [each.format(python=sys.executable, ranks=spec["world_size"], spec=path) for each in shlex.split(COLD)]
     run = Run(time.time())
     with (space / "output").open("wb") as output:
         process = subprocess.Popen(

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--supervisors", type=int, default=5, help="kills of the supervisor, with each launcher")
     parser.add_argument("--nodes", type=int, default=6, help="deaths of a whole node, at a tenth of the times")
     parser.add_argument("--full", type=int, default=1, help="deaths of a whole node, at the times of production")
-    parser.add_argument("--launchers", nargs="+", default=["warm", "torchrun"])
+    parser.add_argument("--launchers", nargs="+", default=["warm", "cold"])
     asked = parser.parse_args()
     draw = random.Random(5)
     found: Found = {}

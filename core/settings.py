@@ -74,7 +74,7 @@ class WorkerSettings(BaseSettings):
     cache_bytes: int = 50 << 30
     free_bytes: int = 256 << 20
     trainer_command: str = ""
-    launcher: Literal["warm", "torchrun"] = "torchrun"
+    launcher: Literal["warm", "cold"] = "cold"
     lifeline: str = ""
     time_scale: float = 1.0
     lease_seconds: float = 60.0

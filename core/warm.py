@@ -19,7 +19,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("core", "planning", "trainer")
 # Of one job, not of the node.
-OF_A_JOB = ("HOME", "TMPDIR", "PALATE_SUPERVISOR", "CUDA_VISIBLE_DEVICES")
+OF_A_JOB = (
+    *("HOME", "TMPDIR", "PALATE_SUPERVISOR", "CUDA_VISIBLE_DEVICES"),
+    *("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "MASTER_ADDR", "MASTER_PORT"),
+)
 LIMIT_BYTES = 1 << 20
 
 

@@ -28,17 +28,17 @@ def alone() -> Iterator[None]:
 
 
 class Run:
-    """`python -m torch.distributed.run … -m trainer` (or another program) on a spec; read its events while it runs."""
+    """`python -m trainer launch` on a spec, with the trainer (or another program) as ranks; read its events while it runs."""
 
     def __init__(self, spec: RunSpec, program: tuple[str, ...] = ("-m", "trainer")) -> None:
         self.spec = spec
         spec.workspace.mkdir(parents=True, exist_ok=True)
         path = spec.workspace / "run.json"
         path.write_text(spec.model_dump_json())
-        ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(spec.world_size)]
+        asked = ["--ranks", str(spec.world_size), "--spec", str(path), "--", *program]
         # Its own session: the launcher and what it starts end together, whatever becomes of the test.
         self.process = subprocess.Popen(
-            [sys.executable, *ranks, "--max-restarts", "0", *program, "--spec", str(path)],
+            [sys.executable, "-m", "trainer", "launch", *asked],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,

@@ -1,7 +1,14 @@
-"""The trainer is a program: `torchrun … -m trainer --spec run.json` trains, `python -m trainer inspect --spec …` looks
-first, `python -m trainer warm …` waits to be asked for ranks (trainer.warm), `python -m trainer calibrate` measures the
-node (trainer.calibrate). Of a base model that is being added: `check FOLDER` (trainer.check), `gguf FILE FOLDER`
-(trainer.gguf), `merge BASE ADAPTER FOLDER` (trainer.merge)."""
+"""The trainer is a program.
+
+python -m trainer launch --ranks N --spec run.json    trains (trainer.launch)
+python -m trainer --spec run.json                     one rank of it, by the launcher's environment; else a world of one
+python -m trainer inspect --spec …                    looks first
+python -m trainer warm …                              waits to be asked for ranks (trainer.warm)
+python -m trainer calibrate                           measures the node (trainer.calibrate)
+
+Of a base model that is being added: `check FOLDER` (trainer.check), `gguf FILE FOLDER` (trainer.gguf), `merge BASE
+ADAPTER FOLDER` (trainer.merge).
+"""
 
 import argparse
 import os
@@ -15,6 +22,11 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["inspect", *rest]:
             return look(spec_path(rest))
+        case ["launch", *rest]:
+            from trainer import launch
+
+            asked = launching(rest)
+            return launch.cold(asked.spec, asked.ranks, asked.program)
         case ["warm", *rest]:
             from trainer import warm
 
@@ -48,6 +60,14 @@ def of_a_folder(verb: str, rest: list[str]) -> None:
         from trainer import merge
 
         print(json.dumps(merge.merge(*places)))
+
+
+def launching(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="trainer launch")
+    parser.add_argument("--spec", type=Path, required=True)
+    parser.add_argument("--ranks", type=int, required=True, help="one a device")
+    parser.add_argument("program", nargs="*", default=["-m", "trainer"], help="behind --: what Python runs as a rank")
+    return parser.parse_args(arguments)
 
 
 def spec_path(arguments: list[str]) -> Path:

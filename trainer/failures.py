@@ -12,13 +12,15 @@ core.contract.errors.PalateError
 
 import errno
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from core.contract.errors import BadData, BadInput, BadModel, PalateError
 from core.contract.exits import Exit
 from core.contract.manifest import ManifestMismatch
 from core.disk import is_full
 from trainer import gpu_words
+from trainer.stop import StopRequested
 
 
 class BadRecord(BadData):
@@ -54,6 +56,14 @@ class Verdict:
     device: str | None = None
 
 
+class OfAPeer(Exception):
+    """What another rank failed with, as that rank judged it."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.message)
+        self.verdict = verdict
+
+
 EXITS: list[tuple[type[PalateError], Exit]] = [
     (BadModel, Exit.BAD_MODEL),
     (BadData, Exit.BAD_DATA),
@@ -81,6 +91,8 @@ def of_the_node(error: BaseException) -> BaseException | None:
 
 def judge(error: BaseException) -> Verdict:
     """One sentence for a person, a code for a program; an unknown error is our bug, never the infrastructure's."""
+    if isinstance(error, OfAPeer):
+        return error.verdict
     if isinstance(error, PalateError):
         code = next((exit for kind, exit in EXITS if isinstance(error, kind)), Exit.BUG)
         line, step = getattr(error, "line", None), getattr(error, "step", None)
@@ -101,6 +113,18 @@ def judge(error: BaseException) -> Verdict:
     if kind in {"DistBackendError", "DistNetworkError", "DistStoreError"} or lost_peer(error):
         return Verdict(Exit.INFRASTRUCTURE, "lost_peer", "A rank lost the connection to another one.")
     return Verdict(Exit.BUG, "internal_error", f"The trainer met an unexpected {kind}; its log holds the details.")
+
+
+def to_peer(error: Exception) -> dict[str, Any]:
+    """What is told to other ranks, in plain values: the word of a stop, or the verdict."""
+    return {"stop": error.word} if isinstance(error, StopRequested) else asdict(judge(error))
+
+
+def from_peer(told: dict[str, Any]) -> Exception:
+    """What those raise."""
+    if "stop" in told:
+        return StopRequested(str(told["stop"]))
+    return OfAPeer(Verdict(**{**told, "exit": Exit(told["exit"])}))
 
 
 def of_the_gpu(said: gpu_words.Words, found: str) -> Verdict:

@@ -1,4 +1,8 @@
-"""What torchrun does for the ranks of one node, in a fork of the warm trainer: start all, end all when one fails."""
+"""The launcher of a run on one node: it starts the ranks and ends all when one fails.
+
+Warm: a fork of the warm trainer, whose ranks are forks of it. Cold (`python -m trainer launch`): a process of its own,
+whose ranks are new ones; it imports no torch. Either way the ranks meet on the loopback interface alone.
+"""
 
 import contextlib
 import os
@@ -9,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,10 @@ from trainer import rank
 GO_SECONDS = 10.0
 GRACE_SECONDS = 5.0
 BUG = 70
+LOOPBACK = "127.0.0.1"
 STORE = "PALATE_STORE_DESCRIPTOR"
+# Begins the rank of this number in this environment, given the store's open socket; returns its pid.
+Begin = Callable[[int, Mapping[str, str], socket.socket], int]
 
 
 class Ended(BaseException):
@@ -44,7 +51,7 @@ def fork(life: Callable[[], int]) -> int:
 
 
 def main(asked: dict[str, Any], link: socket.socket, output: int) -> int:
-    """The exit code, which the asker hears too: 0 when every rank left with 0, else 1, as torchrun's."""
+    """Warm. The exit code, which the asker hears too: 0 when every rank left with 0, else 1."""
     os.setsid()
     signal.signal(signal.SIGTERM, end)
     for number in (signal.SIGINT, signal.SIGCHLD):
@@ -56,18 +63,35 @@ def main(asked: dict[str, Any], link: socket.socket, output: int) -> int:
     warm.say(link, {"launcher": str(processes.this_process())})
     link.settimeout(GO_SECONDS)
     warm.hear(link)
+    code = attend(int(asked["ranks"]), forked(Path(asked["spec"]), link), supervisor)
+    with contextlib.suppress(OSError):
+        warm.say(link, {"exit": code})
+    return code
+
+
+def cold(spec: Path, size: int, program: Sequence[str]) -> int:
+    """The exit code, as `main`'s. `program`: what Python runs as a rank."""
+    signal.signal(signal.SIGTERM, end)
+    supervisor = None
+    if named := os.environ.get(rank.SUPERVISOR):
+        supervisor = processes.handle(processes.parse(named))
+        if supervisor is None:
+            return 1
+    return attend(size, spawned([sys.executable, *program, "--spec", str(spec)]), supervisor)
+
+
+def attend(size: int, begin: Begin, supervisor: int | None) -> int:
+    """From the first rank's start until none is left."""
     code = 1
     ranks: dict[int, Process] = {}
     try:
-        start(Path(asked["spec"]), int(asked["ranks"]), link, ranks)
+        start(size, begin, ranks)
         code = follow(ranks, supervisor)
     except Ended:
         print("launcher: asked to end", file=sys.stderr)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_all(ranks)
-    with contextlib.suppress(OSError):
-        warm.say(link, {"exit": code})
     return code
 
 
@@ -91,39 +115,59 @@ def begin_anew(environment: Mapping[str, str], spec: Path, output: int) -> None:
     os.close(output)
 
 
-def start(spec: Path, size: int, link: socket.socket, ranks: dict[int, Process]) -> None:
+def start(size: int, begin: Begin, ranks: dict[int, Process]) -> None:
     """Rank 0 serves the others' store at a socket that is open before any of them looks for it."""
     with socket.socket() as store:
-        store.bind(("127.0.0.1", 0))
+        store.bind((LOOPBACK, 0))
         store.listen(size + 8)
         for number in range(size):
+            known = place(number, size, store.getsockname()[1])
+            if number == 0:
+                known[STORE] = str(store.fileno())
+            ranks[number] = processes.of(begin(number, known, store))
 
-            def life(number: int = number) -> int:
-                os.setsid()
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                link.close()
-                os.environ.update(place(number, size, store.getsockname()[1]))
-                if number == 0:
-                    os.environ[STORE] = str(store.detach())
-                else:
-                    store.close()
-                return rank.live(spec)
 
-            pid = fork(life)
-            ranks[number] = processes.of(pid)
+def forked(spec: Path, link: socket.socket) -> Begin:
+    def begin(number: int, known: Mapping[str, str], store: socket.socket) -> int:
+        def life() -> int:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            link.close()
+            os.environ.update(known)
+            if number == 0:
+                store.detach()
+            else:
+                store.close()
+            return rank.live(spec)
+
+        return fork(life)
+
+    return begin
+
+
+def spawned(command: list[str]) -> Begin:
+    def begin(number: int, known: Mapping[str, str], store: socket.socket) -> int:
+        store.set_inheritable(number == 0)
+        defaults = [signal.SIGTERM]
+        return os.posix_spawn(command[0], command, {**os.environ, **known}, setsid=True, setsigdef=defaults)
+
+    return begin
 
 
 def place(number: int, size: int, port: int) -> dict[str, str]:
-    """The variables that torchrun sets for a rank."""
+    """The variables by which torch knows a rank, and the one interface on which ranks listen and call."""
     mine, all_of = str(number), str(size)
     known = {"RANK": mine, "LOCAL_RANK": mine, "WORLD_SIZE": all_of, "LOCAL_WORLD_SIZE": all_of}
-    return {**known, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    # NCCL takes a name without `=` for a beginning.
+    interfaces = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "=lo"}
+    return {**known, **interfaces, "MASTER_ADDR": LOOPBACK, "MASTER_PORT": str(port)}
 
 
-def follow(ranks: dict[int, Process], supervisor: int) -> int:
+def follow(ranks: dict[int, Process], supervisor: int | None) -> int:
     """Until all left with 0, or the first did not. Ends all, itself too, when the supervisor is gone."""
     poller = select.poll()
-    poller.register(supervisor, select.POLLIN)
+    if supervisor is not None:
+        poller.register(supervisor, select.POLLIN)
     handles = {os.pidfd_open(process.pid): number for number, process in ranks.items()}
     for handle in handles:
         poller.register(handle, select.POLLIN)

@@ -22,6 +22,7 @@ from trainer.engine import Engine
 from trainer.failures import BadRecord
 from trainer.loop import train
 from trainer.milestones import Milestones
+from trainer.packed import pack, unpack
 from trainer.probe import probe
 from trainer.reference import ReferencePass, without_reference
 from trainer.render import Renderer
@@ -189,7 +190,7 @@ def tokenise_together(
     except BadInput as bad:  # of the data, or that the model has no chat template for it
         error = bad
     world.agree(error)
-    whole = together(world.gather(mine))
+    whole = together([unpack(told) for told in world.gather_bytes(pack(mine))])
     if settings.truncation == "error":
         for problem in whole.problems:
             if problem.code == "too_long":

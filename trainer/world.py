@@ -1,6 +1,7 @@
 """The ranks of a run, and the few things they tell each other outside DeepSpeed."""
 
 import datetime
+import json
 import os
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -9,10 +10,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainer.failures import Infrastructure
+from trainer.failures import Infrastructure, from_peer, to_peer
 
 T = TypeVar("T")
-# Others wait this long while rank 0 exports and verifies; a rank that died ends them sooner, through torchrun.
+# Others wait this long while rank 0 exports and verifies; a rank that died ends them sooner, through the launcher.
 PATIENCE = datetime.timedelta(hours=12)
 
 
@@ -37,17 +38,26 @@ class World:
         return total
 
     def gather(self, thing: T) -> list[T]:
-        """Every rank's, in order of rank."""
-        things: list[Any] = [thing] * self.size
-        if self.size > 1:
-            dist.all_gather_object(things, thing, group=self.control)
-        return things
+        """Every rank's, in order of rank; of plain values, as JSON has them (tuples come back as lists)."""
+        return [json.loads(told) for told in self.gather_bytes(json.dumps(thing).encode())]
+
+    def gather_bytes(self, told: bytes) -> list[bytes]:
+        """Every rank's, in order of rank. Never torch's collectives of objects: those unpickle what they are sent."""
+        if self.size == 1:
+            return [told]
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(sizes, torch.tensor([len(told)]), group=self.control)
+        longest = max(int(size) for size in sizes)
+        mine = torch.frombuffer(bytearray(told.ljust(longest + 1, b"\0")), dtype=torch.uint8)
+        every = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(every, mine, group=self.control)
+        return [found[: int(size)].numpy().tobytes() for found, size in zip(every, sizes, strict=True)]
 
     def agree(self, error: Exception | None) -> None:
         """Raises the first rank's error on all ranks, so that none waits for one that gave up."""
-        for found in self.gather(error):
-            if found is not None:
-                raise found
+        for number, told in enumerate(self.gather(None if error is None else to_peer(error))):
+            if told is not None:
+                raise error if error is not None and number == self.rank else from_peer(told)
 
     def wait(self) -> None:
         """Until all ranks are here."""
@@ -91,15 +101,16 @@ def leave() -> None:
 
 
 def store(rank: int, size: int) -> Any:
-    """Where ranks find each other: torchrun's, our launcher's (trainer.launch), or none but this process's own."""
-    if size == 1:
-        return dist.HashStore()  # type: ignore[attr-defined]
+    """Where ranks find each other: at the launcher's socket (trainer.launch), which rank 0 serves, or nowhere."""
     own = os.environ.get("PALATE_STORE_DESCRIPTOR")
-    served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if size == 1:
+        if own is not None:
+            os.close(int(own))
+        return dist.HashStore()  # type: ignore[attr-defined]
     return dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         size,
-        is_master=rank == 0 and not served,
+        is_master=rank == 0,
         master_listen_fd=int(own) if own is not None else None,
     )

@@ -33,8 +33,8 @@ def classify(
     limit: int,
     halvings: int = 0,
 ) -> Ending:
-    """`last` is the last terminal event, `rank_codes` the exit codes that ranks left behind (torchrun's own is 1 for
-    every failure), `killed_ranks` those that were signalled to death without a word."""
+    """`last` is the last terminal event, `rank_codes` the exit codes that ranks left behind (the launcher's own is 1
+    for every failure), `killed_ranks` those that were signalled to death without a word."""
     if isinstance(last, Finished) and launcher_code == 0:
         return Ending(Outcome.FINISHED, exit_code=0)
     if isinstance(last, Stopped):

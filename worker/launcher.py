@@ -1,4 +1,4 @@
-"""Starting the trainer, by this node's warm one or by torchrun; its environment is a list, never a copy of ours."""
+"""Starting the trainer, by this node's warm one or cold; its environment is a list, never a copy of ours."""
 
 import logging
 import os
@@ -19,9 +19,7 @@ from worker.workspace import Workspace
 
 log = logging.getLogger(__name__)
 Launched = subprocess.Popen[bytes] | warm.Launched
-TORCHRUN = (
-    "{python} -m torch.distributed.run --standalone --nproc-per-node {ranks} --max-restarts 0 -m trainer --spec {spec}"
-)
+COLD = "{python} -m trainer launch --ranks {ranks} --spec {spec}"
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "DS_ACCELERATOR")
 PASSED_ON_PREFIXES = ("CUDA_", "NCCL_", "OMP_", "NVIDIA_", "GLOO_")
 
@@ -59,7 +57,7 @@ def compiled() -> dict[str, str]:
 
 
 def command(space: Workspace, ranks: int) -> list[str]:
-    template = settings.worker().trainer_command or TORCHRUN
+    template = settings.worker().trainer_command or COLD
     return [part.format(python=sys.executable, ranks=ranks, spec=space.spec) for part in shlex.split(template)]
 
 
@@ -75,20 +73,20 @@ def warm_up() -> None:
 
 
 def launch(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> Launched:
-    """The warm trainer's where it serves, else torchrun's, and then a warm trainer is started for the next job."""
+    """From the warm trainer where it serves, else cold, and then a warm trainer is started for the next job."""
     if not wants_warm():
-        return torchrun(space, ranks, devices)
+        return cold(space, ranks, devices)
     known = environment(space.path, devices)
     try:
         return warm.launch(space.spec, ranks, known, space.launcher, space.path / "logs" / "launcher.log")
     except Refused as refused:
-        log.info("no warm trainer (%s): torchrun", refused)
-    process = torchrun(space, ranks, devices)
+        log.info("no warm trainer (%s): a cold start", refused)
+    process = cold(space, ranks, devices)
     warm.start(environment(space.path))
     return process
 
 
-def torchrun(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+def cold(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     """From the main thread: the launcher dies with the thread that makes it, and the ranks with the launcher."""
     with (space.path / "logs" / "launcher.log").open("ab") as output:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Ranks from this node's warm trainer (trainer.warm), where there is one: seconds sooner than from torchrun."""
+"""Ranks from this node's warm trainer (trainer.warm), where there is one: seconds sooner than from new processes."""
 
 import logging
 import signal

@@ -41,7 +41,7 @@ LIFE = {
     "worker.publisher:Publisher._verdict",
     *("worker.publisher:commit_resume_point", "worker.references:publish", "worker.ranklogs:RankLogs.upload"),
     *("worker.close:results", "worker.close:close"),
-    *("worker.supervisor:move_in", "worker.supervisor:Supervisor.ask_to_stop", "worker.launcher:torchrun"),
+    *("worker.supervisor:move_in", "worker.supervisor:Supervisor.ask_to_stop", "worker.launcher:cold"),
     *("worker.cache:entry", "worker.cache:delete"),
     *(f"worker.validate_task:{name}" for name in ("validate", "announce", "record")),
     *("worker.validate:validate", "worker.validate:_write", "worker.inspect:inspect", "trainer.inspect:write"),

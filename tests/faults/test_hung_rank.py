@@ -50,7 +50,7 @@ def test_a_rank_that_stands_still(started: StartWorker, submit: Submit, store: S
     assert_whole(store)
 
 
-@pytest.fixture(params=["warm", "torchrun"])
+@pytest.fixture(params=["warm", "cold"])
 def live(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Live]:
     """A resume point every five steps; 8 s of silence are a hang, 15 s while a checkpoint is written; leases of 6 s,
     shorter than the rest of the run."""

@@ -17,6 +17,7 @@ from tests.integration.worker.conftest import Submit, job_row
 from tests.integration.worker.test_attempts import chain, finished, weights
 from tests.launch import alone
 from tests.models import make_tiny_model
+from worker.launcher import COLD
 
 STEPS = 6
 # Resume points at 2 and 4, the model at 6.
@@ -113,11 +114,10 @@ def test_real_ranks_killed_while_they_seal(tmp_path: Path) -> None:
     """Two ranks; one of them is killed when the third point is written and has not its name yet."""
     folder = tmp_path / "touches"
     folder.mkdir()
-    ranks = "-m torch.distributed.run --standalone --nproc-per-node {ranks} --max-restarts 0"
     found = {}
     with alone():
         for rank in ("0", "1"):
-            command = f"{{python}} {ranks} {ROOT}/tests/dying_trainer.py trainer {folder} {rank} --spec {{spec}}"
+            command = f"{COLD} -- {ROOT}/tests/dying_trainer.py trainer {folder} {rank}"
             live = Live(tmp_path / f"home{rank}", PALATE_TRAINER_COMMAND=command, PALATE_RESUME_STEPS="3")
             live.start()
             try:

@@ -8,9 +8,9 @@ from tests.conftest import ROOT
 from tests.e2e.live import Live, triples
 from tests.launch import alone
 from tests.models import make_tiny_model
+from worker.launcher import COLD
 
 pytestmark = pytest.mark.xdist_group("ranks")
-RANKS = "-m torch.distributed.run --standalone --nproc-per-node {ranks} --max-restarts 0"
 SETTINGS = {"batch_size": 8, "n_epochs": 2, "max_steps": 3, "learning_rate": 1e-4}
 
 
@@ -19,8 +19,7 @@ SETTINGS = {"batch_size": 8, "n_epochs": 2, "max_steps": 3, "learning_rate": 1e-
 def test_a_refused_model_is_kept_and_costs_no_second_training(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    command = f"{{python}} {RANKS} {ROOT}/tests/refusing_trainer.py --spec {{spec}}"
-    live = Live(tmp_path / "home", PALATE_TRAINER_COMMAND=command)
+    live = Live(tmp_path / "home", PALATE_TRAINER_COMMAND=f"{COLD} -- {ROOT}/tests/refusing_trainer.py")
     with alone():
         live.start()
         try:

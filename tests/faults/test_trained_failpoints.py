@@ -50,7 +50,7 @@ def test_a_kill_at_each_point_of_the_trainer_changes_no_bit(live: Live, points: 
     def killed(*names: str) -> bool:
         return all((points / f"{name}#killed").exists() for name in names)
 
-    warmed = live.home / "scratch" / "logs" / "warm.log"  # until then torchrun serves, which passes other points
+    warmed = live.home / "scratch" / "logs" / "warm.log"  # until then starts are cold, which pass other points
     until(lambda: warmed.exists() and "is warm" in warmed.read_text(), "the warm trainer", 120)
     file = live.user.upload(triples(80))
     live.user.judged(file)

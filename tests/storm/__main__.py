@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--scripted", action="store_true")
-    parser.add_argument("--launcher", choices=("warm", "torchrun"), default="warm")
+    parser.add_argument("--launcher", choices=("warm", "cold"), default="warm")
     asked = parser.parse_args(argv)
     print(f"seed {asked.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="palate-storm-"))

@@ -1,4 +1,4 @@
-"""Raw texts train a model that has no chat template, and nothing else does. A single rank, without torchrun."""
+"""Raw texts train a model that has no chat template, and nothing else does. A single rank, without a launcher."""
 
 import json
 from pathlib import Path

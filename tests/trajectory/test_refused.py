@@ -1,4 +1,4 @@
-"""Runs that do not come to their end: told in one event and one exit code. A single rank each, without torchrun."""
+"""Runs that do not come to their end: told in one event and one exit code. A single rank each, without a launcher."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("ranks")
 
 
 def ended(spec: RunSpec) -> tuple[int, dict[str, Any]]:
-    """A world of one, without torchrun: exit code and last word."""
+    """A world of one, without a launcher: exit code and last word."""
     spec.workspace.mkdir(exist_ok=True)
     path = spec.workspace / "run.json"
     path.write_text(spec.model_dump_json())

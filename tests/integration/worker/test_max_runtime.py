@@ -25,7 +25,7 @@ def held(attempt: Attempt) -> float:
 def test_a_run_whose_time_is_over_ends_with_its_model(
     worker: "subprocess.Popen[bytes]", submit: Submit, store: Store
 ) -> None:
-    job_id = submit(steps=1000, step_seconds=0.05, palate={"max_runtime_seconds": 5})
+    job_id = submit(steps=1000, step_seconds=0.05, palate={"max_runtime_seconds": 15})
     ring()
     assert finished(job_id) == JobState.SUCCEEDED
     job = job_row(job_id)
@@ -36,18 +36,18 @@ def test_a_run_whose_time_is_over_ends_with_its_model(
     (told,) = [event for event in said(job_id) if (event.data or {}).get("type") == "max_runtime"]
     assert (told.level, told.message) == (
         "warn",
-        "max_runtime_seconds (5) is over: the job ends with the model of this step.",
+        "max_runtime_seconds (15) is over: the job ends with the model of this step.",
     )
 
 
 def test_the_time_of_earlier_attempts_counts(worker: "subprocess.Popen[bytes]", submit: Submit, store: Store) -> None:
-    job_id = submit(steps=1000, step_seconds=0.2, at={"10": "kill"}, palate={"max_runtime_seconds": 6})
+    job_id = submit(steps=1000, step_seconds=0.2, at={"10": "kill"}, palate={"max_runtime_seconds": 15})
     ring()
     assert finished(job_id) == JobState.SUCCEEDED
     with transaction() as session:
         first, second = (session.get_one(Attempt, (job_id, epoch)) for epoch in (1, 2))
     assert held(first) > 2, "ten steps"
-    assert held(second) < 6 - 1, "it has only what the first has left"
+    assert held(second) < 15 - 1, "it has only what the first has left"
     assert second.step is not None
     assert weights(store, job_id) == chain(job_row(job_id).training_digest or "", second.step)
 

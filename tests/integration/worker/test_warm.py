@@ -1,14 +1,20 @@
 """The warm trainer: real ranks from a real fork, and who dies with whom."""
 
+import base64
+import datetime
 import json
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from torch.distributed import TCPStore
 
 from core import processes, settings, warm
 from core.contract import manifest
@@ -98,7 +104,7 @@ def job(node: Path, base: RunSpec, tmp_path: Path) -> Iterator[Job]:
 def launch(space: Workspace) -> asking.Launched:
     ready()
     launched = launcher.launch(space, 2)
-    assert isinstance(launched, asking.Launched), "torchrun stood in"
+    assert isinstance(launched, asking.Launched), "a cold start stood in"
     return launched
 
 
@@ -123,7 +129,7 @@ def weights(space: Workspace) -> dict[str, str]:
 
 
 def test_it_computes_nothing_and_every_job_is_a_fresh_fork(job: Job) -> None:
-    """The same run twice, and under torchrun: the same bits. Nothing of a job is left in the next."""
+    """The same run twice, and started cold: the same bits. Nothing of a job is left in the next."""
     before = ready()
     assert (before["threads"], before["cuda_initialized"]) == (1, False)
     found = []
@@ -134,8 +140,8 @@ def test_it_computes_nothing_and_every_job_is_a_fresh_fork(job: Job) -> None:
         assert launched.poll() == 0
         gone(space.processes())
         found.append(weights(space))
-    space = job("torchrun")
-    assert launcher.torchrun(space, 2).wait(90) == 0, printed(space)
+    space = job("cold")
+    assert launcher.cold(space, 2).wait(90) == 0, printed(space)
     assert found == [weights(space)] * 2
     assert ready() == before
 
@@ -153,6 +159,64 @@ def test_the_ranks_are_told_no_secret_and_show_their_own_command(job: Job, node:
     assert (node / "warm").stat().st_mode & 0o777 == 0o700
     launcher.stop(space, launched, 5)
     gone(space.processes())
+
+
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_a_run_listens_on_loopback_alone_and_a_pickle_at_its_ports_runs_nowhere(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    """Although the worker's own environment names another interface."""
+    others = [name for name, state in psutil.net_if_stats().items() if state.isup and name != "lo"]
+    if not others:
+        pytest.skip("this machine has no interface but loopback")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", others[0])
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", others[0])
+    space = job(start, steps=LONG)
+    launched = launch(space) if start == "warm" else launcher.cold(space, 2)
+    found = training(space)
+    told = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    ours = [line.split() for line in told if any(f"pid={process.pid}," in line for process in found)]
+    places = [line[3] for line in ours]
+    assert len(ours) >= 3, "the store's, and one a rank"
+    assert [place for place in places if not place.startswith("127.0.0.1:")] == []
+
+    planted = tmp_path / f"planted-{start}"
+    pickled = pickle.dumps(Planted(planted))
+    for place in places:
+        with socket.create_connection(("127.0.0.1", int(place.partition(":")[2])), timeout=5) as link:
+            link.sendall(pickled)
+    # The launcher's is the oldest of rank 0's.
+    own = [line for line in ours if f"pid={found[1].pid}," in line[5]]
+    store = min(own, key=lambda line: int(line[5].rpartition("fd=")[2].strip(")")))[3]
+    plant(int(store.partition(":")[2]), pickled)
+    before = last_step(space)
+    until(lambda: last_step(space) > before + 20 or not found[1].alive(), "more steps", 30)
+    assert not planted.exists()
+    launcher.stop(space, launched, 5)
+    gone(space.processes())
+    assert not planted.exists()
+
+
+class Planted:
+    """Who unpickles it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def plant(port: int, pickled: bytes) -> None:
+    """In place of each value that the ranks' store has, and of those that torchrun's had."""
+    store = TCPStore("127.0.0.1", port, is_master=False, timeout=datetime.timedelta(seconds=10))
+    for name in (*store.list_keys(), "torch.rendezvous.none", "torch.rendezvous.palate"):
+        for value in (pickled, base64.b64encode(pickled)):
+            store.set(name, value.decode("latin-1"))
+
+
+def last_step(space: Workspace) -> int:
+    return space.events.read_text().count('"event":"step"')
 
 
 def test_a_rank_that_dies_ends_the_others(job: Job) -> None:
@@ -207,12 +271,12 @@ def test_a_job_outlives_the_warm_trainer_and_the_next_has_another(job: Job) -> N
     assert ready()["pid"] != first
 
 
-def test_without_one_torchrun_stands_in_and_one_is_started(
+def test_without_one_the_start_is_cold_and_one_is_started(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NCCL_DEBUG", "WARN")  # another environment needs another warm trainer
     monkeypatch.setenv("PALATE_SCRATCH", str(tmp_path / "another"))
-    monkeypatch.setattr(launcher, "TORCHRUN", "{python} -c pass")
+    monkeypatch.setattr(launcher, "COLD", "{python} -c pass")
     forget()
     process = launcher.launch(job(), 2)
     assert isinstance(process, subprocess.Popen)

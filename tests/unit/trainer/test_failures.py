@@ -1,6 +1,5 @@
 import errno
 import json
-import pickle
 from pathlib import Path
 
 import pytest
@@ -51,11 +50,6 @@ def test_a_broken_disk_below_a_library_is_not_the_models_fault() -> None:
     told = refusal("model", ValueError("no such model type\nand more"))
     assert isinstance(told, BadModel)
     assert told.message == "The model cannot be loaded: no such model type"
-
-
-@pytest.mark.parametrize("error", [BadRecord("x", code="too_long", line=3), Diverged("x", step=4), ExportMismatch("x")])
-def test_failures_travel_between_ranks(error: Exception) -> None:
-    assert judge(pickle.loads(pickle.dumps(error))) == judge(error)
 
 
 def test_the_first_rank_that_fails_has_the_last_word(tmp_path: Path) -> None:
