@@ -28,7 +28,7 @@ def alone() -> Iterator[None]:
 
 
 class Run:
-    """`python -m trainer launch` on a spec, with the trainer (or another program) as ranks; read its events while it runs."""
+    """`python -m trainer launch` on a spec, its ranks the trainer or another program; read its events while it runs."""
 
     def __init__(self, spec: RunSpec, program: tuple[str, ...] = ("-m", "trainer")) -> None:
         self.spec = spec
