@@ -15,14 +15,15 @@ from planning.resolve import CPU_ROW_TOKENS, LEAST_CPU_ROW_TOKENS, halved
 
 # Of a GPU's memory, what is left to the allocator's fragments and to the driver.
 USABLE = 0.9
-MOST_ROW_TOKENS = 65_536
+MOST_ROW_TOKENS = 32_768
 # Of a CPU's memory, what the activations of a row take at most, if it has more than the least tokens.
 CPU_ROW_BYTES = 2 << 30
 # What a process has before it loads a model. CPU: seen (interpreter, torch, transformers, DeepSpeed: 437 MiB, and the
-# process group); with the GPU's context: estimated.
-RUNTIME_BYTES = {"cpu": 480 << 20, "cuda": 1_200 << 20}
-# The fused head (trainer.head): the tables it keeps for the backward, and the tiles at work.
-HEAD_KEPT_BYTES, HEAD_TILES_BYTES = 256 << 20, 96 << 20
+# process group); with a GPU's context and NCCL's buffers: estimated.
+RUNTIME_BYTES = {"cpu": 480 << 20, "cuda": 2_560 << 20}
+# The fused head (trainer.head): the tables it keeps for the backward, and three tiles at work.
+HEAD_KEPT_BYTES = {"cpu": 256 << 20, "cuda": 1 << 30}
+HEAD_TILES_BYTES = {"cpu": 96 << 20, "cuda": 3 << 30}
 BYTES = {"fp32": 4, "bf16": 2}
 # Of what `token_bytes` counts, what is really kept. CPU: fitted to the peaks of six runs (benchmarks/bench_plan.py):
 # attention that is cut into branches holds their trunk's keys and values once more. GPU: not measured.
@@ -61,8 +62,8 @@ def memory(
 ) -> Memory:
     """`row_tokens` are fed at once, `scored` of them seen by the loss.
 
-    `verifying`: rank 0 loads what was exported once more. On a CPU its file stays mapped beside it; on a GPU it lies
-    where the activations were.
+    `verifying`: rank 0 loads what was exported once more. On a CPU its file stays mapped beside it; a GPU takes it
+    where the activations were, or leaves it to the CPU (trainer.verify), and so needs nothing for it.
     """
     width = BYTES[settings.precision]
     trained = facts.parameters if settings.lora is None else lora.weights(facts, settings.lora)
@@ -70,10 +71,12 @@ def memory(
     vocabulary = facts.vocab_size or 32_768
     table = vocabulary * hidden
     bucket = max(hidden * hidden, 1 << 20)
-    kept = min(HEAD_KEPT_BYTES, scored * vocabulary * width) if settings.lora is None else 0
-    tiles = min(HEAD_TILES_BYTES, 3 * scored * vocabulary * 4)
-    # The gradient of the head's weight is summed in fp32 before it joins the others.
-    head = kept + tiles + (table * 4 if settings.lora is None else 0)
+    kept = min(HEAD_KEPT_BYTES[device], scored * vocabulary * width) if settings.lora is None else 0
+    tiles = min(HEAD_TILES_BYTES[device], 3 * scored * vocabulary * 4)
+    # The gradient of the head's weight is summed in fp32 before it joins the others; on a GPU, where it is rounded to
+    # bf16 on the way, both lie beside the activations.
+    summed = 4 + (width if device == "cuda" and width < 4 else 0)
+    head = kept + tiles + (table * summed if settings.lora is None else 0)
     activations = row_tokens * token_bytes(facts, settings, device, recompute)
     again = facts.parameters * width
     return Memory(
@@ -86,7 +89,7 @@ def memory(
         buckets=4 * bucket * 4,
         head=head,
         activations=activations,
-        verifying=2 * again if device == "cpu" else max(0, again - activations - head),
+        verifying=2 * again if device == "cpu" else 0,
     )
 
 
@@ -163,9 +166,7 @@ def room(
     usable = int(USABLE * memory_bytes)
     if bare.total > usable:
         return 0
-    # On a GPU the check of what was exported takes the place of activations, not one beside them.
-    fixed = bare.total if device == "cpu" else bare.total - bare.verifying
-    return (usable - fixed) // token_bytes(facts, settings, device, recompute)
+    return (usable - bare.total) // token_bytes(facts, settings, device, recompute)
 
 
 def largest_example(inspection: Inspection) -> int:

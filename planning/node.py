@@ -30,7 +30,8 @@ class Work(BaseModel):
     """What one rank computes in a full step.
 
     tokens fed, scored ones, and the sum of squared lengths (as Inspection.squares, of what is fed); `body` weights in
-    matrices; `trained` parameters; `rows` forwards; `single`: with the answers behind other prompts (kto).
+    matrices; `trained` parameters; `rows` forwards; `single`: with the answers behind other prompts (kto);
+    `adapters`: LoRA.
     """
 
     tokens: float
@@ -43,6 +44,7 @@ class Work(BaseModel):
     vocab: int
     trained: float
     single: bool = False
+    adapters: bool = False
 
 
 class Rate(BaseModel):

@@ -14,7 +14,7 @@ from planning import lora
 from planning.facts import ModelFacts
 from planning.memory import USABLE, Memory, largest_example, memory, recomputes, room, row_budget
 from planning.node import NodeFacts
-from planning.resolve import resolve, total_steps, trained_on
+from planning.resolve import Device, resolve, total_steps, trained_on
 from planning.time import Times, forecast, layout_of, tokens
 
 LEAST_LENGTH = 64
@@ -109,7 +109,9 @@ def make(
     """`nodes` are those that work; eval_steps None: the held-out data is scored after each epoch; `split`: the share of
     the training file that is held out (planning.resolve). `recommended` is in `asked` already."""
     pairs = trained_on(inspection.usable, split)
-    settings = resolve(asked, pairs=pairs, max_length=inspection.max_length, loss=loss)
+    able = [node for node in nodes if node.slots >= ranks and node.device == "cuda"]
+    on: Device = "cuda" if able else "cpu"
+    settings = resolve(asked, pairs=pairs, max_length=inspection.max_length, loss=loss, device=on)
     fit, node = best(settings, inspection, facts, nodes, ranks)
     steps = total_steps(settings, pairs)
     row_tokens = row_budget(settings, inspection, ranks=ranks, facts=facts, node=node)

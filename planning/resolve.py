@@ -8,6 +8,11 @@ from core.contract.losses import LOSSES, LossName
 from core.contract.run_spec import Lora, Settings
 
 T = TypeVar("T", int, float)
+Device = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "bf16"]
+
+# A GPU computes nine times as fast in bf16, and learns as much (docs/bf16.md); few CPUs compute in it at all.
+PRECISIONS: dict[Device, Precision] = {"cpu": "fp32", "cuda": "bf16"}
 
 MAX_BATCH = 64
 STEPS_WANTED = 20
@@ -21,9 +26,11 @@ MAX_HALVINGS = 3
 HELD_OUT_SHARE, LEAST_HELD_OUT, MOST_HELD_OUT, FEW = 0.05, 50, 500, 500
 
 
-def resolve(asked: DpoHyperparameters, *, pairs: int, max_length: int, loss: LossName = "sigmoid") -> Settings:
+def resolve(
+    asked: DpoHyperparameters, *, pairs: int, max_length: int, loss: LossName = "sigmoid", device: Device = "cpu"
+) -> Settings:
     """`pairs` are the examples that can be used; `max_length` in tokens is the inspection's; `loss` as chosen
-    (core.contract.choice), which decides what its own settings are where nothing was asked."""
+    (core.contract.choice), which decides what its own settings are where nothing was asked; `device`: where it runs."""
     n_epochs = given(asked.n_epochs, 1)
     own = {name: given(getattr(asked, name), auto) for name, auto in LOSSES[loss].auto.items()}
     return Settings(
@@ -39,7 +46,7 @@ def resolve(asked: DpoHyperparameters, *, pairs: int, max_length: int, loss: Los
         max_steps=None if asked.max_steps == "auto" else asked.max_steps,
         max_length=max_length,
         truncation="drop" if asked.truncation == "auto" else asked.truncation,
-        precision="fp32" if asked.precision == "auto" else asked.precision,
+        precision=PRECISIONS[device] if asked.precision == "auto" else asked.precision,
         ties="drop" if asked.ties == "auto" else asked.ties,
         annotators="ignore" if asked.annotators == "auto" else asked.annotators,
         **own,

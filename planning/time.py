@@ -17,14 +17,15 @@ from planning.node import Calibration, Cost, NodeFacts, Pass, Rate, Work
 from planning.resolve import total_steps, trained_on
 
 # Of one rank, where nothing was measured yet: stated with the forecast.
-DEFAULT_FLOPS = {"cpu": 2.0e10, "cuda": 2.0e14}
+DEFAULT_FLOPS = {"cpu": {"fp32": 2.0e10, "bf16": 2.0e10}, "cuda": {"fp32": 4.0e13, "bf16": 4.0e14}}
 # Interpreter, imports, rendezvous, sealing (7 to 9 s on two cores); estimated: a gigabyte of weights read or written.
 START_SECONDS, SECONDS_PER_GIGABYTE = 9.0, 4.0
 # What the probe scores before a run, one answer alone and in layouts (trainer.probe): so many times the tokens of four
 # examples, the longest among them, in so many rows; and the examples that the export is checked with (trainer.verify).
 PROBED, PROBE_TIMES, PROBE_ROWS, VERIFIED = 4, 6, 12, 16
-# Of a pass through one layer, whatever its size, beside what a calibration sees: hooks of ZeRO-3. Estimated.
-LAYER_SECONDS = {"cpu": 1.5e-3, "cuda": 4e-4}
+# Of a pass through one layer, whatever its size, beside what a calibration sees: hooks of ZeRO-3, which are Python (seen
+# on a CPU; adapters have twice the modules). A GPU computes meanwhile.
+LAYER_SECONDS, ADAPTED_LAYER = 1.5e-3, 2
 # Every layer's forward a second time.
 RECOMPUTE = 4 / 3
 # Attention reaches less than a matrix product does; a gradient and a weight pass the memory several times in an update.
@@ -74,6 +75,7 @@ def work(facts: ModelFacts, settings: Settings, inspection: Inspection, *, ranks
         vocab=vocab,
         trained=(facts.parameters if settings.lora is None else lora.weights(facts, settings.lora)) / ranks,
         single=LOSSES[settings.loss].unit == "single",
+        adapters=settings.lora is not None,
     )
 
 
@@ -82,7 +84,9 @@ def pass_seconds(work: Work, cost: Cost, device: str) -> float:
     attention = ATTENTION * 2 * work.layers * work.hidden * work.squares
     body = cost.weight * (work.body * work.tokens + attention) + cost.width * work.hidden * work.layers * work.tokens
     head = (cost.logit * work.hidden + cost.choice) * work.vocab * work.scored
-    return body + head + (cost.layer + LAYER_SECONDS[device]) * work.layers * work.rows
+    computed = body + head + cost.layer * work.layers * work.rows
+    hooks = LAYER_SECONDS * work.layers * work.rows
+    return max(computed, hooks * (ADAPTED_LAYER if work.adapters else 1)) if device == "cuda" else computed + hooks
 
 
 def expected(work: Work, settings: Settings, node: NodeFacts) -> float:
@@ -97,9 +101,12 @@ def expected(work: Work, settings: Settings, node: NodeFacts) -> float:
 
 def assumed(device: str) -> Calibration:
     """6 N a token forward and backward (Kaplan et al. 2020), 2 N forward; LoRA needs no gradient of frozen weights."""
-    flop = 1 / DEFAULT_FLOPS[device]
-    costs = {kind: Cost(weight=n * flop, logit=n * flop) for kind, n in (("forward", 2), ("full", 6), ("lora", 4))}
-    return Calibration.model_validate({"costs": {"fp32": costs, "bf16": costs}, "update": 0.0})
+    kinds = (("forward", 2), ("full", 6), ("lora", 4))
+    costs = {
+        precision: {kind: Cost(weight=n / flops, logit=n / flops) for kind, n in kinds}
+        for precision, flops in DEFAULT_FLOPS[device].items()
+    }
+    return Calibration.model_validate({"costs": costs, "update": 0.0})
 
 
 def step_seconds(
@@ -110,7 +117,7 @@ def step_seconds(
     seconds = expected(mine, settings, node)
     near = nearest(node, mine, ranks, settings)
     if near is None:
-        speed = DEFAULT_FLOPS[node.device]
+        speed = DEFAULT_FLOPS[node.device][settings.precision]
         none = "no job measured on this node yet"
         return seconds, f"{none}: calibrated" if node.calibration else f"{none}: {speed:.0e} FLOP/s assumed"
     factor = near.seconds / expected(near.work, like(settings, near), node)

@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Logits at once, and softmax tables kept for the backward: what does not fit is computed again there.
-TILE_BYTES = 32 << 20
-KEPT_BYTES = 256 << 20
+# Logits at once, and softmax tables kept for the backward: what does not fit is computed again there. A tile reads the
+# whole weight: on a GPU, whose products outrun its memory, tiles have thousands of rows.
+TILE_BYTES = {"cpu": 32 << 20, "cuda": 1 << 30}
+KEPT_BYTES = {"cpu": 256 << 20, "cuda": 1 << 30}
+# Rows of the weight whose gradient is added at once: what a product beside the total takes.
+SLICE = 16_384
 # MKL sums a product of fewer rows term after term: over V = 49,152 its gradients were off by up to 1e-4.
 LEAST_ROWS = 4
 
@@ -94,7 +97,7 @@ class FusedLogProbs(torch.autograd.Function):
         kept: list[Tensor] = []
         # Of a frozen head only the hidden states want a gradient, known here up to its factor g.
         direct = torch.empty_like(hidden) if graph and not learns else None
-        room = KEPT_BYTES if learns else 0
+        room = KEPT_BYTES[weight.device.type] if learns else 0
         for tile in tiles(len(targets), weight):
             if not graph:
                 found[tile] = log_probs(hidden[tile], weight, bias, targets[tile], transform)
@@ -139,7 +142,7 @@ class FusedLogProbs(torch.autograd.Function):
 
 
 def tiles(rows: int, weight: Tensor) -> list[slice]:
-    size = max(1, TILE_BYTES // (4 * len(weight)))
+    size = max(1, TILE_BYTES[weight.device.type] // (4 * len(weight)))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
@@ -164,10 +167,15 @@ def add_product(total: Tensor, difference: Tensor, scaled: Tensor) -> None:
     """total [V, H] += difference^T [V, m] @ scaled [m, H], summed in fp32."""
     if difference.dtype == torch.float32:
         total.addmm_(difference.t(), scaled)
-    elif difference.device.type == "cuda":
-        total += torch.mm(difference.t(), scaled, out_dtype=torch.float32)
-    else:
-        total.addmm_(difference.float().t(), scaled.float())
+        return
+    wide = None if difference.device.type == "cuda" else scaled.float()
+    for start in range(0, len(total), SLICE):
+        own = slice(start, start + SLICE)
+        rows = difference[:, own].t()
+        if wide is None:
+            total[own] += torch.mm(rows, scaled, out_dtype=torch.float32)
+        else:
+            total[own].addmm_(rows.float(), wide)
 
 
 def log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, transform: Transform) -> Tensor:

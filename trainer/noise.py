@@ -139,7 +139,7 @@ def wider(batch: Batch, more: int) -> Batch:
 def head_tiles(size: int) -> Iterator[None]:
     """The fused head works on so many bytes of logits at once, while inside."""
     before = head.TILE_BYTES
-    head.TILE_BYTES = size
+    head.TILE_BYTES = dict.fromkeys(before, size)
     try:
         yield
     finally:

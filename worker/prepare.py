@@ -132,7 +132,12 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         inspection = admission.stored_inspection(session, job.training_digest or "", model, asked, loss)
         share = held_out_share(spec, inspection.usable)
         pairs = trained_on(inspection.usable, share)
-        resolved = resolve(asked, pairs=pairs, max_length=inspection.max_length, loss=loss)
+        resolved = resolve(
+            asked, pairs=pairs, max_length=inspection.max_length, loss=loss, device=node_facts.facts().device
+        )
+        # An earlier attempt's, wherever it ran: its points are of that precision.
+        precision = (job.resolved or {}).get("precision") or resolved.precision
+        resolved = resolved.model_copy(update={"precision": precision})
         finished = checkpoints.finished(session, job.id)
         points = [] if finished else checkpoints.resume_points(session, job.id)
         key = reference_key(model.digest, resolved.precision) if LOSSES[loss].reference else ""

@@ -3,7 +3,16 @@
 import pytest
 
 from core.contract.run_spec import Inspection, Lora, Settings
-from planning.memory import CPU_ROW_TOKENS, cpu_budget, memory, recomputes, room, row_budget, token_bytes
+from planning.memory import (
+    CPU_ROW_TOKENS,
+    MOST_ROW_TOKENS,
+    cpu_budget,
+    memory,
+    recomputes,
+    room,
+    row_budget,
+    token_bytes,
+)
 from tests.unit.planning.known import GIB, INSPECTION, MODEL, node
 
 FULL = Settings(batch_size=8)
@@ -22,13 +31,12 @@ def test_states_are_cut_over_the_ranks_and_activations_are_not() -> None:
 
 
 def test_what_was_exported_is_loaded_once_more() -> None:
-    """On a CPU beside everything, twice (its file is mapped too); on a GPU where the activations were."""
+    """On a CPU beside everything, twice (its file is mapped too); on a GPU where the activations were, or nowhere."""
     sizes = {"ranks": 2, "scored": 0}
     beside = memory(MODEL, FULL, row_tokens=1000, device="cpu", **sizes)  # type: ignore[arg-type]
     assert beside.verifying == 2 * 4 * MODEL.parameters
     instead = memory(MODEL, FULL, row_tokens=0, device="cuda", **sizes)  # type: ignore[arg-type]
-    assert instead.verifying + instead.head == 4 * MODEL.parameters
-    assert memory(MODEL, FULL, row_tokens=100_000, device="cuda", **sizes).verifying == 0  # type: ignore[arg-type]
+    assert instead.verifying == 0
 
 
 def test_half_precision_keeps_fp32_gradients_and_masters() -> None:
@@ -46,11 +54,12 @@ def test_lora_trains_little_and_holds_all() -> None:
 def test_a_cpu_has_a_plain_budget_and_a_gpu_what_fits() -> None:
     assert row_budget(FULL, INSPECTION) == CPU_ROW_TOKENS
     assert row_budget(FULL, INSPECTION, facts=MODEL, node=node(64, device="cpu")) == CPU_ROW_TOKENS
-    small = row_budget(FULL, INSPECTION, facts=MODEL, node=node(6))
-    assert 1_000 < small < row_budget(FULL, INSPECTION, facts=MODEL, node=node(8)) < 65_536
-    assert small == room(MODEL, FULL, ranks=1, memory_bytes=6 * GIB, device="cuda")
-    fed = memory(MODEL, FULL, ranks=1, row_tokens=small, scored=small, device="cuda").total
-    assert 0.8 * 6 * GIB < fed <= 0.9 * 6 * GIB
+    small = row_budget(FULL, INSPECTION, facts=MODEL, node=node(10))
+    assert 1_000 < small < row_budget(FULL, INSPECTION, facts=MODEL, node=node(12)) < MOST_ROW_TOKENS
+    assert row_budget(FULL, INSPECTION, facts=MODEL, node=node(80)) == MOST_ROW_TOKENS
+    assert small == room(MODEL, FULL, ranks=1, memory_bytes=10 * GIB, device="cuda")
+    fed = memory(MODEL, FULL, ranks=1, row_tokens=small, scored=1 << 20, device="cuda").total
+    assert 0.8 * 10 * GIB < fed <= 0.9 * 10 * GIB
 
 
 def test_a_row_of_a_deep_model_is_shorter_on_a_cpu() -> None:

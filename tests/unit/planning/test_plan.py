@@ -28,7 +28,7 @@ def test_every_auto_is_a_number_and_what_fits_says_so() -> None:
 
 
 def test_what_does_not_fit_names_the_reason_and_each_remedy_fits() -> None:
-    nodes = [node(3), node(3, slots=4)]
+    nodes = [node(4.5), node(4.5, slots=4)]
     plan = planned(nodes)
     assert plan.memory.fits is False
     remedies = {each.param: each.value for each in plan.advice}

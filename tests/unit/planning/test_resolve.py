@@ -5,7 +5,7 @@ import pytest
 from core.contract.job_spec import DpoHyperparameters, JobSpec
 from core.contract.losses import LOSSES, LossName
 from core.contract.run_spec import Lora
-from planning.resolve import auto_batch, exports, halved, held_out_share, resolve, total_steps, trained_on
+from planning.resolve import Device, auto_batch, exports, halved, held_out_share, resolve, total_steps, trained_on
 
 
 @pytest.mark.parametrize(("pairs", "epochs", "batch"), [(10, 1, 1), (200, 1, 10), (200, 3, 30), (100_000, 1, 64)])
@@ -17,6 +17,14 @@ def test_defaults_are_the_safe_ones() -> None:
     settings = resolve(DpoHyperparameters(), pairs=400, max_length=512)
     assert (settings.beta, settings.learning_rate, settings.n_epochs) == (0.1, 1e-6, 1)
     assert (settings.batch_size, settings.max_length, settings.warmup_ratio) == (20, 512, 0.1)
+
+
+def test_a_gpu_trains_in_bf16_where_nothing_was_asked_and_a_cpu_in_fp32() -> None:
+    def precision(device: Device, **asked: object) -> str:
+        return resolve(DpoHyperparameters.model_validate(asked), pairs=40, max_length=8, device=device).precision
+
+    assert (precision("cuda"), precision("cpu")) == ("bf16", "fp32")
+    assert (precision("cuda", precision="fp32"), precision("cpu", precision="bf16")) == ("fp32", "bf16")
 
 
 def test_the_multiplier_scales_the_base_rate_and_a_rate_of_its_own_wins() -> None:

@@ -52,12 +52,32 @@ def test_the_work_of_a_step_is_a_share_of_the_data_and_of_the_ranks() -> None:
 def test_a_pass_is_the_sum_of_what_each_part_was_measured_to_cost() -> None:
     plain = Work(tokens=10, scored=4, squares=0, rows=2, body=1e6, layers=3, hidden=100, vocab=50, trained=0)
     cost = Cost(weight=1e-9, width=1e-6, layer=1e-3, logit=1e-5, choice=1e-4)
-    by_hand = (
-        1e6 * 10 * 1e-9 + 100 * 3 * 10 * 1e-6 + (100 * 1e-5 + 1e-4) * 50 * 4 + 2 * 3 * (1e-3 + LAYER_SECONDS["cpu"])
-    )
+    by_hand = 1e6 * 10 * 1e-9 + 100 * 3 * 10 * 1e-6 + (100 * 1e-5 + 1e-4) * 50 * 4 + 2 * 3 * (1e-3 + LAYER_SECONDS)
     assert pass_seconds(plain, cost, "cpu") == pytest.approx(by_hand)
     longer = plain.model_copy(update={"squares": 1e6})
     assert pass_seconds(longer, cost, "cpu") > by_hand, "attention"
+
+
+def test_a_gpu_computes_while_the_hooks_of_its_next_layers_run() -> None:
+    """Long rows cost what is computed, short ones what Python does, twice of it with adapters."""
+    cost = Cost(weight=1e-12, logit=1e-12)
+    long = Work(tokens=1e5, scored=0, squares=0, rows=10, body=1e7, layers=4, hidden=8, vocab=8, trained=0)
+    assert pass_seconds(long, cost, "cuda") == pytest.approx(1e5 * 1e7 * 1e-12)
+    short = long.model_copy(update={"tokens": 10})
+    assert pass_seconds(short, cost, "cuda") == pytest.approx(10 * 4 * LAYER_SECONDS)
+    adapted = short.model_copy(update={"adapters": True})
+    assert pass_seconds(adapted, cost, "cuda") == pytest.approx(2 * 10 * 4 * LAYER_SECONDS)
+
+
+def test_a_gpu_is_taken_to_be_ten_times_as_fast_in_bf16() -> None:
+    gpu = NodeFacts(device="cuda")
+    large = MODEL.model_copy(update={"parameters": 8 * 10**9})
+
+    def seconds_in(precision: str) -> float:
+        settings = SETTINGS.model_copy(update={"precision": precision})
+        return step_seconds(large, settings, INSPECTION, ranks=1, row_tokens=8_192, node=gpu)[0]
+
+    assert seconds_in("fp32") == pytest.approx(10 * seconds_in("bf16"))
 
 
 def test_before_any_job_the_calibration_of_the_precision_and_the_kind_of_training_counts() -> None:
@@ -103,7 +123,7 @@ def test_the_reference_is_taken_of_what_the_steps_use() -> None:
 def test_without_a_measurement_it_says_so() -> None:
     found, basis = step_seconds(MODEL, SETTINGS, INSPECTION, ranks=1, row_tokens=8_192, node=NodeFacts())
     assert "assumed" in basis
-    assert found > LAYER_SECONDS["cpu"] * 4
+    assert found > LAYER_SECONDS * 4
 
 
 def test_no_reference_no_reference_pass() -> None:

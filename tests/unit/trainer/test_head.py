@@ -1,5 +1,7 @@
 """The fused head is log softmax of the logits, with its gradients, whatever the tiles and whatever is kept of them."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,8 +27,8 @@ def test_it_is_plain_torch(
     transform: Transform, tile: int, kept: int, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one tile; in tiles of four rows, of which none or some are kept for the backward."""
-    monkeypatch.setattr(head, "TILE_BYTES", tile)
-    monkeypatch.setattr(head, "KEPT_BYTES", kept)
+    monkeypatch.setitem(head.TILE_BYTES, "cpu", tile)
+    monkeypatch.setitem(head.KEPT_BYTES, "cpu", kept)
     torch.manual_seed(1)
     linear = nn.Linear(WIDTH, VOCABULARY, bias=bias)
     hidden = torch.randn(ROWS, WIDTH, requires_grad=True)
@@ -63,6 +65,46 @@ def test_bf16_is_not_rounded_to_bf16_on_the_way() -> None:
     expected = plain(hidden.double(), linear.double(), targets, Transform())
     found = Head(linear.bfloat16(), Transform())(hidden, targets)
     assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("tile", [1 << 10, 1 << 16, 1 << 30])
+def test_the_weights_gradient_in_slices_is_that_in_one(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bf16, where products are added in fp32; tiles from a row to all of them."""
+    torch.manual_seed(4)
+    linear = nn.Linear(WIDTH, 1_000, bias=False).bfloat16()
+    hidden, targets = torch.randn(ROWS, WIDTH).bfloat16().requires_grad_(), torch.randint(1_000, (ROWS,))
+    exact = linear.weight.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(
+        -F.cross_entropy(hidden.detach().double() @ exact.t(), targets, reduction="sum"), exact
+    )
+    monkeypatch.setitem(head.TILE_BYTES, "cpu", tile)
+    found = {}
+    for rows in (1, 7, 400, 1_000, 5_000):
+        monkeypatch.setattr(head, "SLICE", rows)
+        (found[rows],) = torch.autograd.grad(Head(linear, Transform())(hidden, targets).sum(), linear.weight)
+        assert float((found[rows].double() - expected).norm() / expected.norm()) < 5e-3
+    assert torch.allclose(found[7], found[5_000], rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("tile", [4_000, 4_000 * 3, 4_000 * 1_000])
+def test_the_weight_is_read_once_a_tile(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward, backward to the hidden states, backward to the weight: what a GPU's memory has to deliver."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counted(TorchDispatchMode):
+        reads = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+            products = (torch.ops.aten.mm.default, torch.ops.aten.addmm_.default, torch.ops.aten.addmm.default)
+            self.reads += function in products
+            return function(*given, **(named or {}))
+
+    monkeypatch.setitem(head.TILE_BYTES, "cpu", tile)
+    linear = nn.Linear(WIDTH, 1_000, bias=False)
+    hidden, targets = torch.randn(ROWS, WIDTH, requires_grad=True), torch.randint(1_000, (ROWS,))
+    with Counted() as counted:
+        Head(linear, Transform())(hidden, targets).sum().backward()
+    assert counted.reads == 3 * -(-ROWS // (tile // 4_000))
 
 
 def test_an_improbable_token_is_no_infinity() -> None:
