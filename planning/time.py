@@ -23,8 +23,8 @@ START_SECONDS, SECONDS_PER_GIGABYTE = 9.0, 4.0
 # What the probe scores before a run, one answer alone and in layouts (trainer.probe): so many times the tokens of four
 # examples, the longest among them, in so many rows; and the examples that the export is checked with (trainer.verify).
 PROBED, PROBE_TIMES, PROBE_ROWS, VERIFIED = 4, 6, 12, 16
-# Of a pass through one layer, whatever its size, beside what a calibration sees: hooks of ZeRO-3, which are Python (seen
-# on a CPU; adapters have twice the modules). A GPU computes meanwhile.
+# Of a pass through one layer, whatever its size, beside what a calibration sees: hooks of ZeRO-3, which are Python (as
+# seen on a CPU; adapters have twice the modules). A GPU computes meanwhile.
 LAYER_SECONDS, ADAPTED_LAYER = 1.5e-3, 2
 # Every layer's forward a second time.
 RECOMPUTE = 4 / 3

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer import flex
 from trainer.layouts import Documents
 
 NAME = "palate_rows"
@@ -75,12 +75,10 @@ class Attending:
 
     def blocks(self, window: int | None) -> Any:
         """FlexAttention's, made once for all layers with this window."""
-        from torch.nn.attention.flex_attention import create_block_mask
-
         if window not in self._blocks:
-            sees = visible(self.documents, window)
-            size, device = self.length, str(self.documents.document.device)
-            self._blocks[window] = create_block_mask(lambda b, h, q, k: sees(q, k), None, None, size, size, device)
+            documents = self.documents
+            sees = visible(documents, window)
+            self._blocks[window] = flex.blocks(documents.trees, window, sees, documents.document.device)
         return self._blocks[window]
 
     def parts(self, window: int | None, dtype: torch.dtype) -> list[Part]:
@@ -317,7 +315,8 @@ def flexed(
         assert softcap is not None
         return softcap * torch.tanh(score / softcap)
 
-    found = flex(query.device.type)(
+    graph = torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value))
+    found = flex.function(query.device.type, window, softcap, graph)(
         query,
         key,
         value,
@@ -335,11 +334,3 @@ def flexed(
     share = torch.sigmoid(aux.lse - sinks.float()[None, :, None]).unsqueeze(3)
     shared: Tensor = (sums * share).to(value.dtype)
     return shared.transpose(1, 2)
-
-
-@lru_cache(maxsize=1)
-def flex(device: str) -> Any:
-    """Compiled for a GPU; elsewhere as it is, without gradients."""
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention) if device == "cuda" else flex_attention

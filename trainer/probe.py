@@ -17,7 +17,7 @@ from trainer.collection import scored_tokens
 from trainer.data import Example
 from trainer.engine import Engine
 from trainer.exact import Gate
-from trainer.failures import GateFailed
+from trainer.failures import GateFailed, of_the_node
 from trainer.layouts import Layout, collate
 from trainer.noise import Noise, by_root, measured
 from trainer.reference import refuse_non_finite
@@ -93,9 +93,9 @@ def tried(truth: "Truth", gate: Gate, layout: Layout) -> tuple[list[float], str]
     """
     try:
         mine, said = truth.errors(layout), ""
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if of_the_node(error) is not None:
+            raise  # memory, a GPU, a peer: no fault of the layout
         truth.engine.forget()
         mine, said = [float("inf")] * 2, (str(error).splitlines() or [type(error).__name__])[0]
     found = [max(values) for values in zip(*truth.world.gather(mine), strict=True)]

@@ -13,7 +13,7 @@ from core.contract.preference import AnyRecord
 from core.contract.run_spec import RunSpec
 from core.contract.states import Phase
 from core.contract.trainer_events import Finished, Started, Stopped
-from trainer import batches, checkpoint, folder, gate, model, records, seed
+from trainer import batches, checkpoint, compiles, folder, gate, model, records, seed
 from trainer.collection import Collection
 from trainer.course import Course, Data, Progress, rendering, ticker
 from trainer.data import Example, Tokenised, make_renderer, together, tokenise
@@ -59,6 +59,7 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
     if world.size != spec.world_size:
         raise BadInput(f"The run was planned for {spec.world_size} ranks, and {world.size} were launched.")
     seed.settle(spec.seed)
+    compiles.require(world)
     resumed = checkpoint.check(spec, world, spec.resume_from) if spec.resume_from else None
     world.agree(model.find_damage(spec.model_dir, world.rank, world.size))
     tokenizer = folder.load_tokenizer(spec.model_dir)

@@ -55,6 +55,17 @@ def test_a_model_with_nan(spec: RunSpec, tmp_path: Path) -> None:
     assert "model.embed_tokens.weight" in message
 
 
+def test_a_compiler_that_fails_on_one_rank_ends_all(spec: RunSpec, tmp_path: Path) -> None:
+    """In seconds: none waits for the other in a collective."""
+    with alone():
+        run = Run(spec.model_copy(update={"workspace": tmp_path}), program=("-m", "tests.compiles_on_one_rank"))
+        assert run.process.wait(60) == 1, run.logs()
+    (last,) = run.events("failed")
+    assert last["code"] == "not_compiled"
+    assert {path.read_text() for path in (tmp_path / "ranks").glob("*.exit")} == {"75"}
+    assert run.events("phase") == [], "before the model, the data or a step"
+
+
 def test_a_record_too_long_under_error(spec: RunSpec, tmp_path: Path) -> None:
     settings = spec.settings.model_copy(update={"max_length": 40, "truncation": "error"})
     update = {"workspace": tmp_path / "run", "settings": settings, "world_size": 1}
