@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from core.contract.run_spec import RunSpec
+from trainer import seed
 from trainer.collection import scored_tokens
 from trainer.data import Example
 from trainer.engine import Engine
@@ -91,8 +92,9 @@ def tried(truth: "Truth", gate: Gate, layout: Layout) -> tuple[list[float], str]
 
     A layout that a model refuses is unfit, whatever it raises; the engine is left as if it had not been tried.
     """
+    seed.strict(layout == "padded")
     try:
-        mine, said = truth.errors(layout), ""
+        mine, said = once_more(truth, layout), ""
     except Exception as error:
         if of_the_node(error) is not None:
             raise  # memory, a GPU, a peer: no fault of the layout
@@ -157,6 +159,18 @@ def cut(example: Example, limit: int) -> Example:
             Answer(ids, tuple(kept) if kept and kept[-1][1] == len(ids) else (*kept, (len(ids) - 1, len(ids))))
         )
     return replace(example, prefix=example.prefix - dropped, answers=tuple(answers))
+
+
+def once_more(truth: "Truth", layout: Layout) -> list[float]:
+    """Errors; a second time where the model has an operation without a deterministic kernel (Mamba's sums, say)."""
+    try:
+        return truth.errors(layout)
+    except RuntimeError as error:
+        if seed.NOT_DETERMINISTIC not in str(error):
+            raise
+    seed.strict(False)
+    truth.engine.forget()
+    return truth.errors(layout)
 
 
 class Truth:

@@ -109,6 +109,9 @@ def assemble(spec: RunSpec, world: World, emitter: Emitter) -> Course:
             "This model is trained in another way than the fastest one, which is not exact for it; the run's figures"
         )
         emitter.warn("slower_way", f"{message} are right, its time and memory may be more. {probed.reason}")
+    if probed.layout == "padded" and seed.is_lax():
+        message = "This model has an operation of which torch has no deterministic kernel for this GPU: a run that is"
+        emitter.warn("not_deterministic", f"{message} resumed may differ in its last bits from one that was not.")
     course = Course(
         spec,
         world,

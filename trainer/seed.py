@@ -6,6 +6,9 @@ import random
 
 import torch
 
+# In the words of torch for an operation that has none.
+NOT_DETERMINISTIC = "does not have a deterministic implementation"
+
 
 def settle(seed: int) -> None:
     """The same on every rank. Batches have generators of their own; the dropout of an adapter draws from this one."""
@@ -17,6 +20,21 @@ def settle(seed: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
+
+
+def strict(wanted: bool) -> None:
+    """On a GPU: whether an operation without a deterministic kernel raises, or is only warned of.
+
+    torch's own attention, which padded rows have, takes its deterministic backward only where it would raise (ATen's
+    cuda/attention_backward.cu). FlexAttention sums in one order in any case.
+    """
+    if torch.cuda.is_available():
+        torch.use_deterministic_algorithms(True, warn_only=not wanted)
+
+
+def is_lax() -> bool:
+    """Whether, on a GPU, something may be summed in another order the next time."""
+    return torch.cuda.is_available() and torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def anew(seed: int, step: int, rank: int) -> None:
