@@ -11,12 +11,13 @@ from torch import Tensor
 from core.contract.states import Phase
 from core.contract.trainer_events import Step
 from trainer import figures, gate, stop
+from trainer.ahead import ahead
 from trainer.alarms import Alarms
 from trainer.batches import global_batch
 from trainer.collection import scores
 from trainer.course import Course
 from trainer.failures import Diverged
-from trainer.layouts import collate
+from trainer.layouts import Batch, collate
 from trainer.losses import Scores, loss, preference, share
 from trainer.milestones import Milestones
 from trainer.rows import Row, plan
@@ -71,8 +72,11 @@ def train_step(course: Course, step: int, resume_due: bool) -> Stepped:
     sums = torch.zeros(len(figures.NAMES), 2, dtype=torch.float64, device=world.device)
     others = torch.zeros(4, dtype=torch.float64, device=world.device)
     first_look = gate.FirstLook(course) if step == 1 else None
-    for number, row in enumerate(rows, start=1):
-        seen, found, tokens = run_row(course, row, kl, len(batch), last=number == len(rows), first_look=first_look)
+    train = course.data.train
+    made = ahead(rows, lambda row: collate(train.pick(row.examples), course.layout, world.device))
+    for number, (row, fed) in enumerate(made, start=1):
+        last = number == len(rows)
+        seen, found, tokens = run_row(course, row, fed, kl, len(batch), last=last, first_look=first_look)
         if row.weight:
             sums += found
             others[TOKENS] += tokens
@@ -96,12 +100,17 @@ def train_step(course: Course, step: int, resume_due: bool) -> Stepped:
 
 
 def run_row(
-    course: Course, row: Row, kl: Tensor | None, batch_examples: int, last: bool, first_look: gate.FirstLook | None
+    course: Course,
+    row: Row,
+    batch: Batch,
+    kl: Tensor | None,
+    batch_examples: int,
+    last: bool,
+    first_look: gate.FirstLook | None,
 ) -> tuple[Scores, Tensor, int]:
     """Forward and backward of a row. Its scores without the graph; its figures as sums and counts; tokens fed."""
     world, engine, settings, train = course.world, course.engine, course.spec.settings, course.data.train
     chosen = train.pick(row.examples)
-    batch = collate(chosen, course.layout, world.device)
     reference = course.reference.train[train.numbers(row.examples)].to(world.device)
     plain = first_look.plain(batch) if first_look else None
     policy = engine.score(batch)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from trainer.ahead import ahead
 from trainer.collection import Collection
 from trainer.data import Example
 from trainer.engine import Engine
@@ -40,8 +41,9 @@ def score_examples(
         return found.float()
     rows = plan(range(len(examples)), examples, layout, world.rank, world.size, row_tokens, engine.scorer.boundary)
     done = 0
-    for row in rows:
-        sums = engine.score_only(collate(collection.pick(row.examples), layout, world.device), reference=reference)
+    made = ahead(rows, lambda row: collate(collection.pick(row.examples), layout, world.device))
+    for row, batch in made:
+        sums = engine.score_only(batch, reference=reference)
         if row.weight:
             found[collection.numbers(row.examples)] = sums.to("cpu", torch.float64)
             done += len(row.examples)

@@ -20,8 +20,11 @@ from worker.workspace import Workspace
 log = logging.getLogger(__name__)
 Launched = subprocess.Popen[bytes] | warm.Launched
 COLD = "{python} -m trainer launch --ranks {ranks} --spec {spec}"
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "DS_ACCELERATOR")
-PASSED_ON_PREFIXES = ("CUDA_", "NCCL_", "OMP_", "NVIDIA_", "GLOO_")
+PASSED_ON = (
+    *("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "DS_ACCELERATOR"),
+    *("CC", "CXX", "CPATH", "LIBRARY_PATH"),  # of the compiler that Triton calls
+)
+PASSED_ON_PREFIXES = ("CUDA_", "NCCL_", "OMP_", "NVIDIA_", "GLOO_", "PYTORCH_", "TORCH_", "TORCHINDUCTOR_", "TRITON_")
 
 
 def environment(folder: Path, devices: Sequence[str] = ()) -> dict[str, str]:
@@ -33,6 +36,8 @@ def environment(folder: Path, devices: Sequence[str] = ()) -> dict[str, str]:
     threads = max(1, (os.cpu_count() or 1) // len(node.names()))
     return {
         "OMP_NUM_THREADS": str(threads),
+        # Rows differ in length: without it the allocator's pieces fit none of the next.
+        "PYTORCH_ALLOC_CONF": "expandable_segments:True",
         **passed,
         **shown,
         "HOME": str(folder),

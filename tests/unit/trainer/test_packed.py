@@ -70,3 +70,10 @@ def test_the_word_of_a_stop_travels_as_such() -> None:
     told = from_peer(to_peer(StopRequested("drain")))
     assert isinstance(told, StopRequested)
     assert told.word == "drain"
+
+
+def test_an_id_is_one_object_wherever_it_occurs() -> None:
+    """A rank holds every token of the data."""
+    found = drawn(3, range(40))
+    ids = [token for each in unpack(pack(found)).examples for answer in each.answers for token in answer.ids]
+    assert len({id(token) for token in ids}) == len(set(ids)) < len(ids)

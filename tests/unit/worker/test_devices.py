@@ -106,3 +106,22 @@ def test_a_run_on_cpus_sees_what_its_worker_sees(
     assert "CUDA_VISIBLE_DEVICES" not in launcher.environment(tmp_path, ["cpu0"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert launcher.environment(tmp_path, ["cpu0"])["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_an_operators_settings_of_cuda_and_its_compilers_go_through_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "TRITON_PTXAS_PATH": "/opt/ptxas",
+        "CC": "gcc-13",
+        "CPATH": "/opt/python",
+        "TORCH_NCCL_BLOCKING_WAIT": "1",
+    }
+    for name, value in {**settings, "PALATE_DATABASE_URL": "postgresql://secret", "AWS_SECRET_ACCESS_KEY": "s"}.items():
+        monkeypatch.setenv(name, value)
+    told = launcher.environment(tmp_path)
+    assert settings.items() <= told.items()
+    assert not any("SECRET" in name or "DATABASE" in name for name in told)
+    assert told["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "backend:native")
+    assert launcher.environment(tmp_path)["PYTORCH_ALLOC_CONF"] == "backend:native"
