@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from cli.main import main
 from core.contract.states import JobState
 from core.db import seats
 from core.db.engine import transaction
-from core.db.tables import Event
+from core.db.tables import Event, Job
 from core.queue import ring
-from tests.integration.worker.conftest import Submit, start_worker
+from tests.integration.worker.conftest import Submit, job_row, start_worker
 from tests.integration.worker.test_attempts import finished
 from tests.support.driver import FOUR, put_driver
 from tests.waiting import until
@@ -22,6 +23,13 @@ from tests.waiting import until
 
 @pytest.fixture
 def worker(service: dict[str, str], tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with four_gpus(service, tmp_path) as process:
+        yield process
+
+
+@contextmanager
+def four_gpus(service: dict[str, str], tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker on a node that shows so many."""
     found = f"{put_driver(tmp_path, FOUR)}{os.pathsep}{os.environ['PATH']}"
     process = start_worker(service, tmp_path / "worker.log", PATH=found, PALATE_SLOTS="0")
     yield process
@@ -34,6 +42,20 @@ def shown(job_id: str) -> list[set[str]]:
     with transaction() as session:
         said = select(Event.data["devices"].astext).where(Event.job_id == job_id, Event.data.has_key("devices"))
         return [set(each.split(",")) for each in session.scalars(said.order_by(Event.seq))]
+
+
+def test_a_job_keeps_the_precision_of_its_first_attempt(
+    service: dict[str, str], tmp_path: Path, submit: Submit
+) -> None:
+    """One begins here, on a GPU; the other began on a CPU, and its resume points are of fp32."""
+    fresh, begun = submit(steps=2), submit(steps=2)
+    with transaction() as session:
+        session.get_one(Job, begun).resolved = {"precision": "fp32"}
+    with four_gpus(service, tmp_path):
+        ring()
+        for job_id, precision in ((fresh, "bf16"), (begun, "fp32")):
+            assert finished(job_id) == JobState.SUCCEEDED
+            assert (job_row(job_id).resolved or {})["precision"] == precision
 
 
 def test_two_jobs_have_devices_of_their_own(
