@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from tests.models import WORDS, make_tokenizer
 from trainer.collection import scored_tokens
 from trainer.data import Example, make_renderer, tokenise
 from trainer.reference_checks import checks, remedy
-from trainer.second_opinion import opinion
+from trainer.render import Answer
+from trainer.second_opinion import PROMPT_TOKENS, SHORT, WIDTH, opinion, present
 
 PAIRS = 400
 RENDERER = make_renderer(make_tokenizer(), [1])
@@ -136,3 +138,23 @@ def test_ties_and_single_answers_have_no_label_to_turn_round() -> None:
     singles = [replace(e, answers=e.answers[:1]) for e in made]
     assert checks(singles, reference(made)[::2], 0) == []
     assert checks([], torch.zeros(0, 2), 0) == []
+
+
+def test_what_an_answer_holds_is_counted_in_arrays_as_in_sets() -> None:
+    """Long and short answers, none at all, prompts shorter and longer than is looked at, tokens that come twice."""
+    draw = random.Random(5)
+    made, expected = [], []
+
+    def place(a: int, b: int) -> int:
+        return (a * 2_654_435_761 + b * 40_503 + 97) % 4_294_967_291 % WIDTH
+
+    for number in range(300):
+        most = draw.choice([40, 200_000])
+        prompt = tuple(draw.randrange(most) for _ in range(draw.choice([1, 20, PROMPT_TOKENS, 90])))
+        ids = tuple(draw.randrange(most) for _ in range(draw.choice([0, 1, SHORT, SHORT + 1, 50])))
+        made.append(Example(str(number), number, len(prompt), (Answer(prompt + ids, ()),)))
+        held = {place(token, -1) for token in ids} | {place(a, b) for a, b in pairwise(ids)}
+        if len(ids) <= SHORT:
+            held |= {place(token, -2 - word) for token in ids for word in prompt[-PROMPT_TOKENS:]}
+        expected += [number * WIDTH + each for each in sorted(held)]
+    assert present(made, 0).tolist() == expected
