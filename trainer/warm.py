@@ -1,12 +1,13 @@
 """`python -m trainer warm`: all that a run imports, imported once a node; each job is a fresh fork of it.
 
-It never computes: no tensor, no CUDA call, one thread, so that a fork is as good as a new process. It belongs to
-nobody: who restarts the worker neither stops nor adopts it. It leaves with `palate up`, when its code has changed, when
-nobody asks for hours; after many jobs it begins anew.
+It never computes: no tensor, no call of CUDA or NVML, one thread, so that a fork is as good as a new process. It
+belongs to nobody: who restarts the worker neither stops nor adopts it. It leaves with `palate up`, when its code has
+changed, when nobody asks for hours; after many jobs it begins anew.
 """
 
 import argparse
 import contextlib
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -25,6 +26,8 @@ from core import processes, warm
 
 log = logging.getLogger(__name__)
 LIFELINE = "PALATE_LIFELINE"
+DEVICES = Path("/dev")
+NOT_INITIALIZED = 3  # CUDA_ERROR_NOT_INITIALIZED
 PRELOADED = (
     "torch.distributed",
     "deepspeed.runtime.zero.stage3",
@@ -88,8 +91,7 @@ def leave_with_lifeline(*_: object) -> None:
 def preload() -> None:
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's would start its threads when it is imported
-    if not list(Path("/dev").glob("nvidia[0-9]*")):
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("DS_ACCELERATOR", accelerator())
     from trainer import engine
 
     engine.quiet_deepspeed()
@@ -100,12 +102,58 @@ def preload() -> None:
     gc.freeze()
 
 
+def accelerator() -> str:
+    """DeepSpeed's. Left to find it, it counts devices by NVML, which is never closed again and survives no fork."""
+    from torch.backends import cuda
+
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+    built: bool = cuda.is_built()  # type: ignore[no-untyped-call]
+    return "cuda" if built and not hidden and any(DEVICES.glob("nvidia[0-9]*")) else "cpu"
+
+
 def condition() -> dict[str, Any]:
-    """What must hold before a fork."""
+    """What `unfit` judges before a fork. `open`: files of GPUs; a fork closes them, and NVML in it would not know."""
     from torch import cuda
 
     initialized: bool = cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return {"threads": len(os.listdir("/proc/self/task")), "cuda_initialized": initialized}
+    return {
+        "threads": len(os.listdir("/proc/self/task")),
+        "cuda_initialized": initialized or driver_initialized(),
+        "open": opened(),
+    }
+
+
+def driver_initialized() -> bool:
+    """Whether anybody called cuInit, by the driver itself: torch does not hear of calls that go round it (Triton's).
+
+    Before cuInit every other function answers CUDA_ERROR_NOT_INITIALIZED (CUDA Driver API, Initialization). The driver
+    is not loaded for this question: in a process that has not loaded it, nobody has called it.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD)
+    except OSError:
+        return False
+    return int(driver.cuDeviceGetCount(ctypes.byref(ctypes.c_int()))) != NOT_INITIALIZED
+
+
+def opened() -> list[str]:
+    """Files of GPUs that this process has open, each once: /dev/nvidiactl, /dev/nvidia0, ..."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own
+            found.add(os.readlink(f"/proc/self/fd/{number}"))
+    return sorted(path for path in found if path.startswith(f"{DEVICES}/nvidia"))
+
+
+def unfit(found: dict[str, Any]) -> str | None:
+    """Why a fork of this process would not be as good as a new one; None where it would."""
+    if found["cuda_initialized"]:
+        return "CUDA is initialized in it (cuInit): a fork of it could not use a GPU"
+    if found["open"]:
+        return f"it has {', '.join(found['open'])} open, as NVML leaves them: a fork of it could not use NVML or NCCL"
+    if found["threads"] != 1:
+        return f"it has {found['threads']} threads, of which a fork has one"
+    return None
 
 
 class Server:
@@ -180,14 +228,11 @@ class Server:
                     os.close(output)
 
     def _objection(self, link: socket.socket, asked: dict[str, Any]) -> str | None:
-        found = condition()
         if warm.peer(link) != os.getuid():
             return "another user asks"
         if warm.code() != self.code:
             return "its code has changed"
-        if found["threads"] != 1 or found["cuda_initialized"]:
-            return f"it is not fit for a fork: {found}"
-        return None
+        return unfit(condition())
 
 
 def take(link: socket.socket) -> tuple[dict[str, Any], int | None]:
