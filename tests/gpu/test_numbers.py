@@ -1,9 +1,11 @@
 """FlexAttention with its gradients, the layouts, and the fused head: on the GPU, against plain arithmetic."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,6 +24,14 @@ TREES = [(100, 28, 60), (256,), (5, 1, 1, 300), (130, 126)]
 DTYPES = [torch.float32, torch.bfloat16]
 # Of the largest value: products in TF32 are not asked for, sums are ordered otherwise.
 CLOSE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
+
+
+@pytest.fixture(autouse=True)
+def compiled_anew() -> Iterator[None]:
+    """Each test compiles what it needs; past dynamo's limit it would test Flex unfused, and nobody would know."""
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        yield
 
 
 def off(mine: Tensor, expected: Tensor) -> float:

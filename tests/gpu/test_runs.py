@@ -1,32 +1,38 @@
-"""The trainer itself on one GPU: a run to its end with every gate on, resume bit for bit, a fork that may use CUDA."""
+"""The trainer itself on one GPU: a run to its end with every gate on, resume bit for bit, forks of the warm trainer."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from core.contract import manifest
 from core.contract.run_spec import ResumeFrom, RunSpec, Settings
+from tests.gpu import parents
 from tests.gpu.device import DEVICE, needs_device
-from tests.launch import ROOT, Run
+from tests.launch import Run
 from tests.models import make_tiny_model
 from tests.pairs import make_records, write_records
+from trainer import warm as trainer
 
 pytestmark = [pytest.mark.gpu, needs_device, pytest.mark.filterwarnings("default")]
 
-FORK = """
-import os, sys
-from trainer import warm
-warm.preload()
-assert not warm.condition()["cuda_initialized"], "CUDA was touched before the fork"
-child = os.fork()
-if child == 0:
+# The warm trainer, but for what a rank does.
+RANKS_ADD = """
+import json, sys
+from trainer import rank, warm
+
+def live(spec):
     import torch
-    found = float(torch.ones(3, device=sys.argv[1]).sum())
-    os._exit(0 if found == 3.0 else 1)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    import torch.distributed as dist
+    from trainer import world
+    device = world.join().device
+    ones = torch.ones(3, device=device)
+    dist.all_reduce(ones)
+    print(json.dumps([device.type, dist.get_backend(), float(ones.sum())]), flush=True)
+    world.leave()
+    return 0
+
+rank.live = live
+sys.exit(warm.main(sys.argv[1:]))
 """
 
 
@@ -48,16 +54,17 @@ def spec(folder: Path, **more: object) -> RunSpec:
     ).model_copy(update=more)
 
 
-def weights(run: Run, step: int) -> dict[str, str]:
-    sealed = run.spec.workspace / "checkpoints" / f"step-{step}"
+def weights(spec: RunSpec, step: int) -> dict[str, str]:
+    sealed = spec.workspace / "checkpoints" / f"step-{step}"
     return {entry.path: entry.sha256 for entry in manifest.read(sealed).files}
 
 
-def test_a_run_and_the_same_run_cut_in_two(tmp_path: Path) -> None:
-    whole = Run(spec(tmp_path))
+@pytest.mark.parametrize("layout", ["shared", "padded"])
+def test_a_run_and_the_same_run_cut_in_two(tmp_path: Path, layout: str) -> None:
+    whole = Run(spec(tmp_path, layout=layout))
     assert whole.code() == 0, whole.logs()
     (started,) = whole.events("started")
-    assert (started["details"]["device"], started["layout"]) == (DEVICE.type, "shared")
+    assert (started["details"]["device"], started["layout"]) == (DEVICE.type, layout)
     first = Run(whole.spec.model_copy(update={"workspace": tmp_path / "first"}))
     first.wait_for("step", step=2)
     (first.spec.workspace / "stop").write_text("drain")
@@ -68,16 +75,31 @@ def test_a_run_and_the_same_run_cut_in_two(tmp_path: Path) -> None:
     assert second.code() == 0, second.logs()
     told = [event["metrics"]["loss"] for run in (first, second) for event in run.events("step")]
     assert told == [event["metrics"]["loss"] for event in whole.events("step")]
-    assert weights(second, 10) == weights(whole, 10)
+    assert weights(second.spec, 10) == weights(whole.spec, 10)
 
 
-def test_a_fork_of_the_warm_launcher_may_use_the_device() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORK, DEVICE.type],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
+def test_a_fork_of_the_warm_trainer_computes_and_adds_over_ranks(tmp_path: Path) -> None:
+    """In a world of one: NCCL asks NVML about the node all the same."""
+    known = parents.environment()
+    with parents.serving(tmp_path / "warm", known, "-c", RANKS_ADD) as parent:
+        for number in range(2):
+            (tmp_path / "run.json").touch()
+            code, printed = parent.run(tmp_path / "run.json", known)
+            assert code == 0, printed
+            backend = "nccl" if DEVICE.type == "cuda" else "gloo"
+            assert parents.told(printed) == [DEVICE.type, backend, 3.0], number
+        assert trainer.unfit(parent.status()) is None
+
+
+def test_a_run_of_the_warm_trainer_has_the_bits_of_a_cold_one(tmp_path: Path) -> None:
+    cold = Run(spec(tmp_path))
+    assert cold.code() == 0, cold.logs()
+    own = cold.spec.model_copy(update={"workspace": tmp_path / "forked"})
+    own.workspace.mkdir()
+    (own.workspace / "run.json").write_text(own.model_dump_json())
+    known = parents.environment()
+    with parents.serving(tmp_path / "warm", known, "-m", "trainer", "warm") as parent:
+        code, printed = parent.run(own.workspace / "run.json", known)
+    log = own.workspace / "logs" / "rank-0.log"
+    assert code == 0, printed + (log.read_text() if log.exists() else "")
+    assert weights(own, 10) == weights(cold.spec, 10)
