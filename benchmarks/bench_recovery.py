@@ -47,7 +47,8 @@ def main() -> None:
     draw = random.Random(5)
     found: Found = {}
     shares = []
-    os.environ |= {"PALATE_SLOTS": "2", "OMP_NUM_THREADS": "1", "PALATE_RESUME_STEPS": str(RESUME_STEPS)}
+    os.environ |= {"PALATE_SLOTS": "2", "OMP_NUM_THREADS": "1"}
+    os.environ |= {"PALATE_RESUME_STEPS": str(RESUME_STEPS), "PALATE_RESUME_SPACING": "0"}
     for launcher in asked.launchers:
         os.environ["PALATE_LAUNCHER"] = launcher
         with live.folder() as scratch, live.running(scratch / "home") as service:

@@ -95,6 +95,7 @@ class WorkerSettings(BaseSettings):
     head_seconds: float = 600.0
     resume_steps: int = 50
     resume_seconds: float = 300.0
+    resume_spacing: float = Field(default=20.0, ge=0)
     stop_grace_seconds: float = 5.0
     hang_seconds: float = 300.0
     hang_between_seconds: float = 1_800.0

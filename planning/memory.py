@@ -66,7 +66,7 @@ def memory(
     where the activations were, or leaves it to the CPU (trainer.verify), and so needs nothing for it.
     """
     width = BYTES[settings.precision]
-    trained = facts.parameters if settings.lora is None else lora.weights(facts, settings.lora)
+    weights = trained(facts, settings)
     hidden = facts.hidden_size or 1024
     vocabulary = facts.vocab_size or 32_768
     table = vocabulary * hidden
@@ -81,16 +81,26 @@ def memory(
     again = facts.parameters * width
     return Memory(
         runtime=RUNTIME_BYTES[device],
-        weights=(facts.parameters + (trained if settings.lora else 0)) * width // ranks,
-        gradients=4 * trained // ranks,
+        weights=(facts.parameters + (weights if settings.lora else 0)) * width // ranks,
+        gradients=4 * weights // ranks,
         # In fp32 the masters are the weights (trainer.engine); the moments are fp32 in any case.
-        optimizer=(8 if settings.precision == "fp32" else 12) * trained // ranks,
+        optimizer=(8 if settings.precision == "fp32" else 12) * weights // ranks,
         gathered=2 * largest(facts) * width if ranks > 1 else largest(facts) * width,
         buckets=4 * bucket * 4,
         head=head,
         activations=activations,
         verifying=2 * again if device == "cpu" else 0,
     )
+
+
+def trained(facts: ModelFacts, settings: Settings) -> int:
+    """Weights that have a gradient."""
+    return facts.parameters if settings.lora is None else lora.weights(facts, settings.lora)
+
+
+def state_bytes(facts: ModelFacts, settings: Settings) -> int:
+    """Of a resume point, all ranks together: of each trained weight its fp32 master and two moments."""
+    return 12 * trained(facts, settings)
 
 
 def largest(facts: ModelFacts) -> int:

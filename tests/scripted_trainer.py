@@ -7,7 +7,8 @@ in the first attempt only: `exit:CODE`, `kill` (SIGKILL to itself), `silence` (n
 budget above it every attempt ends out of memory after its first step. Its reference "log-probabilities" are lines of
 text, one a scored answer, named by the data; `answers` (default 3) says how many. `broken`: a device that fails after
 a step wherever it is shown. `ballast`: so many bytes in each
-folder that it seals. `deaf_in`: a phase that it enters and never leaves, whatever it is told, SIGTERM included.
+folder that it seals. `loses`: the step whose resume point is gone before it is told of. `deaf_in`: a phase that it
+enters and never leaves, whatever it is told, SIGTERM included.
 In the first attempt `at` may also name `reference_pass`, `exporting`, `sealed` (and not yet told) or `verifying`;
 `verifying` says what becomes of that in every attempt: an act, `refused`, or `waits` for a word to stop.
 """
@@ -171,7 +172,10 @@ class Script:
             tokens=step * 100,
         )
         if step % 2 == 0 and step < self.total:
-            self.say("resume_point_sealed", step=step, path=self.seal("resume", step))
+            path = self.seal("resume", step)
+            if step == self.wanted.get("loses"):
+                shutil.rmtree(self.spec.workspace / path)
+            self.say("resume_point_sealed", step=step, path=path)
             self.saved_at = step
         if self.spec.row_tokens > self.wanted.get("fits", self.spec.row_tokens):
             self.act("exit:72")

@@ -20,7 +20,7 @@ class Background:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._jobs: deque[tuple[Job, int]] = deque()
-        self._running = False
+        self._running: Job | None = None
         self._failure: Exception | None = None
         self._abandoned = False
         self._changed = threading.Condition()
@@ -37,6 +37,11 @@ class Background:
     def room(self) -> None:
         with self._changed:
             self._wait(lambda: self._held() <= self._limit)
+
+    def done(self, job: Job) -> None:
+        """Returns when this one waits and runs no more."""
+        with self._changed:
+            self._wait(lambda: self._running is not job and all(waiting is not job for waiting, _ in self._jobs))
 
     def look(self) -> None:
         """Raises the error of the job that failed."""
@@ -72,7 +77,7 @@ class Background:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._jobs))
                 job, _ = self._jobs.popleft()
-                self._running = True
+                self._running = job
                 self._changed.notify_all()
             failure: Exception | None = None
             try:
@@ -83,6 +88,6 @@ class Background:
             # What the job held goes before its successor comes.
             del job
             with self._changed:
-                self._running = False
+                self._running = None
                 self._failure = failure
                 self._changed.notify_all()

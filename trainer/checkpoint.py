@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +74,7 @@ def save(
     progress: dict[str, Any],
     tokens: str,
     background: Background,
+    memory: shards.HostMemory | None,
     tell: Callable[[Path], None],
 ) -> None:
     """Copies what resume/step-N will hold and leaves; the background writes it, seals it, then calls `tell` (rank 0).
@@ -83,12 +83,14 @@ def save(
     another's main thread to go on.
     """
     background.room()
+    if memory is not None and memory.holder is not None:
+        background.done(memory.holder)
     final = spec.workspace / "resume" / f"step-{progress['step']}"
     partial = seal.unfinished(final)
     if world.leads:
         seal.open_folder(final)
     world.wait()
-    taken = shards.take(engine.deepspeed, partial, TAG, exclude_frozen=spec.settings.lora is not None)
+    taken = shards.take(engine.deepspeed, partial, TAG, memory, exclude_frozen=spec.settings.lora is not None)
     random = seed.state()
     same = spec.model_dump(mode="json", include={*SAME, "settings"})
     meta = {**same, "tokens": tokens, "progress": progress, "bitwise": bitwise(spec, world, layout, reference)}
@@ -102,20 +104,22 @@ def save(
             save_file(reference.parts(), paths[-1])
         seal.write_part(partial, world.rank, paths)
         if world.leads and seal.when_whole(partial, world.size, meta, lambda: background.abandoned):
-            prune(final.parent)
+            if spec.resume_spacing is None:
+                prune(final.parent)
             tell(final)
 
+    if memory is not None:
+        memory.holder = write
     background.submit(write, shards.held(taken))
 
 
 def prune(folder: Path) -> None:
-    """Only the newest KEEP sealed points stay."""
+    """Only the newest KEEP sealed points stay, of a run whose points nobody stores (and deletes then)."""
     sealed = [path for path in folder.glob("step-*") if path.suffix != ".tmp"]
     for path in sorted(sealed, key=lambda p: int(p.name.removeprefix("step-")))[:-KEEP]:
-        # Unsealed first: a half-deleted folder must not look whole. The worker deletes what it has stored.
-        with suppress(FileNotFoundError):
-            rename(path, seal.unfinished(path))
-            shutil.rmtree(seal.unfinished(path))
+        # Unsealed first: a half-deleted folder must not look whole.
+        rename(path, seal.unfinished(path))
+        shutil.rmtree(seal.unfinished(path))
 
 
 def check(spec: RunSpec, world: World, source: ResumeFrom) -> Manifest:

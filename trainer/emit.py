@@ -20,6 +20,7 @@ class Emitter:
         self.workspace = workspace
         self.speaks = rank == 0
         self._told = 0.0
+        self._phase: Phase | None = None
 
     def say(self, kind: type[TrainerEvent], **fields: Any) -> None:
         event = kind(time=time.time(), **fields)
@@ -30,8 +31,8 @@ class Emitter:
     def phase(self, phase: Phase, done: int = 0, total: int = 0) -> None:
         """The beginning and the end of a phase always; what lies between at most twice a second."""
         now = time.monotonic()
-        if done in (0, total) or now - self._told >= 0.5:
-            self._told = now
+        if done in (0, total) or phase != self._phase or now - self._told >= 0.5:
+            self._told, self._phase = now, phase
             self.say(PhaseChanged, phase=phase, done=done, total=total)
 
     def warn(self, code: str, message: str, **data: Any) -> None:

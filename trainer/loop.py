@@ -84,7 +84,7 @@ def train_step(course: Course, step: int, resume_due: bool) -> Stepped:
                 first_look.take(seen)
     others[GRADIENT] = engine.squared_gradient_norm()
     others[STOP] = stop.wanted(spec.workspace, world.rank)
-    others[RESUME] = resume_due and world.leads
+    others[RESUME] = resume_due
     totals = world.sum(torch.cat([sums.flatten(), others]))
     means = figures.means(totals[:-4].view(-1, 2).tolist())
     tokens, gradient, stopped, resume = totals[-4:].tolist()

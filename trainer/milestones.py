@@ -13,12 +13,13 @@ from core.contract.losses import LOSSES
 from core.contract.states import Phase
 from core.contract.trainer_events import CheckpointSealed, Evaluated, Judged, ResumePointSealed, Sample
 from core.disk import link_all
-from trainer import checkpoint, folder, reference_checks, seal, stop
+from trainer import checkpoint, folder, reference_checks, seal, shards, stop
 from trainer.background import Background
 from trainer.course import Course, rendering, ticker
 from trainer.evaluate import held_out
 from trainer.export import export
 from trainer.losses import kl
+from trainer.points import Points
 from trainer.proof import Proof, prove
 from trainer.sample import continuations
 from trainer.schedule import steps_per_epoch
@@ -40,18 +41,16 @@ class Milestones:
             len(course.data.train), spec.settings.batch_size
         )
         self.eval_every = spec.eval_steps or self.checkpoint_every
-        self.saved_at = course.progress.step
-        self.saved_time = time.monotonic()
+        self.points = Points(spec, course.progress.step)
         # A quarter: with what is written and what is gathered meanwhile, a shard in all.
         self.background = Background(spec.shard_bytes // 4)
+        self.memory = shards.HostMemory() if course.world.device.type == "cuda" else None
         self.stalled = 0.0
         self.sealed = False
 
     def resume_point_due(self, step: int) -> bool:
-        """Rank 0's clock counts; its answer travels with the step's reduction."""
-        spec = self.course.spec
-        waited = time.monotonic() - self.saved_time
-        return step - self.saved_at >= spec.resume_steps or waited >= spec.resume_seconds
+        """What rank 0 knows counts; its answer travels with the step's reduction."""
+        return self.course.world.leads and self.points.due(step)
 
     def after_step(self, resume_point: bool, last: bool) -> None:
         """What is due now, but after the `last` step, which has a way of its own (trainer.run). Of a run that was cut
@@ -73,6 +72,7 @@ class Milestones:
         if resume_point and not last:
             with self.stalling():
                 self.write_resume_point()
+            busy = True
         if busy:
             course.emitter.phase(Phase.TRAINING, step, course.total)
 
@@ -112,8 +112,10 @@ class Milestones:
         return True
 
     def write_resume_point(self) -> None:
+        """Says so first: as long as it waits for room, or for another rank's, no step is heard of."""
         course = self.course
-        step = course.progress.step
+        step, begun = course.progress.step, time.time()
+        course.emitter.phase(Phase.SAVING)
 
         def tell(path: Path) -> None:
             course.emitter.say(ResumePointSealed, step=step, path=self.relative(path))
@@ -128,9 +130,10 @@ class Milestones:
             progress,
             course.data.digest,
             self.background,
+            self.memory,
             tell,
         )
-        self.saved_at, self.saved_time = step, time.monotonic()
+        self.points.copied(step, begun)
 
     def write_checkpoint(self) -> None:
         """The model as safetensors in checkpoints/step-N, left to the background."""
@@ -181,6 +184,7 @@ class Milestones:
         course, spec, world = self.course, self.course.spec, self.course.world
         path = spec.workspace / "checkpoints" / f"step-{course.progress.step}"
         partial = seal.unfinished(path)
+        course.emitter.phase(Phase.EXPORTING)
         if world.leads:
             seal.open_folder(path)
         world.wait()

@@ -213,7 +213,7 @@ def counted(found: Iterable[AnyRecord], told: Callable[[int], None]) -> Iterator
 def finish(course: Course, milestones: Milestones) -> None:
     """An adapter's resume point first: it is small. One of full weights is three times the model that follows in
     seconds, and would be dropped at once."""
-    if course.spec.settings.lora and course.progress.step > milestones.saved_at:
+    if course.spec.settings.lora and course.progress.step > milestones.points.step:
         milestones.write_resume_point()
     milestones.evaluate()
     milestones.sample("after")
@@ -227,7 +227,7 @@ def leave(word: str, milestones: Milestones | None, emitter: Emitter) -> Exit:
     """`drain` leaves a resume point behind, unless no step was done yet or the finished model is sealed; `cancel` what
     is sealed already."""
     step = milestones.course.progress.step if milestones else 0
-    if word == "drain" and milestones and step > milestones.saved_at and not milestones.sealed:
+    if word == "drain" and milestones and step > milestones.points.step and not milestones.sealed:
         milestones.write_resume_point()
     if milestones:
         milestones.background.drain() if word == "drain" else milestones.background.abandon()

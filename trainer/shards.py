@@ -1,9 +1,11 @@
 """DeepSpeed's shards: copied to the host instead of written, and read without trusting the pickles that they are."""
 
 import contextlib
+import ctypes
+import mmap
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from core.contract.manifest import ManifestMismatch
+from trainer.background import Job
 
 # What ZeRO-3 writes besides tensors and plain values.
 SAFE = (
@@ -21,15 +24,81 @@ SAFE = (
 # Stronger than the argument weights_only=False.
 FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 Shard = tuple[Path, dict[str, Any]]
+# Where a tensor may begin in a piece of host memory.
+ALIGNED = 64
+
+
+class HostMemory:
+    """One piece for each shard of a rank, registered with CUDA, as large as what it holds, and used again by the next
+    resume point: torch's own pinned memory is rounded up to a power of two a tensor, and never given back.
+
+    The copies live until `begin` is called again; `holder` is the job that writes them (trainer.checkpoint).
+    """
+
+    def __init__(self) -> None:
+        self.holder: Job | None = None
+        self._pieces: list[mmap.mmap] = []
+        self._used = 0
+
+    @property
+    def bytes(self) -> int:
+        return sum(map(len, self._pieces))
+
+    def begin(self) -> None:
+        self._used = 0
+
+    def copy(self, state: dict[str, Any]) -> dict[str, Any]:
+        """`state` with its tensors here; on CUDA complete after a synchronise."""
+        piece, start = self._piece(held(state, aligned)), 0
+
+        def take(tensor: Tensor) -> Tensor:
+            nonlocal start
+            if not tensor.numel():
+                return tensor.detach().cpu().clone()
+            flat = torch.frombuffer(piece, dtype=tensor.dtype, count=tensor.numel(), offset=start)
+            start += aligned(tensor.nbytes)
+            return flat.view(tensor.shape).copy_(tensor.detach(), non_blocking=True)
+
+        copied: dict[str, Any] = mapped(state, take)
+        return copied
+
+    def _piece(self, size: int) -> mmap.mmap:
+        number, self._used = self._used, self._used + 1
+        if number < len(self._pieces) and len(self._pieces[number]) >= size:
+            return self._pieces[number]
+        piece = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        for old in self._pieces[number : number + 1]:
+            register(old, on=False)
+        self._pieces[number : number + 1] = [piece]
+        register(piece, on=True)
+        return piece
+
+
+def register(piece: mmap.mmap, *, on: bool) -> None:
+    """Pins it, so that a GPU writes into it by itself; nothing without CUDA."""
+    if not torch.cuda.is_available():
+        return
+    address = ctypes.addressof(ctypes.c_char.from_buffer(piece))
+    runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    done = runtime.cudaHostRegister(address, len(piece), 0) if on else runtime.cudaHostUnregister(address)
+    torch.cuda.check_error(int(done))
+
+
+def aligned(size: int) -> int:
+    return -(-size // ALIGNED) * ALIGNED
 
 
 class Shards:
-    """A checkpoint engine (deepspeed.runtime.checkpoint_engine) whose `save` only copies: `taken` is written later."""
+    """A checkpoint engine (deepspeed.runtime.checkpoint_engine) whose `save` only copies: `taken` is written later.
+
+    memory: where to; None: wherever there is room.
+    """
 
     name = "Shards"
 
-    def __init__(self) -> None:
+    def __init__(self, memory: HostMemory | None = None) -> None:
         self.taken: list[Shard] = []
+        self._copy = host_copy if memory is None else memory.copy
 
     def create(self, info: Any) -> None:
         self.taken = []
@@ -38,7 +107,7 @@ class Shards:
         Path(path).mkdir(parents=True, exist_ok=exist_ok)
 
     def save(self, state_dict: dict[str, Any], path: str) -> None:
-        self.taken.append((Path(path), host_copy(state_dict)))
+        self.taken.append((Path(path), self._copy(state_dict)))
 
     def load(self, path: str, map_location: Any = None) -> Any:
         return read(Path(path), map_location)
@@ -56,9 +125,11 @@ class Shards:
         return False
 
 
-def take(deepspeed: Any, folder: Path, tag: str, *, exclude_frozen: bool) -> list[Shard]:
+def take(deepspeed: Any, folder: Path, tag: str, memory: HostMemory | None, *, exclude_frozen: bool) -> list[Shard]:
     """This rank's shards as they are now, on the host; all ranks call. Their folder is made, nothing is written."""
-    deepspeed.checkpoint_engine = shards = Shards()
+    if memory is not None:
+        memory.begin()
+    deepspeed.checkpoint_engine = shards = Shards(memory)
     deepspeed.save_checkpoint(str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=exclude_frozen)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -69,28 +140,30 @@ def take(deepspeed: Any, folder: Path, tag: str, *, exclude_frozen: bool) -> lis
 
 
 def host_copy(thing: Any) -> Any:
-    """The same with its tensors copied, each with a storage of its own size; on CUDA complete after a synchronise."""
+    """The same with its tensors copied, each with a storage of its own size."""
+    return mapped(thing, lambda tensor: tensor.detach().to("cpu", copy=True))
+
+
+def mapped(thing: Any, copy: Callable[[Tensor], Tensor]) -> Any:
+    """The same with another tensor for each."""
     if isinstance(thing, Tensor):
-        if thing.device.type != "cuda":
-            return thing.detach().clone()
-        there = torch.empty(thing.shape, dtype=thing.dtype, pin_memory=True)
-        return there.copy_(thing.detach(), non_blocking=True)
+        return copy(thing)
     if isinstance(thing, dict):
-        return type(thing)((key, host_copy(value)) for key, value in thing.items())
+        return type(thing)((key, mapped(value, copy)) for key, value in thing.items())
     # Exactly these: torch.Size is a tuple too, and stays what it is.
     if type(thing) in (list, tuple):
-        return type(thing)(host_copy(value) for value in thing)
+        return type(thing)(mapped(value, copy) for value in thing)
     return thing
 
 
-def held(thing: Any) -> int:
-    """Bytes of the tensors in it."""
+def held(thing: Any, size: Callable[[int], int] = int) -> int:
+    """Bytes of the tensors in it, each as `size` counts it."""
     if isinstance(thing, Tensor):
-        return thing.nbytes
+        return size(thing.nbytes)
     if isinstance(thing, dict):
-        return sum(map(held, thing.values()))
+        return sum(held(value, size) for value in thing.values())
     if isinstance(thing, list | tuple):
-        return sum(map(held, thing))
+        return sum(held(value, size) for value in thing)
     return 0
 
 

@@ -26,7 +26,7 @@ from core.db.events import NewEvent
 from core.db.tables import Checkpoint, Job, Model, ReferenceEntry, ResumePoint
 from core.objects.store import Store
 from planning.facts import known
-from planning.memory import recomputes, row_budget
+from planning.memory import recomputes, row_budget, state_bytes
 from planning.resolve import exports, held_out_share, resolve, total_steps, trained_on
 from worker import cache, node_facts, resume
 from worker.patience import patiently
@@ -117,6 +117,11 @@ class Plan:
             halvings=halvings,
         )
 
+    def state_bytes(self) -> int:
+        """Of a resume point; 0 where the model was stored without its facts."""
+        facts = known(self.model.facts)
+        return 0 if facts is None else state_bytes(facts, self.settings)
+
     def recompute(self) -> bool:
         facts = known(self.model.facts)
         return recomputes(self.settings, self.inspection, ranks=self.job.ranks, facts=facts, node=node_facts.facts())
@@ -180,6 +185,7 @@ def prepare(plan: Plan, lease: Lease, space: Workspace, store: Store) -> RunSpec
         eval_steps=None if options.eval.every_steps == "auto" else options.eval.every_steps,
         resume_steps=own.resume_steps,
         resume_seconds=own.resume_seconds,
+        resume_spacing=own.resume_spacing,
         probe_prompts=list(options.probe_prompts),
         clock=job.created_at,
         resume_from=here.resume,

@@ -15,10 +15,12 @@ from core.db.attempts import Lease
 from core.db.engine import transaction
 from core.db.events import NewEvent
 from core.db.events import append as append_event
+from core.disk import rename
 from core.objects import keys
 from core.objects.store import Store
 from worker import references
 from worker.patience import patiently
+from worker.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Publisher:
         self._lease_seconds = lease_seconds
         self._keep = keep
         self._queue: queue.Queue[Said | None] = queue.Queue()
-        self.failure: PalateError | None = None
+        self.failure: PalateError | OSError | None = None
         self.committed = False
         self.trained = False
         self.verified_step: int | None = None
@@ -67,7 +69,7 @@ class Publisher:
             try:
                 if self.failure is None:
                     patiently(partial(self._publish, said), what)
-            except PalateError as error:
+            except (PalateError, OSError) as error:
                 self.failure = error
             except Exception as error:  # the thread must not die unheard: the supervisor raises it
                 log.exception("%s", what)
@@ -91,9 +93,30 @@ class Publisher:
                 self._checkpoint(sealed, folder, manifest)
         except FileNotFoundError:
             if isinstance(sealed, ResumePointSealed) and not folder.exists():
-                return  # the trainer has newer ones already and dropped this
+                self._gone(sealed.step)
+                return
             raise
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(sealed, ResumePointSealed):
+            self._settled(sealed.step)
+
+    def _gone(self, step: int) -> None:
+        """The job goes on, with the points that it has."""
+        lease = self._lease
+        message = f"The resume point of step {step} was gone from the node's disk before it was stored: it is given up."
+        event = NewEvent(message, level="warn", data={"type": "resume_point_gone", "step": step})
+        with transaction() as session:
+            jobs.locked(session, lease.job_id)
+            attempts.hold(session, lease, self._lease_seconds)
+            append_event(session, lease.job_id, event)
+        self._settled(step)
+
+    def _settled(self, step: int) -> None:
+        """The trainer may begin another (trainer.points): this one is stored, or given up."""
+        stored = Workspace(self._workspace).stored
+        partial = stored.with_suffix(".tmp")
+        partial.write_text(str(step))
+        rename(partial, stored)
 
     def _resume_point(self, sealed: ResumePointSealed, folder: Path, manifest: manifests.Manifest) -> None:
         job_id, epoch = self._lease.job_id, self._lease.epoch

@@ -64,7 +64,8 @@ class Recorder:
                 self._split(event)
                 self._progress(event.resumed_from_step, event.total_steps)
             case PhaseChanged():
-                if event.phase != self._phase:
+                # A resume point's is too short, and comes too often, to be told.
+                if event.phase not in (self._phase, Phase.SAVING):
                     self.say(f"{PHASE_WORDS.get(event.phase, event.phase.value)}.", data={"phase": event.phase.value})
                     self._phase = event.phase
                 self._shown["phase"] = event.phase

@@ -53,7 +53,10 @@ LOOK_SECONDS = 0.1
 WRITE_SECONDS = 0.5
 WISH_SECONDS = 1.0
 CANCEL_SECONDS = 1.0
-DRAIN_SECONDS = 120.0
+# For the step under way, and for a resume point so many bytes a second where none of this run's was measured.
+DRAIN_SECONDS, DISK_BYTES = 120.0, 250e6
+# Of what the longest took until it was sealed.
+SLOWER = 3.0
 # What the trainer may be asked; a later one overrules an earlier one.
 WORDS = ("", "finish", "drain", "cancel")
 
@@ -100,6 +103,11 @@ def fence(space: Workspace) -> None:
     os._exit(1)
 
 
+def drain_seconds(state_bytes: int, saving: float) -> float:
+    """Until a run that is to leave is ended. `saving`: seconds that its longest resume point took, 0 without one."""
+    return DRAIN_SECONDS + (SLOWER * saving if saving else state_bytes / DISK_BYTES)
+
+
 class Supervisor:
     def __init__(self, lease: Lease, space: Workspace, heart: Heartbeat, store: Store) -> None:
         own = settings.worker()
@@ -111,6 +119,7 @@ class Supervisor:
         self.lost_before = 0
         self.publisher: Publisher | None = None
         self.draining = False
+        self.state_bytes = 0
         self.pace = Pace(own.scaled(own.hang_seconds), own.scaled(own.hang_between_seconds))
         self.hung = ""
         self.deadline = Deadline()
@@ -156,6 +165,7 @@ class Supervisor:
         keep = plan.spec.palate.checkpoint.keep
         publisher = Publisher(self.lease, self.space.path, self.store, lease_seconds=self.lease_seconds, keep=keep)
         self.publisher = publisher
+        self.state_bytes = plan.state_bytes()
         printed = RankLogs(self.lease, self.space, spec.world_size)
         self.pace.launched = time.time()
         process = launcher.launch(self.space, spec.world_size, plan.devices)
@@ -220,7 +230,8 @@ class Supervisor:
                     self.ask_to_stop(word)
             if over:
                 return last
-            if not over and not self.hung and (silent := self.pace.hangs(now)):
+            # A drain has its own patience.
+            if not over and not self.hung and word != "drain" and (silent := self.pace.hangs(now)):
                 self.hung = f"nothing was heard of the run for {silent:.0f} s; its stacks are in the ranks' logs"
                 log.error("%s", self.hung)
                 self.space.dump_stacks()
@@ -240,8 +251,10 @@ class Supervisor:
 
     def patience(self, word: str) -> float:
         """A cancelled run gets the time of one step; what is sealed stays whole when it is killed. One that finishes
-        writes its model, however large; it is ended only when it hangs."""
-        return {"drain": DRAIN_SECONDS, "finish": math.inf}.get(word, CANCEL_SECONDS + self.pace.longest)
+        writes its model, however large; it is ended only when it hangs. One that drains writes its whole state."""
+        if word == "drain":
+            return drain_seconds(self.state_bytes, self.pace.saving)
+        return math.inf if word == "finish" else CANCEL_SECONDS + self.pace.longest
 
     def write(self, recorder: Recorder, printed: RankLogs, *, surely: bool) -> Wish:
         """Postgres may be away for as long as the lease lives; the training goes on meanwhile."""

@@ -28,6 +28,10 @@ class Workspace:
         return self.path / "stop"
 
     @property
+    def stored(self) -> Path:
+        return self.path / "stored"
+
+    @property
     def supervisor(self) -> Path:
         return self.path / "supervisor.json"
 

@@ -103,8 +103,12 @@ class RunSpec(Spec):
     `reference_key` names the reference (weights, dtype, scorer version); `reference_entries` are files of earlier
     runs under that key, in which log-probabilities are looked up by the tokens they belong to.
 
+    resume_spacing: who stores the resume points names the newest that it has stored or given up in the workspace's
+    `stored`; until then none is due, nor before so many times the seconds that this took. None: nobody stores them.
+
     Layout of `workspace` (made by the worker, filled by the trainer):
-    events.jsonl, stop (made by the worker: one word, cancel or drain), ranks/N.json {pid, start_time},
+    events.jsonl, stop (made by the worker: one word, cancel, drain or finish), stored (made by the worker: a step),
+    ranks/N.json {pid, start_time},
     logs/rank-N.log, checkpoints/step-N/, resume/step-N/, reference/new/ (sealed = renamed from NAME.tmp, holding
     manifest.json), verify/step-N/ (a sealed model under second names).
     """
@@ -134,6 +138,7 @@ class RunSpec(Spec):
     eval_steps: int | None = Field(default=None, description="None: with each checkpoint")
     resume_steps: int = 50
     resume_seconds: float = 300.0
+    resume_spacing: float | None = None
     probe_prompts: list[str] = []
     clock: datetime | None = Field(default=None, description="None: the start of the run")
     shard_bytes: int = 2 << 30

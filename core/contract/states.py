@@ -61,6 +61,7 @@ class Phase(StrEnum):
     TRAINING = "training"
     EVALUATING = "evaluating"
     SAMPLING = "sampling"
+    SAVING = "saving"
     EXPORTING = "exporting"
     VERIFYING = "verifying"
     UPLOADING = "uploading"

@@ -26,6 +26,8 @@ QUICK = {
     "PALATE_SLOTS": "2",
     "PALATE_TIME_SCALE": "0.2",
     "PALATE_MAX_FILE_BYTES": str(12 << 20),
+    # Beside steps of milliseconds a resume point takes long.
+    "PALATE_RESUME_SPACING": "0",
 }
 UP_SECONDS = 90.0
 STOP_SECONDS = 60.0

@@ -38,7 +38,7 @@ LIFE = {
         "worker.ranklogs:RankLogs.look",
     ),
     *("worker.publisher:Publisher._checkpoint", "worker.publisher:Publisher._resume_point"),
-    "worker.publisher:Publisher._verdict",
+    *("worker.publisher:Publisher._verdict", "worker.publisher:Publisher._settled"),
     *("worker.publisher:commit_resume_point", "worker.references:publish", "worker.ranklogs:RankLogs.upload"),
     *("worker.close:results", "worker.close:close"),
     *("worker.supervisor:move_in", "worker.supervisor:Supervisor.ask_to_stop", "worker.launcher:cold"),
@@ -55,7 +55,7 @@ LIFE = {
 AFTERMATH = {
     *("api.transfer:_remove", "worker.claim:lost", "worker.claim:lapsed", "worker.references:lost"),
     *("worker.claim:end_seats", "worker.sweeper:end_seats"),
-    *("worker.resume:damaged", "worker.resume:whole_model"),
+    *("worker.resume:damaged", "worker.resume:whole_model", "worker.publisher:Publisher._gone"),
     *("worker.sweeper:Sweeper.take_over_tasks", "worker.sweeper:end_intakes"),
     *("worker.orphans:StandingStill.abort", "worker.orphans:of_attempt"),
     *(f"worker.sweeper:{name}" for name in ("admit", "tell_too_large", "expire")),

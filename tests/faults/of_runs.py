@@ -156,3 +156,10 @@ def a_resume_point_that_is_damaged(lives: Lives) -> None:
     lives.post(job, "resume")
     lives.until_killed(*both("worker.resume:damaged"))
     lives.succeeded(job, 60)
+
+
+def resume_points_that_are_gone(lives: Lives) -> None:
+    """From the node's disk, before they are stored."""
+    job = lives.create("gone", lives.upload(), steps=4, loses=2)
+    lives.until_killed(*both("worker.publisher:Publisher._gone"))
+    lives.succeeded(job, 4)

@@ -17,6 +17,7 @@ SCENARIOS = [
     Scenario(both("worker.sweeper:end_seats"), of_runs.a_seat_on_a_node_that_is_gone),
     Scenario(both("worker.references:lost"), of_runs.kept_log_probabilities_that_are_lost),
     Scenario(both("worker.resume:damaged"), of_runs.a_resume_point_that_is_damaged),
+    Scenario(both("worker.publisher:Publisher._gone"), of_runs.resume_points_that_are_gone),
     Scenario(both("worker.sweeper:admit"), of_files.jobs_whose_files_are_judged_late),
     Scenario((*both("worker.task:lose"), *both("worker.sweeper:Sweeper.take_over_tasks")), of_files.a_task_that_loses),
     Scenario(both("worker.task:renewer.<locals>.alive"), of_files.a_task_that_takes_long),

@@ -104,28 +104,29 @@ def test_killed_at_every_touch(started: StartWorker, submit: Submit, store: Stor
 
 
 # By rank: the renaming of the whole folder; the word of a rank that its part is whole.
-FATAL = {"0": "os.rename resume/step-9.tmp", "1": "os.rename resume/step-9.tmp/rank-1.files.tmp"}
+FATAL = {"0": "os.rename resume/step-60.tmp", "1": "os.rename resume/step-60.tmp/rank-1.files.tmp"}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.xdist_group("ranks")
 def test_real_ranks_killed_while_they_seal(tmp_path: Path) -> None:
-    """Two ranks; one of them is killed when the third point is written and has not its name yet."""
+    """Two ranks; one of them is killed when the third point is written and has not its name yet. The one before it is
+    stored by then: they lie twenty steps apart."""
     folder = tmp_path / "touches"
     folder.mkdir()
     found = {}
     with alone():
         for rank in ("0", "1"):
             command = f"{COLD} -- {ROOT}/tests/dying_trainer.py trainer {folder} {rank}"
-            live = Live(tmp_path / f"home{rank}", PALATE_TRAINER_COMMAND=command, PALATE_RESUME_STEPS="3")
+            live = Live(tmp_path / f"home{rank}", PALATE_TRAINER_COMMAND=command, PALATE_RESUME_STEPS="20")
             live.start()
             try:
                 live.palate("models", "add", "tiny", str(make_tiny_model(tmp_path / "model")))
-                file = live.user.upload(triples(80))
+                file = live.user.upload(triples(640))
                 live.user.judged(file)
                 for disturbed in (False, True):
-                    job = live.user.create("tiny", file, 2, batch_size=8, n_epochs=2, max_steps=12)
+                    job = live.user.create("tiny", file, 2, batch_size=8, max_steps=70)
                     found[rank, disturbed] = live.user.succeeded(job), live.user.weights(job)
                     assert FATAL[rank] in touches(folder, job)
                     (folder / "all").write_text(FATAL[rank])
@@ -136,5 +137,5 @@ def test_real_ranks_killed_while_they_seal(tmp_path: Path) -> None:
     for rank in ("0", "1"):
         (straight, wanted), (job, got) = found[rank, False], found[rank, True]
         assert straight["palate"]["attempt"]["number"] == 1
-        assert (job["palate"]["attempt"]["number"], job["palate"]["attempt"]["resumed_from_step"]) == (2, 6)
+        assert (job["palate"]["attempt"]["number"], job["palate"]["attempt"]["resumed_from_step"]) == (2, 40)
         assert got == wanted

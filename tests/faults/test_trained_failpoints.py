@@ -1,17 +1,19 @@
 """A kill at each point of the real trainer, of what starts it, and of what is learned from it: the same weights."""
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.contract import manifest
+from core.contract.run_spec import ResumeFrom, RunSpec, Settings
 from tests.e2e.live import Live, triples
 from tests.faults.failpoints import trained
-from tests.launch import alone
+from tests.launch import PATIENCE, Run, alone
 from tests.models import make_tiny_model
-from tests.storm.victims import present
+from tests.pairs import make_records, write_records
+from tests.trajectory.conftest import weights
 from tests.unit.test_house_rules import sources
 from tests.waiting import until
 
@@ -66,19 +68,41 @@ def test_a_kill_at_each_point_of_the_trainer_changes_no_bit(live: Live, points: 
         assert live.user.succeeded(job, 300)["palate"]["attempt"]["number"] > 1
         assert killed(*names), [name for name in names if not killed(name)]
         assert live.user.weights(job) == wanted
-
-    # Only where the worker cannot keep up does the trainer drop resume points itself: the store stands still.
-    (points / f"{PRUNED}#1").touch()
-    job = live.user.create("tiny", file, 2, **{**SETTINGS, "max_steps": STEPS * 4})
-    until(lambda: live.user.step(job) >= 1, "the first step", 60)
-    store = present(live.home, live.process.pid)["store"][0].pid
-    os.kill(store, signal.SIGSTOP)
-    try:
-        until(lambda: killed(PRUNED), "the trainer to drop a resume point", 60)
-    finally:
-        os.kill(store, signal.SIGCONT)
-    live.user.succeeded(job, 200)
-    longer = live.user.create("tiny", file, 2, **{**SETTINGS, "max_steps": STEPS * 4})
-    live.user.succeeded(longer, 200)
-    assert live.user.weights(job) == live.user.weights(longer)
     live.palate("doctor", "--read")
+
+
+@pytest.mark.slow
+def test_a_kill_of_a_run_by_hand_that_drops_its_oldest_resume_point(
+    tmp_path: Path, points: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a worker nobody stores them: the trainer keeps the newest two, and those are whole."""
+    spec = RunSpec(
+        run_id="by-hand",
+        workspace=tmp_path / "straight",
+        model_dir=make_tiny_model(tmp_path / "model"),
+        model_digest="tiny",
+        train_data=tmp_path / "train.zst",
+        train_digest=write_records(tmp_path / "train.zst", make_records(40)),
+        settings=Settings(learning_rate=1e-4, batch_size=8, max_steps=5),
+        resume_steps=1,
+    )
+
+    def run(name: str, **update: Any) -> Run:
+        return Run(spec.model_copy(update={"workspace": tmp_path / name, **update}))
+
+    with alone():
+        straight = run("straight")
+        assert straight.code() == 0, straight.logs()
+        (points / f"{PRUNED}#1").touch()
+        monkeypatch.setenv("PALATE_FAILPOINTS", str(points))
+        cut = run("cut")
+        cut.process.wait(PATIENCE)
+        assert (points / f"{PRUNED}#killed").exists(), cut.logs()
+        left = sorted(path.name for path in (tmp_path / "cut" / "resume").iterdir())
+        assert left[:3] == ["step-1.tmp", "step-2", "step-3"]
+        newest = tmp_path / "cut" / "resume" / "step-3"
+        found = manifest.read(newest)
+        manifest.verify(newest, found)
+        rest = run("rest", resume_from=ResumeFrom(path=newest, manifest_digest=found.digest()))
+        assert rest.code() == 0, rest.logs()
+    assert weights(tmp_path / "rest", 5) == weights(tmp_path / "straight", 5)

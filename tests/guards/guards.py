@@ -114,6 +114,20 @@ OF_HOLDERS = [
         "tests/faults/test_database_away.py::test_a_holder_that_cannot_renew_ends_itself_before_another_takes_over",
     ),
     Guard(
+        "one resume point is in flight",
+        "trainer/points.py",
+        "not self._in_flight() and ",
+        "",
+        "tests/unit/trainer/test_points.py::test_none_is_due_while_one_is_in_flight",
+    ),
+    Guard(
+        "what is stored, or given up, is named",
+        "worker/publisher.py",
+        "        rename(partial, stored)\n",
+        "",
+        f"{HERE}worker/test_publisher.py::test_what_is_stored_is_named_and_gone_from_the_disk",
+    ),
+    Guard(
         "a resume point's row comes after its bytes",
         "worker/publisher.py",
         "        self._store.upload_folder(folder, manifest, prefix)\n"

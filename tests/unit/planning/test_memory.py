@@ -11,6 +11,7 @@ from planning.memory import (
     recomputes,
     room,
     row_budget,
+    state_bytes,
     token_bytes,
 )
 from tests.unit.planning.known import GIB, INSPECTION, MODEL, node
@@ -99,3 +100,9 @@ def test_a_halving_starts_from_what_is_really_fed(batch: int, ranks: int, budget
 def test_without_figures_of_the_layouts_two_answers_of_the_most_are_taken() -> None:
     bare = Inspection(records=1, usable=1, max_length=300, context_length=300)
     assert row_budget(Settings(batch_size=1), bare, halvings=1) == 300
+
+
+def test_a_resume_point_holds_twelve_bytes_of_each_weight_that_is_trained() -> None:
+    assert state_bytes(MODEL, FULL) == 12 * MODEL.parameters
+    adapted = FULL.model_copy(update={"lora": Lora(r=8)})
+    assert 0 < state_bytes(MODEL, adapted) < state_bytes(MODEL, FULL) / 50

@@ -52,6 +52,27 @@ def test_who_would_hold_more_has_to_wait(use: str) -> None:
     background.drain()
 
 
+def test_who_needs_what_a_job_holds_waits_for_that_one_alone() -> None:
+    background, first, second, over = Background(limit=99), threading.Event(), threading.Event(), threading.Event()
+    writing, later = waits_for(first), waits_for(second)
+    background.submit(nothing)
+    background.submit(writing, 1)
+    background.submit(later, 1)
+
+    def come() -> None:
+        background.done(writing)
+        over.set()
+
+    caller = threading.Thread(target=come)
+    caller.start()
+    assert not over.wait(0.05)
+    first.set()
+    caller.join(PATIENCE)
+    assert over.is_set()
+    second.set()
+    background.drain()
+
+
 def test_small_jobs_do_not_hold_up_anybody() -> None:
     background, gate = Background(limit=99), threading.Event()
     background.submit(waits_for(gate), 1)

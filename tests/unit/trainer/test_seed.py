@@ -35,6 +35,16 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
+def test_new_tensors_are_not_filled_where_algorithms_are_deterministic(
+    on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Host memory of a whole state would be filled with NaN before it is written."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    seed.settle(3)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory is False
+
+
 class Tried:
     """A layout that needs an operation which has a deterministic kernel, or has none."""
 

@@ -24,6 +24,35 @@ def test_a_copy_shares_nothing_and_keeps_kinds_and_shapes(tmp_path: Path) -> Non
     assert shards.held(copied) == 48
 
 
+def test_host_memory_is_as_large_as_what_it_holds_and_used_again(tmp_path: Path) -> None:
+    """As on a GPU, without its pinning: two shards of odd sizes, three resume points, not a byte more than one's."""
+    flat = torch.arange(100_003, dtype=torch.float32)
+    states: list[dict[str, Any]] = [
+        {"view": flat[:70_001], "list": [flat[70_001:]], "none": flat[:0], "step": 4, "shape": torch.Size([2])},
+        {"half": flat[:333].to(torch.bfloat16).view(3, 111).t(), "scalar": torch.tensor(7, dtype=torch.int64)},
+    ]
+    memory, places = shards.HostMemory(), set()
+    for point in range(3):
+        memory.begin()
+        copied = [memory.copy(state) for state in states]
+        places.add(tuple(each[name].data_ptr() for each, name in zip(copied, ("view", "half"), strict=True)))
+        flat += 1
+        assert torch.equal(copied[0]["list"][0], flat[70_001:] - 1)
+        assert torch.equal(copied[1]["half"], states[1]["half"])
+        assert (copied[1]["scalar"].item(), copied[1]["scalar"].shape) == (7, torch.Size([]))
+        assert (copied[0]["step"], copied[0]["shape"], len(copied[0]["none"])) == (4, torch.Size([2]), 0)
+        assert copied[0]["view"].untyped_storage().nbytes() == 4 * 70_001, "its own, not the whole piece"
+        (path,) = shards.write([(tmp_path / f"{point}.pt", copied[0])])
+        assert path.stat().st_size < flat.nbytes + 4096
+        assert torch.equal(shards.read(path)["view"], flat[:70_001] - 1)
+    assert len(places) == 1
+    whole = flat.nbytes + states[1]["half"].nbytes + 8
+    assert whole <= memory.bytes <= whole + 4 * shards.ALIGNED
+    memory.begin()
+    memory.copy({"more": torch.ones(200_000)})
+    assert memory.bytes <= 800_000 + states[1]["half"].nbytes + 8 + 2 * shards.ALIGNED, "the smaller one is let go"
+
+
 def test_a_shard_comes_back_as_it_was(tmp_path: Path) -> None:
     from deepspeed.runtime.fp16.loss_scaler import LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum

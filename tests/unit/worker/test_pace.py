@@ -5,7 +5,7 @@ import time
 import pytest
 
 from core.contract.states import Phase
-from core.contract.trainer_events import Finished, PhaseChanged, Started, Step
+from core.contract.trainer_events import Finished, PhaseChanged, ResumePointSealed, Started, Step
 from worker.pace import Pace
 
 
@@ -16,7 +16,13 @@ def step(number: int, at: float) -> Step:
 
 @pytest.mark.parametrize(
     ("seconds", "phase", "limit"),
-    [(1.0, None, 300.0), (60.0, None, 600.0), (1.0, Phase.EVALUATING, 1800.0), (1.0, Phase.TRAINING, 300.0)],
+    [
+        (1.0, None, 300.0),
+        (60.0, None, 600.0),
+        (1.0, Phase.EVALUATING, 1800.0),
+        (1.0, Phase.SAVING, 1800.0),
+        (1.0, Phase.TRAINING, 300.0),
+    ],
 )
 def test_the_limit(seconds: float, phase: Phase | None, limit: float) -> None:
     pace = Pace(300.0, 1800.0)
@@ -56,3 +62,13 @@ def test_a_run_that_only_verifies_may_hang_too() -> None:
     now = time.monotonic()
     assert pace.hangs(now + 1700) == 0.0
     assert pace.hangs(now + 1900) > 1800
+
+
+def test_the_longest_that_a_resume_point_took() -> None:
+    pace = Pace(300.0, 1800.0)
+    assert pace.saving == 0.0
+    for begun, sealed in ((100.0, 140.0), (200.0, 212.0)):
+        pace.take(PhaseChanged(time=begun, phase=Phase.SAVING))
+        pace.take(PhaseChanged(time=begun + 1, phase=Phase.TRAINING))
+        pace.take(ResumePointSealed(time=sealed, step=1, path="resume/step-1"))
+    assert pace.saving == 40.0
