@@ -53,11 +53,12 @@ def weights(run: Run, step: int) -> dict[str, str]:
     return {entry.path: entry.sha256 for entry in manifest.read(sealed).files}
 
 
-def test_a_run_and_the_same_run_cut_in_two(tmp_path: Path) -> None:
-    whole = Run(spec(tmp_path))
+@pytest.mark.parametrize("layout", ["shared", "padded"])
+def test_a_run_and_the_same_run_cut_in_two(tmp_path: Path, layout: str) -> None:
+    whole = Run(spec(tmp_path, layout=layout))
     assert whole.code() == 0, whole.logs()
     (started,) = whole.events("started")
-    assert (started["details"]["device"], started["layout"]) == (DEVICE.type, "shared")
+    assert (started["details"]["device"], started["layout"]) == (DEVICE.type, layout)
     first = Run(whole.spec.model_copy(update={"workspace": tmp_path / "first"}))
     first.wait_for("step", step=2)
     (first.spec.workspace / "stop").write_text("drain")
