@@ -40,12 +40,15 @@ class Run:
         spec.workspace.mkdir(parents=True, exist_ok=True)
         path = spec.workspace / "run.json"
         path.write_text(spec.model_dump_json())
-        asked = ["--ranks", str(spec.world_size), "--spec", str(path), "--", *program]
+        self.process = self.begin(path, program, {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})})
+
+    def begin(self, path: Path, program: tuple[str, ...], environment: Mapping[str, str]) -> Any:
+        asked = ["--ranks", str(self.spec.world_size), "--spec", str(path), "--", *program]
         # Its own session: the launcher and what it starts end together, whatever becomes of the test.
-        self.process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "trainer", "launch", *asked],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

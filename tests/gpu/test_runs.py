@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from core.contract import manifest
 from core.contract.run_spec import ResumeFrom, RunSpec, Settings
 from tests.gpu.device import DEVICE, needs_device
+from tests.gpu.warm_runs import WarmRun, environment, trainer
 from tests.launch import ROOT, Run
 from tests.models import make_tiny_model
 from tests.pairs import make_records, write_records
@@ -48,24 +50,32 @@ def spec(folder: Path, **more: object) -> RunSpec:
     ).model_copy(update=more)
 
 
+@pytest.fixture(scope="module")
+def begin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[RunSpec], Run]]:
+    """Runs as a node starts them: forks of one warm trainer."""
+    known = environment()
+    with trainer(tmp_path_factory.mktemp("node"), known) as path:
+        yield lambda spec: WarmRun(path, spec, known)
+
+
 def weights(run: Run, step: int) -> dict[str, str]:
     sealed = run.spec.workspace / "checkpoints" / f"step-{step}"
     return {entry.path: entry.sha256 for entry in manifest.read(sealed).files}
 
 
 @pytest.mark.parametrize("layout", ["shared", "padded"])
-def test_a_run_and_the_same_run_cut_in_two(tmp_path: Path, layout: str) -> None:
-    whole = Run(spec(tmp_path, layout=layout))
+def test_a_run_and_the_same_run_cut_in_two(tmp_path: Path, begin: Callable[[RunSpec], Run], layout: str) -> None:
+    whole = begin(spec(tmp_path, layout=layout))
     assert whole.code() == 0, whole.logs()
     (started,) = whole.events("started")
     assert (started["details"]["device"], started["layout"]) == (DEVICE.type, layout)
-    first = Run(whole.spec.model_copy(update={"workspace": tmp_path / "first"}))
+    first = begin(whole.spec.model_copy(update={"workspace": tmp_path / "first"}))
     first.wait_for("step", step=2)
     (first.spec.workspace / "stop").write_text("drain")
     assert first.code() == 10, first.logs()
     point = first.spec.workspace / first.events("resume_point_sealed")[-1]["path"]
     source = ResumeFrom(path=point, manifest_digest=manifest.read(point).digest())
-    second = Run(whole.spec.model_copy(update={"workspace": tmp_path / "second", "resume_from": source}))
+    second = begin(whole.spec.model_copy(update={"workspace": tmp_path / "second", "resume_from": source}))
     assert second.code() == 0, second.logs()
     told = [event["metrics"]["loss"] for run in (first, second) for event in run.events("step")]
     assert told == [event["metrics"]["loss"] for event in whole.events("step")]

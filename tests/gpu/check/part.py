@@ -1,5 +1,6 @@
 """What every part is given, and what it gives back: figures in order, or an exception that says why there are none."""
 
+import os
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -39,6 +40,11 @@ class Asked(BaseModel):
     @property
     def tiny(self) -> bool:
         return self.size == "tiny"
+
+    @property
+    def threads(self) -> int:
+        """A rank, as many as the service would give it."""
+        return max(1, (os.cpu_count() or 1) // max(1, self.devices)) if self.cuda else 1
 
     @property
     def device(self) -> str:

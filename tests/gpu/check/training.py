@@ -1,7 +1,6 @@
 """Runs of the trainer on a random model of an 8B's shape: LoRA to its verified exports; all weights, cut in two."""
 
 import json
-import os
 import statistics
 import subprocess
 import time
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import processes
 from core.contract import manifest
 from core.contract.run_spec import Inspection, InspectSpec, Lora, ResumeFrom, RunSpec, Settings
 from planning import weights
@@ -21,6 +19,7 @@ from planning.node import NodeFacts
 from planning.plan import Fit, fit_on
 from tests.gpu.check import shapes, timed_trainer
 from tests.gpu.check.part import GB, Asked, NotHere, Progress, Seen, Wrong
+from tests.gpu.warm_runs import WarmRun, environment, trainer
 from tests.launch import Run
 from tests.pairs import write_records
 
@@ -84,13 +83,6 @@ def fed(inspection: Inspection) -> int:
     return inspection.fed["shared"].tokens
 
 
-def begin(asked: Asked, spec: RunSpec, profile: bool = False) -> Run:
-    """With as many threads a rank as the service would give it."""
-    threads = max(1, (os.cpu_count() or 1) // max(1, asked.devices)) if asked.cuda else 1
-    known = {"OMP_NUM_THREADS": str(threads), "PALATE_SUPERVISOR": str(processes.this_process())}
-    return Run(spec, TIMED, environment={**known, **({timed_trainer.PROFILE: "1"} if profile else {})})
-
-
 def follow(asked: Asked, run: Run, until_step: int | None = None) -> int | None:
     """The exit code, or None once `until_step` is done. Raises TimeoutExpired, and has ended the run then."""
     progress, deadline = Progress(), time.monotonic() + asked.left
@@ -123,7 +115,8 @@ def lora(asked: Asked) -> Seen:
     )
     plan = planned(asked, "lora", settings, 1, export=["model", "adapter"])
     began = time.monotonic()
-    run = begin(asked, plan.spec, asked.profile)
+    known = environment(asked.threads) | ({timed_trainer.PROFILE: "1"} if asked.profile else {})
+    run = Run(plan.spec, TIMED, known)
     try:
         code = follow(asked, run)
     except subprocess.TimeoutExpired:
@@ -181,14 +174,14 @@ def report(run: Run, plan: Planned, seconds: float) -> Seen:
 def memory(seen: Seen, fit: Fit, timings: dict[str, Any], steps: Sequence[dict[str, Any]]) -> None:
     """On a GPU what torch allocated, against the plan without what no tensor holds; else of the process."""
     parts = fit.parts
+    trained = steps[-1]["metrics"].get("memory_bytes")
+    wanted = parts.total - parts.runtime
+    if trained is not None:
+        seen.add("peak while training, GB", f"{trained / GB:.2f} of {(wanted - parts.verifying) / GB:.2f} planned")
     if "allocated_bytes" in timings:
-        trained = steps[-1]["metrics"]["memory_bytes"]
-        wanted = parts.total - parts.runtime - parts.verifying
-        seen.add("peak while training, GB", f"{trained / GB:.2f} of {wanted / GB:.2f} planned")
-        seen.add("peak with the reload check, GB", f"{timings['allocated_bytes'] / GB:.2f} of "
-                 f"{(parts.total - parts.runtime) / GB:.2f} planned")  # fmt: skip
+        seen.add("peak of all, GB", f"{timings['allocated_bytes'] / GB:.2f} of {wanted / GB:.2f} planned")
         seen.add("held by the allocator, GB", f"{timings['reserved_bytes'] / GB:.2f}")
-    else:
+    elif timings:
         seen.add("peak of the process, GB", f"{timings['resident_bytes'] / GB:.2f} of {parts.total / GB:.2f} planned")
 
 
@@ -229,28 +222,33 @@ def full(asked: Asked) -> Seen:
     plan = planned(asked, "full", settings, asked.devices)
     enough = plan.parameters * (2 * RESUME_BYTES + 3 * 2)
     shapes.enough_room(asked.folder, enough, "two resume points and three models")
-    whole = begin(asked, plan.spec)
-    must(whole, follow(asked, whole), 0)
-    first = begin(asked, plan.spec.model_copy(update={"run_id": "first half", "workspace": asked.folder / "first"}))
-    follow(asked, first, until_step=CUT_AFTER)
-    (first.spec.workspace / "stop").write_text("drain")
-    began = time.monotonic()
-    must(first, follow(asked, first), 10)
-    drained = time.monotonic() - began
-    point = first.spec.workspace / first.events("resume_point_sealed")[-1]["path"]
-    source = ResumeFrom(path=point, manifest_digest=manifest.read(point).digest())
-    more = {"run_id": "second half", "workspace": asked.folder / "second", "resume_from": source}
-    second = begin(asked, plan.spec.model_copy(update=more))
-    must(second, follow(asked, second), 0)
+    known = environment(asked.threads)
+    with trainer(asked.folder, known) as path:
+
+        def begin(name: str, **more: object) -> WarmRun:
+            given = {"run_id": name, "workspace": asked.folder / name, **more}
+            return WarmRun(path, plan.spec.model_copy(update=given), known)
+
+        whole = begin("straight")
+        must(whole, follow(asked, whole), 0)
+        first = begin("drained")
+        follow(asked, first, until_step=CUT_AFTER)
+        (first.spec.workspace / "stop").write_text("drain")
+        began = time.monotonic()
+        must(first, follow(asked, first), 10)
+        drained = time.monotonic() - began
+        point = first.spec.workspace / first.events("resume_point_sealed")[-1]["path"]
+        source = ResumeFrom(path=point, manifest_digest=manifest.read(point).digest())
+        second = begin("resumed", resume_from=source)
+        must(second, follow(asked, second), 0)
     same(whole, [first, second])
     steps = whole.events("step")
     rate = statistics.median(event["pairs_per_second"] for event in steps[CUT_AFTER:])
-    (resumed,) = second.events("started")
     seen = Seen(f"{asked.devices} ranks, {rate:.2f} pairs/s; drained and resumed: the same weights, bit for bit")
     seen.add("pairs/s (median)", f"{rate:.2f}")
     seen.add("seconds of the drain", f"{drained:.1f}")
-    seen.add("resumed from step", resumed["resumed_from_step"])
-    memory(seen, plan.fit, json.loads((whole.spec.workspace / "timings.json").read_text()), steps)
+    seen.add("resumed from step", second.events("started")[0]["resumed_from_step"])
+    memory(seen, plan.fit, {}, steps)
     return seen
 
 
