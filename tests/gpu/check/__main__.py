@@ -2,7 +2,7 @@
 
 python -m tests.gpu.check [--parts numbers,launch,...] [--results FILE]. Each part is a process of its own with a limit
 in seconds; the whole ends within --seconds, so that it fits a lease: what was not begun by then has failed.
-Exit code 0: all right; 1: a part failed; 2: no GPU here, or nothing that could be checked was asked for.
+Exit code 0: all right; 1: a part failed; 2: nothing was checked, since there is no GPU, or too few.
 PALATE_GPU_TESTS_ON=cpu: on the CPU, for a look at the check itself, with models of --size tiny.
 """
 
@@ -26,7 +26,7 @@ from tests.gpu.check.shapes import SHAPES
 
 ROOT = Path(__file__).resolve().parents[3]
 LEAST_SECONDS = 10.0
-FAILED, NO_DEVICE = 1, 2
+FAILED, NOTHING = 1, 2
 # Ranks where there is no GPU to count.
 CPU_RANKS = 2
 
@@ -49,17 +49,17 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     chosen = [part for part in PARTS if part.name in options.parts]
     began = time.monotonic()
-    here = facts()
     on_cpu = os.environ.get("PALATE_GPU_TESTS_ON", "cuda") != "cuda"
+    if on_cpu and options.size != "tiny":
+        print("On the CPU this check is of --size tiny only.")
+        return NOTHING
+    here = facts()
     if not on_cpu and not here["devices"]:
         print(
             f"No GPU to check: {here['why']}. Compare nvidia-smi with torch's CUDA; PALATE_GPU_TESTS_ON=cpu with "
             "--size tiny looks at the check itself."
         )
-        return NO_DEVICE
-    if on_cpu and options.size != "tiny":
-        print("On the CPU this check is of --size tiny only.")
-        return NO_DEVICE
+        return NOTHING
     print(header(here, on_cpu, options), flush=True)
     folder = Path(tempfile.mkdtemp(prefix="palate-gpu-check-", dir=options.folder))
     outcomes: list[Outcome] = []
@@ -75,7 +75,8 @@ def main(argv: list[str] | None = None) -> int:
     print(told)
     if options.results:
         options.results.write_text(f"# make gpu-check\n\n{header(here, on_cpu, options)}\n\n{told}\n")
-    return FAILED if any(each.outcome == "failed" for each in outcomes) else 0
+    words = {each.outcome for each in outcomes}
+    return FAILED if "failed" in words else 0 if "right" in words else NOTHING
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -141,7 +142,7 @@ def run(part: Part, given: Asked, seconds: float) -> Outcome:
     began = time.monotonic()
     given = given.model_copy(update={"until": began + seconds})
     out = given.folder / f"{part.name}.json"
-    command = [sys.executable, "-m", "tests.gpu.check.one", part.name, given.model_dump_json(), str(out)]
+    command = [sys.executable, "-m", "tests.gpu.check.one", part.place, given.model_dump_json(), str(out)]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     try:
         process.wait(seconds)
@@ -161,15 +162,18 @@ def run(part: Part, given: Asked, seconds: float) -> Outcome:
 def report(outcomes: list[Outcome], seconds: float) -> str:
     lines = ["", "| part | outcome | seconds | |", "|---|---|--:|---|"]
     for each in outcomes:
-        said = " ".join(each.said.split()).replace("|", "/")
-        lines.append(f"| {each.part.name} | {each.outcome} | {each.seconds:.0f} | {said} |")
+        lines.append(f"| {each.part.name} | {each.outcome} | {each.seconds:.0f} | {cell(each.said)} |")
     counts = [f"{sum(each.outcome == word for each in outcomes)} {word}" for word in ("right", "failed", "skipped")]
     lines.append(f"| all | {', '.join(counts)} | {seconds:.0f} | |")
     for each in outcomes:
         if each.figures:
             lines += ["", f"{each.part.name}: {each.part.what}", "", "| | |", "|---|---|"]
-            lines += [f"| {what} | {value.replace('|', '/')} |" for what, value in each.figures]
+            lines += [f"| {cell(what)} | {cell(value)} |" for what, value in each.figures]
     return "\n".join(lines)
+
+
+def cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "/")
 
 
 if __name__ == "__main__":

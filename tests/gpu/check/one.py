@@ -1,5 +1,6 @@
-"""One part in a process of its own: `python -m tests.gpu.check.one NAME ASKED_JSON OUT`. OUT gets its outcome."""
+"""One part in a process of its own: `python -m tests.gpu.check.one PLACE ASKED_JSON OUT`. OUT gets its outcome."""
 
+import importlib
 import json
 import os
 import sys
@@ -24,23 +25,49 @@ class Part:
 
 
 PARTS = [
-    Part("numbers", "attention, layouts, head and their gradients (pytest tests/gpu)", 180, "pytests:numbers"),
-    Part("launch", "ranks of a warm trainer add up through NCCL; a run from each launcher", 180, "starts:launch"),
-    Part("lora8b", "a random 8B: LoRA of 20 steps, every gate, both exports, verified", 360, "training:lora"),
-    Part("resume", "a run, and the same cut in two: bit for bit, in each layout", 240, "pytests:resume"),
-    Part("full8b", "a random 8B: all weights over 2 and more GPUs, drained, resumed", 540, "training:full"),
-    Part("arms", "speed beside TRL at its defaults and at its best", 540, "arms:measure", by_default=False),
+    Part(
+        "numbers",
+        "attention, layouts, head and their gradients (pytest tests/gpu)",
+        180,
+        "tests.gpu.check.pytests:numbers",
+    ),
+    Part(
+        "launch",
+        "ranks of a warm trainer add up through NCCL; a run from each launcher",
+        180,
+        "tests.gpu.check.starts:launch",
+    ),
+    Part(
+        "lora8b",
+        "a random 8B: LoRA of 20 steps, every gate, both exports, verified",
+        360,
+        "tests.gpu.check.training:lora",
+    ),
+    Part(
+        "resume", "a run, and the same cut in two: bit for bit, in each layout", 240, "tests.gpu.check.pytests:resume"
+    ),
+    Part(
+        "full8b",
+        "a random 8B: all weights over 2 and more GPUs, drained, resumed",
+        540,
+        "tests.gpu.check.training:full",
+    ),
+    Part(
+        "arms",
+        "speed beside TRL at its defaults and at its best",
+        540,
+        "tests.gpu.check.arms:measure",
+        by_default=False,
+    ),
 ]
 
 
-def main(name: str, asked: Asked, out: Path) -> None:
-    import importlib
-
+def main(place: str, asked: Asked, out: Path) -> None:
     # Whatever a part starts dies with it.
     os.environ["PALATE_SUPERVISOR"] = str(processes.this_process())
-    module, _, function = next(part.place for part in PARTS if part.name == name).partition(":")
+    module, _, function = place.partition(":")
     try:
-        act: Callable[[Asked], Seen] = getattr(importlib.import_module(f"tests.gpu.check.{module}"), function)
+        act: Callable[[Asked], Seen] = getattr(importlib.import_module(module), function)
         told = {"outcome": "right", **act(asked).told()}
     except NotHere as missing:
         told = {"outcome": "skipped", "said": str(missing), "figures": []}
