@@ -21,7 +21,7 @@ HERE = "tests.unit.test_gpu_check"
 
 
 def good(asked: Asked) -> Seen:
-    return Seen("as it should be", [("speed | of it", "3")])
+    return Seen("as it should be", [("speed | of it", "much")])
 
 
 def wrong(asked: Asked) -> Seen:
@@ -60,7 +60,7 @@ def on_the_cpu(*arguments: str, **environment: str) -> "subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=600,
     )
 
 
@@ -106,7 +106,7 @@ def test_the_verdict_is_the_worst_outcome_and_the_table_has_them_all(
         "| dies | failed | N | its process ended with 7 |",
         "| all | 1 right, 3 failed, 1 skipped | N | |",
         "| | |",
-        "| speed / of it | 3 |",
+        "| speed / of it | much |",
     ]
     assert "\n".join(table.splitlines()[4:]) in capsys.readouterr().out
     assert check.main([*to, "good,unserved"]) == 0
@@ -164,6 +164,7 @@ def test_the_shapes_are_those_of_the_public_models(shape: str, parameters: int) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(660)
 def test_the_whole_check_on_the_cpu(tmp_path: Path) -> None:
     results = tmp_path / "results.md"
     options = ("--size", "tiny", "--profile", "--folder", str(tmp_path), "--results", str(results))

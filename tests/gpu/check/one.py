@@ -63,7 +63,8 @@ PARTS = [
 
 
 def main(place: str, asked: Asked, out: Path) -> None:
-    # Whatever a part starts dies with it.
+    # With whoever asked for the part it dies, and whatever it starts with it.
+    processes.die_with_parent()
     os.environ["PALATE_SUPERVISOR"] = str(processes.this_process())
     module, _, function = place.partition(":")
     try:
