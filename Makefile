@@ -9,7 +9,7 @@ BIN = .venv/bin
 LIGHT = -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test slow storm refusals check lint types imports up bench openapi clean
+.PHONY: help setup demo demo-real test slow storm refusals gpu-check check lint types imports up bench openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ storm: setup ## N kills at random moments over the whole service (make storm N=2
 
 refusals: setup ## N jobs of real pairs on a real model, none of which may be refused (make refusals N=200 SEED=1 FROM=0)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.refusals --jobs $(or $(N),200) --seed $(or $(SEED),1) --from $(or $(FROM),0)
+
+gpu-check: setup ## what only a GPU can show, and its figures (make gpu-check PARTS=numbers,launch RESULTS=FILE)
+	@$(BIN)/python -m tests.gpu.check $(if $(PARTS),--parts $(PARTS)) $(if $(RESULTS),--results $(RESULTS)) $(GPU_CHECK)
 
 check: setup lint types imports test ## what CI runs
 

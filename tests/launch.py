@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,25 @@ def alone() -> Iterator[None]:
 class Run:
     """`python -m trainer launch` on a spec, its ranks the trainer or another program; read its events while it runs."""
 
-    def __init__(self, spec: RunSpec, program: tuple[str, ...] = ("-m", "trainer")) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        program: tuple[str, ...] = ("-m", "trainer"),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.spec = spec
         spec.workspace.mkdir(parents=True, exist_ok=True)
         path = spec.workspace / "run.json"
         path.write_text(spec.model_dump_json())
-        asked = ["--ranks", str(spec.world_size), "--spec", str(path), "--", *program]
+        self.process = self.begin(path, program, {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})})
+
+    def begin(self, path: Path, program: tuple[str, ...], environment: Mapping[str, str]) -> Any:
+        asked = ["--ranks", str(self.spec.world_size), "--spec", str(path), "--", *program]
         # Its own session: the launcher and what it starts end together, whatever becomes of the test.
-        self.process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "trainer", "launch", *asked],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -146,7 +146,11 @@ class Timed:
 
 
 def trl(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]:
-    """`best`: no recompute, precomputed reference, pairs of a global batch by length, its head on scored positions."""
+    """`best`: no recompute, precomputed reference, pairs of a global batch by length, its head on scored positions.
+
+    precision: "bf16" for weights and arithmetic, else fp32. flash_pref: shared prompts by that library's trainer, which
+    was not at hand when this was written, so that nothing has run with it.
+    """
     import logging
 
     import torch
@@ -171,9 +175,11 @@ def trl(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]
         for batch in batches
         for e in batch
     ]
-    micro = arm["micro"]
+    micro, bf16, kind = arm["micro"], arm.get("precision") == "bf16", DPOTrainer
+    if arm.get("flash_pref"):
+        from flash_pref import FlashDPOTrainer as kind  # type: ignore[import-not-found,no-redef]
 
-    class Given(DPOTrainer):
+    class Given(kind):  # type: ignore[misc,valid-type]
         """The tokens and their order are ours; everything else is TRL's."""
 
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -202,8 +208,8 @@ def trl(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]
     clock = Clock()
     print_to_stderr()
     began = time.perf_counter()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    before = resident() - sum(p.numel() * 4 for p in model.parameters())
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if bf16 else torch.float32)
+    before = resident() - sum(p.nbytes for p in model.parameters())
     args = DPOConfig(
         output_dir="/tmp/palate-bench-trl",
         per_device_train_batch_size=micro,
@@ -215,7 +221,7 @@ def trl(work: Any, arm: dict[str, Any], watch: Watch = ignore) -> dict[str, Any]
         weight_decay=0.0,
         max_grad_norm=1.0,
         max_length=None,
-        bf16=False,
+        bf16=bf16,
         use_cpu=not cuda(),
         report_to=[],
         logging_steps=1,
