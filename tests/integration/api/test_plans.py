@@ -209,9 +209,9 @@ def test_what_cannot_fit_is_refused_once_a_node_is_known(
 ) -> None:
     file_id = processed()
     inspected(tenant, file_id, model)
-    node(3)
+    node(4.5)
     plan = tenant.http.post("/v1/fine_tuning/plan", json=body(model, file_id)).json()
-    assert (plan["memory"]["fits"], plan["memory"]["node"], plan["memory"]["available"]) == (False, "gpu-1", 3 * GIB)
+    assert (plan["memory"]["fits"], plan["memory"]["node"], plan["memory"]["available"]) == (False, "gpu-1", 4.5 * GIB)
     assert f"{AT}.lora" in [each["param"] for each in plan["advice"]]
     with pytest.raises(openai.BadRequestError) as refused:
         tenant.sdk.fine_tuning.jobs.create(model=model, training_file=file_id)
