@@ -22,7 +22,7 @@ from worker import node_facts
 from worker.pace import Pace
 
 Processed = Callable[..., str]
-RUN = {"run_id": "r", "model_digest": "", "train_digest": "", "settings": {"batch_size": 5}}
+RUN = {"run_id": "r", "model_digest": "", "train_digest": "", "settings": {"batch_size": 5, "precision": "bf16"}}
 
 
 @pytest.fixture
