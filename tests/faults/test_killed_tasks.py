@@ -53,6 +53,8 @@ def test_each_process_of_a_task_may_be_killed(
     with transaction() as session:
         tasks = {task.kind: task for task in session.query(Task).all()}
     validated, inspected = tasks[TaskKind.VALIDATE_FILE], tasks[TaskKind.INSPECT]
-    assert (validated.state, validated.epoch) == (TaskState.DONE, 3 if whole else 2)
-    assert (inspected.state, inspected.epoch) == (TaskState.DONE, 2)
+    # At least: a machine with both cores taken may let a lease of 6 s lapse once more.
+    assert validated.state == inspected.state == TaskState.DONE
+    assert validated.epoch >= (3 if whole else 2)
+    assert inspected.epoch >= 2
     assert_whole(store, ["files/", "canonical/", "models/"])
