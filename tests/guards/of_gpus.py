@@ -8,8 +8,7 @@ GUARDS = [
         "trainer/launch.py",
         '{"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "=lo"}',
         "{}",
-        "tests/integration/worker/test_warm.py"
-        "::test_a_run_listens_on_loopback_alone_and_a_pickle_at_its_ports_runs_nowhere[cold]",
+        "tests/unit/trainer/test_launch.py::test_a_rank_is_told_its_place_and_the_one_interface",
     ),
     Guard(
         "a job keeps the precision of its first attempt",
