@@ -16,6 +16,7 @@ from tests.launch import PATIENCE, ROOT
 from tests.waiting import until
 
 IMPORT_SECONDS = 90.0
+WARM = ("-m", "trainer", "warm")
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ class Parent:
 
 @contextlib.contextmanager
 def serving(folder: Path, environment: Mapping[str, str], *program: str) -> Iterator[Parent]:
-    """`program`: what Python runs; `--socket` is added."""
+    """`program`: what Python runs, the warm trainer where none is named; `--socket` is added."""
     folder.mkdir(mode=0o700)
     path, log = folder / "s", folder / "log"
-    known = {**environment, "OMP_NUM_THREADS": "1", "PALATE_LIFELINE": str(processes.this_process())}
+    known = {"OMP_NUM_THREADS": "1", **environment, "PALATE_LIFELINE": str(processes.this_process())}
     with log.open("ab") as output:
-        command = [sys.executable, *program, "--socket", str(path)]
+        command = [sys.executable, *(program or WARM), "--socket", str(path)]
         process = subprocess.Popen(command, cwd=ROOT, env=known, stdout=output, stderr=output)
     with process:
         try:
@@ -59,8 +60,9 @@ def serving(folder: Path, environment: Mapping[str, str], *program: str) -> Iter
             process.send_signal(signal.SIGTERM)
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+def environment(threads: int = 1) -> dict[str, str]:
+    """Ours; the runs end with this process."""
+    return {**os.environ, "OMP_NUM_THREADS": str(threads), "PALATE_SUPERVISOR": str(processes.this_process())}
 
 
 def told(output: str) -> Any:

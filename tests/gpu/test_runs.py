@@ -98,7 +98,7 @@ def test_a_run_of_the_warm_trainer_has_the_bits_of_a_cold_one(tmp_path: Path) ->
     own.workspace.mkdir()
     (own.workspace / "run.json").write_text(own.model_dump_json())
     known = parents.environment()
-    with parents.serving(tmp_path / "warm", known, "-m", "trainer", "warm") as parent:
+    with parents.serving(tmp_path / "warm", known) as parent:
         code, printed = parent.run(own.workspace / "run.json", known)
     log = own.workspace / "logs" / "rank-0.log"
     assert code == 0, printed + (log.read_text() if log.exists() else "")

@@ -5,7 +5,8 @@ import sys
 import time
 
 from tests.gpu.check.part import Asked, Seen, Wrong
-from tests.gpu.warm_runs import WarmRun, environment, trainer
+from tests.gpu.parents import environment, serving
+from tests.gpu.warm_runs import WarmRun
 from tests.launch import ROOT, Run
 
 
@@ -21,9 +22,9 @@ def launch(asked: Asked) -> Seen:
     began = time.time()
     cold = Run(short.model_copy(update={"workspace": folder / "cold"}), environment=known)
     ended(asked, cold, "cold")
-    with trainer(folder, known) as path:
+    with serving(folder / "node", known) as parent:
         asked_at = time.time()
-        warm = WarmRun(path, short.model_copy(update={"workspace": folder / "warm"}), known)
+        warm = WarmRun(parent, short.model_copy(update={"workspace": folder / "warm"}), known)
         ended(asked, warm, "warm")
     seen = Seen(f"{asked.devices} ranks of a warm trainer added up; a run, cold and warm")
     seen.add("seconds from the fork to the sum", f"{seconds:.2f}")

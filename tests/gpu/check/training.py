@@ -19,7 +19,8 @@ from planning.node import NodeFacts
 from planning.plan import Fit, fit_on
 from tests.gpu.check import shapes, timed_trainer
 from tests.gpu.check.part import GB, Asked, NotHere, Progress, Seen, Wrong
-from tests.gpu.warm_runs import WarmRun, environment, trainer
+from tests.gpu.parents import environment, serving
+from tests.gpu.warm_runs import WarmRun
 from tests.launch import Run
 from tests.pairs import write_records
 
@@ -223,11 +224,11 @@ def full(asked: Asked) -> Seen:
     enough = plan.parameters * (2 * RESUME_BYTES + 3 * 2)
     shapes.enough_room(asked.folder, enough, "two resume points and three models")
     known = environment(asked.threads)
-    with trainer(asked.folder, known) as path:
+    with serving(asked.folder / "node", known) as parent:
 
         def begin(name: str, **more: object) -> WarmRun:
             given = {"run_id": name, "workspace": asked.folder / name, **more}
-            return WarmRun(path, plan.spec.model_copy(update=given), known)
+            return WarmRun(parent, plan.spec.model_copy(update=given), known)
 
         whole = begin("straight")
         must(whole, follow(asked, whole), 0)
