@@ -1,4 +1,4 @@
-"""Whether a GPU node can compile the attention of a run: found out before any rank waits for another in a collective.
+"""Whether a GPU node can compile a run's attention and activations: found out before any rank waits in a collective.
 
 Triton takes a C compiler, Python's header files and a scratch folder from which it may load what it wrote. Without them
 a run would fall back to padded rows, two to three times as slow; and if one rank alone had no luck, the others would
@@ -9,6 +9,7 @@ import torch
 
 from trainer.attention import Attending, flexed
 from trainer.failures import Infrastructure, of_the_node
+from trainer.fused import silu_times
 from trainer.layouts import plant
 from trainer.world import World
 
@@ -31,7 +32,7 @@ def tried(device: torch.device) -> Exception | None:
         query, key, value = (torch.ones(shape, device=device, dtype=dtype, requires_grad=graph) for _ in range(3))
         found = flexed(row, query, key, value, 0.125)
         if graph:
-            torch.autograd.grad(found.sum(), query)
+            torch.autograd.grad(silu_times(found, value).sum(), query)
     # Whatever a compiler raises: of its own, of the linker's, of the loader's.
     except Exception as error:
         if of_the_node(error) is not None:

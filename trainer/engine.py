@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from core.contract.run_spec import Settings
 from trainer import folder as model_folder
-from trainer import lora, model, parts
+from trainer import fused, lora, model, parts
 from trainer.ds_config import ds_config
 from trainer.layouts import Batch
 from trainer.rounding import Draws, into
@@ -39,6 +39,8 @@ class Engine:
         # While this object lives, from_pretrained partitions each parameter as it is made.
         partitioning = HfDeepSpeedConfig(config)
         causal = model.load(folder, settings.precision)
+        if world.device.type in fused.DEVICES:
+            fused.fuse(causal)
         self.adapter = lora.inject(causal, settings.lora, seed) if settings.lora else None
         self.scorer = Scorer(causal)
         if recompute:

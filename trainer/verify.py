@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from core.contract.errors import BadModel
 from core.contract.run_spec import RunSpec
 from trainer import folder as model_folder
-from trainer import model
+from trainer import fused, model
 from trainer.collection import Collection, scored_tokens
 from trainer.export import ADAPTER, ADAPTER_CONFIG, adapter_folder
 from trainer.failures import GateFailed
@@ -198,8 +198,10 @@ def same_sums(
 def sums(loaded: nn.Module, proof: Proof, row_tokens: int, device: torch.device, look: Look) -> Tensor:
     examples = proof.answers()
     scorer = Scorer(loaded).eval()
-    # The model's own logits; but for bf16, whose rounding is coarser than the tolerance: there the engine's way.
+    # As transformers computes them; but for bf16, whose rounding is coarser than the tolerance: there the engine's way.
     scorer.fused &= proof.fused and loaded.dtype == torch.bfloat16
+    if device.type in fused.DEVICES and loaded.dtype == torch.bfloat16:
+        fused.fuse(loaded)
     try:
         scorer.to(device)
     except torch.OutOfMemoryError:

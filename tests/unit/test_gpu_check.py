@@ -75,11 +75,13 @@ def test_without_a_gpu_it_says_so_and_checks_nothing() -> None:
 def test_the_parts_are_listed_and_others_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main(["--list"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert listed == [part.name for part in PARTS] == ["numbers", "launch", "lora8b", "resume", "full8b", "arms"]
+    assert (
+        listed == [part.name for part in PARTS] == ["numbers", "layers", "launch", "lora8b", "resume", "full8b", "arms"]
+    )
     with pytest.raises(SystemExit) as left:
         check.main(["--parts", "numbers,noise"])
     assert left.value.code == 2
-    assert "no such part: noise; there are numbers, launch" in capsys.readouterr().err
+    assert "no such part: noise; there are numbers, layers, launch" in capsys.readouterr().err
 
 
 def test_the_verdict_is_the_worst_outcome_and_the_table_has_them_all(

@@ -32,6 +32,12 @@ PARTS = [
         "tests.gpu.check.pytests:numbers",
     ),
     Part(
+        "layers",
+        "a norm and an MLP of an 8B's width, plain and fused: speed, memory, bits",
+        120,
+        "tests.gpu.check.layers:measure",
+    ),
+    Part(
         "launch",
         "ranks of a warm trainer add up through NCCL; a run from each launcher",
         180,
