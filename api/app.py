@@ -7,42 +7,49 @@ from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from anyio import CapacityLimiter
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api import openapi
 from api.auth import Callers
-from api.deps import Services
+from api.deps import Services, caller
 from api.envelope import Envelope
 from api.errors import HANDLERS
 from api.looks import Looks
+from api.parts import Parts
 from api.places import Places
-from api.routes import files, health, jobs, models, plans, reports
+from api.rates import PREFIX, WAIT_SECONDS, Rates
+from api.refusals import Refusals
+from api.routes import described, files, health, jobs, models, plans, reports
 from api.waiting import Waiters
 from core import settings
+from core.buckets import Rate, SharedBuckets
 from core.db import engine
 from core.objects.store import Store
 from core.queue import Bell, ring
 
 STORE_THREADS = 16
-PROBES = 6
 
 
 def create_app() -> FastAPI:
-    """Reads no setting before it is started."""
+    """Reads no setting before it is started. `state.hosts`: those that are served, all where it is None."""
     app = FastAPI(
         title="Palate",
         version=openapi.VERSION,
         description=openapi.DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        openapi_url=None,
+        docs_url=None,
         redoc_url=None,
         exception_handlers=HANDLERS,
         generate_unique_id_function=openapi.operation_id,
     )
     app.add_middleware(Envelope)
+    app.state.hosts, app.state.refusals = None, Refusals()
     app.include_router(health.router)
+    app.include_router(described.router)
     for routes in (files, reports, jobs, models, plans):
-        app.include_router(routes.router, prefix="/v1")
+        app.include_router(routes.router, prefix="/v1", dependencies=[Depends(caller)])
     app.openapi = openapi.described(app)  # type: ignore[method-assign]
     return app
 
@@ -60,27 +67,37 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     anyio.to_thread.current_default_thread_limiter().total_tokens = api.threads
     store, waiters, bell = Store.from_settings(), Waiters(api.max_waiters), Bell()
+    refusals: Refusals = app.state.refusals
+    rates = None
+    if api.requests_per_second:
+        rate = Rate(api.requests_per_second, api.requests_burst)
+        rates = Rates(SharedBuckets(parts.redis_url.get_secret_value(), rate, PREFIX, WAIT_SECONDS))
     app.state.services = Services(
         settings=api,
         store=store,
         store_threads=CapacityLimiter(STORE_THREADS),
-        probes=CapacityLimiter(PROBES),
-        callers=Callers(),
+        parts=Parts(store, ring),
+        callers=Callers(refusals, api.wrong_keys_per_minute),
+        rates=rates,
         waiters=waiters,
         looks=Looks(),
         intakes=Places(api.intake_places, "places for uploads"),
         bell=bell,
-        rings=ring,
         stopping=asyncio.Event(),
     )
     waiters.start()
+    telling = asyncio.create_task(refusals.tell_each_minute())
     # What lives as long as the process is not looked through again: a full collection would hold up every request.
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
+        telling.cancel()
+        refusals.tell()
         await waiters.stop()
+        if rates is not None:
+            await rates.close()
         bell.stop()
         store.close()
         engine.configure(None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 
 from core.contract.errors import BadInput, TooLarge, TooSlow
 from preferences.faults import RowFault
@@ -16,6 +17,8 @@ from preferences.strict_json import parse
 
 DEPTH = 32
 LEAST_BYTES = 1024
+# Above it the event loop, hence everybody else, would wait for the parser.
+IN_A_THREAD_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,14 @@ async def read_json(request: Request, *, limit: int, idle_seconds: float) -> Jso
         body += piece
         if len(body) > limit:
             raise too_large
+    if len(body) > IN_A_THREAD_BYTES:
+        return await run_in_threadpool(parsed, bytes(body))
+    return parsed(bytes(body))
+
+
+def parsed(body: bytes) -> JsonBody:
     try:
-        value = parse(bytes(body), DEPTH)
+        value = parse(body, DEPTH)
     except RowFault as fault:
         where = f" (character {fault.offset})" if fault.offset is not None else ""
         raise _invalid(f"{fault.message}{where}") from None

@@ -1,7 +1,6 @@
 """What routes are given: the services of this process, who asks, and the body."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +8,15 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.addresses import party
 from api.auth import Callers
 from api.body import JsonBody, read_json
 from api.looks import Looks
+from api.parts import Parts
 from api.places import Places
+from api.rates import Rates, refusal
 from api.schemas.job import Job
 from api.waiting import Waiters
-from core.contract.errors import Unauthenticated
 from core.db.keys import Caller
 from core.objects.store import Store
 from core.settings import ApiSettings
@@ -26,21 +27,19 @@ if TYPE_CHECKING:  # core.queue reads the settings when it is imported; an app t
 
 @dataclass(frozen=True)
 class Services:
-    """Made once a process, in the app's lifespan. `store_threads` bounds the threads that wait for the store,
-    `probes` those of /readyz, which must not wait behind them;
-    `rings` sends one message at once and says whether the queue took it; `stopping` is set when no more requests shall
-    come."""
+    """Made once a process, in the app's lifespan. `store_threads` bounds the threads that wait for the store;
+    `rates` is None where requests are not limited; `stopping` is set when no more requests shall come."""
 
     settings: ApiSettings
     store: Store
     store_threads: CapacityLimiter
-    probes: CapacityLimiter
+    parts: Parts
     callers: Callers
+    rates: Rates | None
     waiters: Waiters
     looks: Looks[Job]
     intakes: Places
     bell: "Bell"
-    rings: Callable[[], bool]
     stopping: asyncio.Event
 
 
@@ -55,13 +54,17 @@ ServicesDep = Annotated[Services, Depends(services)]
 
 
 async def caller(
-    services: ServicesDep, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    request: Request, services: ServicesDep, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
-    if sent is None:
-        raise Unauthenticated(
-            "No API key was sent; send the header `Authorization: Bearer plt_…`.", code="missing_api_key"
-        )
-    return await services.callers.of(sent.credentials.strip())
+    """Of every route under /v1 the first dependency (api/app.py): nothing else is looked at before the key. Raises
+    Unauthenticated, or RateLimited for a key that asks too often; where it stands is told by the envelope."""
+    address = party(request.client.host if request.client else "")
+    found = await services.callers.of(sent.credentials.strip() if sent else None, address)
+    if services.rates is not None:
+        request.state.standing = standing = await services.rates.ask(found.key_id)
+        if standing.again_in:
+            raise refusal(standing, services.rates.rate)
+    return found
 
 
 async def json_body(request: Request, services: ServicesDep) -> JsonBody:

@@ -9,12 +9,19 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import safe
 from api.errors import envelope, response_of
+from api.hosts import Hosts
+from api.rates import Standing
 from core import ids
 from core.contract.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+NOT_SERVED = (
+    "This host or origin is not served here; the operator names those that are, beside localhost and 127.0.0.1, in "
+    "PALATE_ALLOWED_HOSTS."
+)
 DRAIN_BYTES = 64 << 20
 DRAIN_SECONDS = 5.0
 
@@ -30,8 +37,11 @@ class Envelope:
             await self.app(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send)
+        hosts: Hosts | None = scope["app"].state.hosts
         try:
-            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            if hosts is not None and not hosts.serves(scope["headers"]):
+                await envelope(421, NOT_SERVED, "host_not_served")(scope, exchange.receive, exchange.send)
+            elif "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 refusal = envelope(400, "A NUL character is in the address.", "invalid_value")
                 await refusal(scope, exchange.receive, exchange.send)
             else:
@@ -87,6 +97,10 @@ class Exchange:
                     headers["connection"] = "close"
             if self._stopping.is_set():
                 headers["connection"] = "close"
+            standing: Standing | None = self._scope.get("state", {}).get("standing")
+            if standing is not None:
+                message["headers"] += standing.headers()
+            safe.add(message["headers"])
             self.started = True
         await self._send(message)
 

@@ -15,6 +15,7 @@ from core.contract.errors import (
     NotFound,
     PalateError,
     QuotaExceeded,
+    RateLimited,
     TooLarge,
     TooSlow,
     Unauthenticated,
@@ -29,6 +30,7 @@ STATUS: dict[type[PalateError], int] = {
     Conflict: 409,
     TooLarge: 413,
     QuotaExceeded: 429,
+    RateLimited: 429,
     Unavailable: 503,
 }
 STATUS_OF_CODE = {"range_not_satisfiable": 416, "idempotency_key_reused": 422}
@@ -55,8 +57,8 @@ def response_of(error: PalateError) -> JSONResponse:
     if isinstance(error, QuotaExceeded) or (isinstance(error, Conflict) and not error.retry):
         headers["x_should_retry"] = "false"
     if isinstance(error, QuotaExceeded):
-        headers["retry_after"] = "60"
-    if isinstance(error, Unavailable):
+        headers["retry_after"] = "59"
+    if isinstance(error, Unavailable | RateLimited):
         headers["retry_after"] = str(error.retry_after)
     if isinstance(error, Unsatisfiable):
         headers["content_range"] = f"bytes */{error.size}"

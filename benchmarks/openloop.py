@@ -17,7 +17,7 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         self._host, self._port = urlsplit(url).hostname or "", urlsplit(url).port or 80
-        self._head = f"Host: bench\r\nAuthorization: Bearer {key}\r\n"
+        self._head = f"Host: localhost\r\nAuthorization: Bearer {key}\r\n"
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:

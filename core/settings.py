@@ -32,7 +32,8 @@ class Parts(BaseSettings):
 class ApiSettings(BaseSettings):
     """Sizes in bytes, times in seconds. `time_scale` shrinks what the sweeper's times are measured against.
 
-    processes: that serve on one port; all other limits are of each.
+    processes: that serve on one port; all other limits are of each, but requests_per_second and
+    requests_burst: those are a key's.
     """
 
     model_config = SettingsConfigDict(extra="ignore", env_prefix="PALATE_")
@@ -51,6 +52,12 @@ class ApiSettings(BaseSettings):
     pool_timeout: float = 2.0
     statement_timeout_ms: int = 5_000
     max_waiters: int = 2_000
+    max_connections: int = Field(default=4_096, ge=1)
+    requests_per_second: float = Field(default=50.0, ge=0)
+    requests_burst: int = Field(default=100, ge=1)
+    wrong_keys_per_minute: int = Field(default=60, ge=0)
+    trusted_proxies: str = ""
+    allowed_hosts: str = ""
     linger_seconds: float = 2.0
     stop_seconds: float = 20.0
 

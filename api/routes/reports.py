@@ -10,6 +10,7 @@ from api import inspections
 from api.accept import HTML, JSON, LINES, preferred
 from api.deps import CallerDep, ServicesDep
 from api.paging import After, Limit
+from api.safe import PAGE_CSP
 from api.schemas.file import FileError, FilePreview
 from api.schemas.listing import Page
 from core.contract.errors import BadInput
@@ -26,8 +27,7 @@ router = APIRouter(prefix="/files", tags=["files"])
 
 AGAIN_SECONDS = 1
 SAFE = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "x-content-type-options": "nosniff",
+    "content-security-policy": PAGE_CSP,
     "vary": "accept",
 }
 COMPUTING = {"description": "Under way: ask again after `Retry-After` seconds."}

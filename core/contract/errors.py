@@ -8,6 +8,7 @@ PalateError
 ├── Unauthenticated         no key, a wrong or a revoked one
 ├── Conflict                true now, not what the caller assumed
 ├── QuotaExceeded           the project has as many as it may
+├── RateLimited             more at once than anybody may ask: come again
 ├── TooLarge                over a limit; says which
 ├── TooSlow                 no byte in time
 ├── Unavailable             Postgres or the store is away, or all places are taken: try again
@@ -59,6 +60,16 @@ class Conflict(PalateError):
 
 class QuotaExceeded(PalateError):
     code = "quota_exceeded"
+
+
+class RateLimited(PalateError):
+    """`retry_after` in whole seconds, one at least and less than sixty."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = min(max(retry_after, 1), 59)
 
 
 class TooLarge(PalateError):

@@ -35,6 +35,12 @@ def create(session: Session, project_id: str, name: str | None = None) -> tuple[
     return key, f"plt_{key.id}_{secret}"
 
 
+def id_of(token: str) -> str | None:
+    """Of a token that has a key's form, whether there is such a key or not; all else may be somebody's secret."""
+    match = TOKEN.fullmatch(token)
+    return match[1] if match else None
+
+
 def authenticate(session: Session, token: str) -> Caller:
     """Raises Unauthenticated for a token that is malformed, unknown or revoked, and says no more than that."""
     match = TOKEN.fullmatch(token)

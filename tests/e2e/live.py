@@ -17,11 +17,11 @@ import httpx
 from openai import OpenAI
 
 from local.stack import Stack
-from tests.conftest import ROOT
+from tests.conftest import OFTEN, ROOT
 from tests.models import WORDS
 from tests.waiting import until
 
-QUICK = {
+QUICK = OFTEN | {
     "OMP_NUM_THREADS": "1",
     "PALATE_SLOTS": "2",
     "PALATE_TIME_SCALE": "0.2",

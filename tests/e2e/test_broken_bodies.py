@@ -26,7 +26,12 @@ pytestmark = pytest.mark.usefixtures("spotless")
 def test_a_body_that_breaks_off(live: Live, user: User) -> None:
     """9 MiB are sent, so that a part is in the store already; then the client is gone."""
     at = urlsplit(live.url)
-    head = ["POST /v1/files HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}", "Content-Length: 10000000"]
+    head = [
+        "POST /v1/files HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {user.token}",
+        "Content-Length: 10000000",
+    ]
     head += [f"Content-Type: {KIND['content-type']}", "", ""]
 
     def intakes() -> int:

@@ -90,7 +90,7 @@ def bomb() -> bytes:
 
 def begun(server: Server, token: str, path: str, headers: dict[str, str]) -> socket.socket:
     """A connection on which all of a request is sent but its body."""
-    told = {"Host": "x", "Authorization": f"Bearer {token}", **headers}
+    told = {"Host": "localhost", "Authorization": f"Bearer {token}", **headers}
     lines = [f"POST /v1{path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items()), "", ""]
     wire = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     wire.sendall("\r\n".join(lines).encode())

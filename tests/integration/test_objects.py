@@ -138,7 +138,9 @@ def test_urls_are_signed_for_the_public_name() -> None:
         access_key="k",
         secret_key="s",
     )
-    assert with_public_name.presign_get("a/b").startswith("https://store.example.org/palate/a/b?")
+    url = with_public_name.presign_get("a/b")
+    assert url.startswith("https://store.example.org/palate/a/b?")
+    assert "X-Amz-Expires=300&" in url
     with_public_name.close()
 
 

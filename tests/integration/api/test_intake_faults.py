@@ -31,7 +31,7 @@ TAIL = f"\r\n--{BOUNDARY}--\r\n".encode()
 def connected(server: Server, tenant: Tenant, *headers: str) -> Iterator[socket.socket]:
     """A bare connection on which the head of POST /v1/files has been sent."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as raw:
-        lines = ["POST /v1/files HTTP/1.1", "Host: x", f"Authorization: Bearer {tenant.token}"]
+        lines = ["POST /v1/files HTTP/1.1", "Host: localhost", f"Authorization: Bearer {tenant.token}"]
         lines += [f"Content-Type: multipart/form-data; boundary={BOUNDARY}", *headers, "", ""]
         raw.sendall("\r\n".join(lines).encode())
         yield raw
