@@ -47,7 +47,9 @@ def test_who_prefers_a_page_gets_one(tenant: Tenant, headers: dict[str, str]) ->
     file_id = judged(tenant, full())
     answer = tenant.http.get(f"/v1/files/{file_id}/report", headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert answer.headers["content-security-policy"] == "default-src 'none'; style-src 'unsafe-inline'"
+    assert answer.headers["content-security-policy"] == (
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'"
+    )
     assert "Examples side by side" in answer.text
     assert "support-and-forum.jsonl.gz" in answer.text
 
