@@ -6,6 +6,7 @@ from collections.abc import Callable
 from anyio import CapacityLimiter, move_on_after, to_thread
 from fastapi import APIRouter, Response
 
+from api.answers import refusal
 from api.deps import ServicesDep
 from api.schemas.health import Alive, Ready
 from core.contract.errors import Unavailable
@@ -14,6 +15,11 @@ from core.db.engine import engine
 from core.objects.store import Store
 
 router = APIRouter(tags=["health"])
+
+NOT_READY = refusal(503)
+NOT_READY["content"]["application/json"]["schema"] = {
+    "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Ready", "Error")]
+}
 
 AWAY = "away"
 PROBE_SECONDS = 3.0
@@ -24,7 +30,7 @@ async def alive() -> Alive:
     return Alive()
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: NOT_READY})
 async def ready(services: ServicesDep, response: Response) -> Ready:
     """503 without the database, its schema or the store, and while the process stops. Without the queue jobs still
     start, seconds later."""
