@@ -6,6 +6,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from api.complaints import parameter_error
 from api.ranges import Unsatisfiable
@@ -35,6 +36,7 @@ STATUS: dict[type[PalateError], int] = {
 }
 STATUS_OF_CODE = {"range_not_satisfiable": 416, "idempotency_key_reused": 422}
 TYPE = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 UNKNOWN_ROUTE = "There is no such route; /docs lists those there are."
 
 
@@ -84,9 +86,19 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 404:
         return envelope(404, UNKNOWN_ROUTE, "unknown_route")
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
+        allow = ", ".join(allowed(request))
         return envelope(405, f"{request.method} is not served here; {allow} is.", "method_not_allowed", allow=allow)
     return envelope(error.status_code, str(error.detail), "invalid_request")
+
+
+def allowed(request: Request) -> list[str]:
+    """The methods of all routes at this address: Starlette names those of the first alone."""
+
+    def served(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] == Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if served(method)]
 
 
 HANDLERS: dict[int | type[Exception], Any] = {

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from api import answers
 from core.contract.job_spec import JobSpec
 
 VERSION = "0.1.0"
@@ -17,22 +18,6 @@ DESCRIPTION = (
     "change `base_url`, keep the code, get the weights."
 )
 FILE = Path(__file__).resolve().parents[1] / "openapi.json"
-ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": "string"},
-            },
-        }
-    },
-}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -47,18 +32,17 @@ def described(app: FastAPI) -> Callable[[], dict[str, Any]]:
             schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             known = schema["components"]["schemas"]
             spec = JobSpec.model_json_schema(ref_template="#/components/schemas/{model}")
-            known |= spec.pop("$defs") | {"JobSpec": spec, "Error": ERROR}
+            known |= spec.pop("$defs") | {"JobSpec": spec, "Error": answers.ERROR}
             for name in ("HTTPValidationError", "ValidationError"):
                 known.pop(name, None)
-            refused = {
-                "description": "Refused",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-            }
-            for operations in schema["paths"].values():
+            for path, operations in schema["paths"].items():
                 for operation in operations.values():
-                    operation["responses"].pop("422", None)
-                    operation["responses"] |= {"4XX": refused, "5XX": refused}
-            known["Error"] = ERROR
+                    told = {
+                        status: each
+                        for status, each in operation["responses"].items()
+                        if "HTTPValidationError" not in str(each)
+                    }
+                    operation["responses"] = dict(sorted((answers.of_any(operation, path) | told).items()))
             app.openapi_schema = schema
         return app.openapi_schema
 

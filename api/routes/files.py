@@ -7,6 +7,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from api import intake
+from api.answers import DOWNLOAD, refuses
 from api.deps import CallerDep, ServicesDep
 from api.downloads import Object, send
 from api.paging import After
@@ -44,7 +45,7 @@ def get(file_id: str, caller: CallerDep) -> File:
         return File.of(files.get(session, caller.project_id, file_id))
 
 
-@router.delete("/{file_id}")
+@router.delete("/{file_id}", responses=refuses(409))
 def delete(file_id: str, services: ServicesDep, caller: CallerDep) -> Deleted:
     """409 `in_use` while an unfinished job needs it."""
     with transaction() as session:
@@ -53,7 +54,7 @@ def delete(file_id: str, services: ServicesDep, caller: CallerDep) -> Deleted:
     return Deleted(id=file_id, object="file")
 
 
-@router.get("/{file_id}/content", response_class=Response)
+@router.get("/{file_id}/content", response_class=Response, responses=DOWNLOAD)
 async def content(file_id: str, request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """The bytes as they were sent, or a redirect to them."""
     return await send(request, services, await run_in_threadpool(_object, caller.project_id, file_id))

@@ -2,10 +2,16 @@
 
 from fastapi import APIRouter, Response
 
+from api.answers import refusal
 from api.deps import ServicesDep
 from api.schemas.health import Alive, Ready
 
 router = APIRouter(tags=["health"])
+
+NOT_READY = refusal(503)
+NOT_READY["content"]["application/json"]["schema"] = {
+    "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Ready", "Error")]
+}
 
 
 @router.get("/healthz")
@@ -13,7 +19,7 @@ async def alive() -> Alive:
     return Alive()
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: NOT_READY})
 async def ready(services: ServicesDep, response: Response) -> Ready:
     """503 without the database, its schema or the store, and while the process stops. Without the queue jobs still
     start, seconds later."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from api import forecasts
+from api.answers import refuses
 from api.deps import CallerDep, JsonBodyDep, ServicesDep
 from api.paging import After, Limit
 from api.schemas.checkpoint import Checkpoint
@@ -25,7 +26,7 @@ METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 BODY_SCHEMA = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobSpec"}}}}
 
 
-@router.post("", openapi_extra={"requestBody": BODY_SCHEMA})
+@router.post("", openapi_extra={"requestBody": BODY_SCHEMA}, responses=refuses(409, 422))
 def create(
     body: JsonBodyDep,
     services: ServicesDep,
@@ -101,7 +102,7 @@ def read(project_id: str, job_id: str) -> Job:
         return Job.of(row, standings.of(session, [row])[row.id])
 
 
-@router.post("/{job_id}/cancel")
+@router.post("/{job_id}/cancel", responses=refuses(409))
 def cancel(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
     """A running job stays `running`, phase `cancelling`, until its ranks are gone."""
     with transaction() as session:
@@ -111,7 +112,7 @@ def cancel(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
     return shown
 
 
-@router.post("/{job_id}/pause")
+@router.post("/{job_id}/pause", responses=refuses(409))
 def pause(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
     """A running job stays `running`, phase `pausing`, until it has left a resume point; then its slots are free."""
     with transaction() as session:
@@ -121,7 +122,7 @@ def pause(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
     return shown
 
 
-@router.post("/{job_id}/resume")
+@router.post("/{job_id}/resume", responses=refuses(409))
 def resume(job_id: str, services: ServicesDep, caller: CallerDep) -> Job:
     """Queued again; it goes on from its resume point, bit for bit as if it had not been paused."""
     with transaction() as session:

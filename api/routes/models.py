@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
+from api.answers import DOWNLOAD, refuses
 from api.deps import CallerDep, ServicesDep
 from api.downloads import Object, send
 from api.schemas.listing import Deleted, Page
@@ -29,7 +30,7 @@ def manifest(model: str, caller: CallerDep) -> ModelFiles:
         return ModelFiles.of(models.by_name(session, caller.project_id, model))
 
 
-@router.get("/{model:path}/files/{path:path}", response_class=Response)
+@router.get("/{model:path}/files/{path:path}", response_class=Response, responses=DOWNLOAD)
 async def file(model: str, path: str, request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """The bytes of one file of a model, or a redirect to them; `Range` is honoured either way."""
     return await send(request, services, await run_in_threadpool(_object, caller.project_id, model, path))
@@ -50,7 +51,7 @@ def get(model: str, caller: CallerDep) -> Model:
         return Model.of(models.by_name(session, caller.project_id, model))
 
 
-@router.delete("/{model:path}")
+@router.delete("/{model:path}", responses=refuses(409))
 def delete(model: str, services: ServicesDep, caller: CallerDep) -> Deleted:
     """A model that a job made. 409 `in_use` while an unfinished job trains from it."""
     with transaction() as session:

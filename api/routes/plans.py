@@ -1,11 +1,15 @@
 """/v1/fine_tuning/plan"""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from api import forecasts
+from api.answers import SECONDS
 from api.deps import CallerDep, JsonBodyDep, ServicesDep
 from api.routes.jobs import BODY_SCHEMA
+from api.schemas.report import PlanComputing
 from api.submission import job_spec
 from core.db.engine import after_commit, transaction
 from planning.plan import Plan
@@ -13,7 +17,11 @@ from planning.plan import Plan
 router = APIRouter(prefix="/fine_tuning/plan", tags=["fine-tuning"])
 
 AGAIN_SECONDS = 1
-COMPUTING = {"description": "Not known yet: ask again after `Retry-After` seconds."}
+COMPUTING: dict[str, Any] = {
+    "description": "Not known yet: ask again after `Retry-After` seconds.",
+    "model": PlanComputing,
+    "headers": {"Retry-After": SECONDS},
+}
 
 
 @router.post("", openapi_extra={"requestBody": BODY_SCHEMA}, response_model=Plan, responses={202: COMPUTING})

@@ -8,11 +8,13 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from api import inspections
 from api.accept import HTML, JSON, LINES, preferred
+from api.answers import SECONDS
 from api.deps import CallerDep, ServicesDep
 from api.paging import After, Limit
 from api.safe import PAGE_CSP
 from api.schemas.file import FileError, FilePreview
 from api.schemas.listing import Page
+from api.schemas.report import Computing, FileReport, UncheckedReport
 from core.contract.errors import BadInput
 from core.db import files
 from core.db.engine import after_commit, reading, transaction
@@ -30,12 +32,24 @@ SAFE = {
     "content-security-policy": PAGE_CSP,
     "vary": "accept",
 }
-COMPUTING = {"description": "Under way: ask again after `Retry-After` seconds."}
+PAGE = {HTML: {"schema": {"type": "string"}}}
+COMPUTING: dict[str, Any] = {
+    "description": "Under way: ask again after `Retry-After` seconds.",
+    "model": Computing,
+    "content": PAGE,
+    "headers": {"Retry-After": SECONDS},
+}
+# A line of it is a row of the report that was not taken.
+TEXT_LINES = {LINES: {"schema": {"type": "string"}}}
 Model = Annotated[str | None, Query(max_length=256, description="Adds what this model's tokenizer shows.")]
 OfJob = Annotated[str | None, Query(max_length=64, description="Adds what this job's inspection and reference show.")]
 
 
-@router.get("/{file_id}/report", response_model=None, responses={200: {"model": Report}, 202: COMPUTING})
+@router.get(
+    "/{file_id}/report",
+    response_model=None,
+    responses={200: {"model": FileReport | UncheckedReport, "content": PAGE}, 202: COMPUTING},
+)
 def report(
     file_id: str, request: Request, services: ServicesDep, caller: CallerDep, model: Model = None, job: OfJob = None
 ) -> Response | dict[str, Any]:
@@ -79,7 +93,11 @@ def computing(kind: str, file: File, *, html: bool) -> Response:
     return JSONResponse(told, 202, headers)
 
 
-@router.get("/{file_id}/errors", response_model=None, responses={200: {"model": Page[FileError]}})
+@router.get(
+    "/{file_id}/errors",
+    response_model=None,
+    responses={200: {"model": Page[FileError], "content": TEXT_LINES}},
+)
 def errors(
     file_id: str,
     request: Request,
@@ -101,7 +119,7 @@ def errors(
     return Page.of((FileError.of(n, each) for n, each in rest[:limit]), len(rest) > limit)
 
 
-@router.get("/{file_id}/errors.jsonl", response_class=Response, responses={200: {"content": {LINES: {}}}})
+@router.get("/{file_id}/errors.jsonl", response_class=Response, responses={200: {"content": TEXT_LINES}})
 def errors_jsonl(file_id: str, caller: CallerDep) -> Response:
     """Every bad line, at most 10,000, one a line, to download."""
     lines = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in bad_lines(caller.project_id, file_id))
@@ -109,7 +127,9 @@ def errors_jsonl(file_id: str, caller: CallerDep) -> Response:
     return Response(lines, media_type=LINES, headers={"content-disposition": disposition})
 
 
-@router.get("/{file_id}/preview", response_model=None, responses={200: {"model": FilePreview}, 202: COMPUTING})
+@router.get(
+    "/{file_id}/preview", response_model=None, responses={200: {"model": FilePreview, "content": PAGE}, 202: COMPUTING}
+)
 def preview(
     file_id: str,
     request: Request,

@@ -42,14 +42,6 @@ def user(live: Live) -> User:
 
 
 @pytest.fixture(scope="package")
-def stranger(live: Live) -> Iterator[User]:
-    """A user of another project."""
-    other = live.another_user("others")
-    yield other
-    other.close()
-
-
-@pytest.fixture(scope="package")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
     path.write_bytes(triples(80))

@@ -122,42 +122,6 @@ def test_a_page_that_is_not_there(user: User, path: str, param: str) -> None:
 
 
 @pytest.mark.usefixtures("spotless")
-def test_what_belongs_to_another_project_is_unknown(user: User, stranger: User, file: str) -> None:
-    for param in ("training_file", "validation_file"):
-        own = stranger.upload(triples(12))
-        mine = {"training_file": own, param: file}
-        refused = error_of(stranger.http.post(JOBS, json={"model": MODEL, **mine}), 400)
-        nobody = {**mine, param: "file-nobody"}
-        unknown = error_of(stranger.http.post(JOBS, json={"model": MODEL, **nobody}), 400)
-        assert (refused["code"], refused["param"]) == ("file_not_found", param)
-        assert json.dumps(refused).replace(file, "file-nobody") == json.dumps(unknown)
-        stranger.sdk.files.delete(own)
-    for path in ("", "/content", "/report", "/errors"):
-        same_as_unknown(stranger, "GET", f"/files/{file}{path}", file, "file-nobody")
-    same_as_unknown(stranger, "DELETE", f"/files/{file}", file, "file-nobody")
-    assert user.http.get(f"/files/{file}").status_code == 200
-    assert [each.id for each in stranger.sdk.files.list()] == []
-    assert [each.id for each in stranger.sdk.fine_tuning.jobs.list()] == []
-
-
-def test_another_projects_job_and_model_are_unknown(user: User, stranger: User, file: str) -> None:
-    job = user.create(MODEL, file, ranks=64)  # larger than this machine: it waits in the queue
-    for path in ("", "/events", "/checkpoints", "/metrics", "/logs"):
-        same_as_unknown(stranger, "GET", f"{JOBS}/{job}{path}", job, "ftjob-nobody")
-    same_as_unknown(stranger, "POST", f"{JOBS}/{job}/cancel", job, "ftjob-nobody")
-    assert user.job(job)["status"] in ("validating_files", "queued")
-    assert user.sdk.fine_tuning.jobs.cancel(job).status == "cancelled"
-
-
-def same_as_unknown(user: User, method: str, path: str, theirs: str, nobodys: str) -> None:
-    """Nothing tells another project's id from one that nobody has."""
-    answers = [user.http.request(method, path.replace(theirs, each)) for each in (theirs, nobodys)]
-    first, second = (error_of(answer, 404) for answer in answers)
-    assert json.dumps(first).replace(theirs, nobodys) == json.dumps(second)
-    assert first["type"] == "not_found_error"
-
-
-@pytest.mark.usefixtures("spotless")
 def test_a_key_that_opens_nothing(live: Live, user: User, file: str) -> None:
     good = user.token
     wrong = good[:-1] + ("0" if good[-1] != "0" else "1")

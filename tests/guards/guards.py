@@ -1,6 +1,14 @@
 """What stands between a fault and what it would spoil: each guard, how it is taken away, and the test that cries."""
 
-from tests.guards import of_bytes, of_claims, of_doors_front, of_ends, of_gpus, of_users
+from tests.guards import (
+    of_bytes,
+    of_claims,
+    of_doors_front,
+    of_doors_wire,
+    of_ends,
+    of_gpus,
+    of_users,
+)
 from tests.guards.guard import Guard
 
 ATTEMPTS, CLAIM, DATABASE = "core/db/attempts.py", "worker/claim.py", "test_database.py"
@@ -70,13 +78,6 @@ OF_HOLDERS = [
         "if not session.scalar(select(func.pg_try_advisory_xact_lock(_lock(project_id, idempotency_key)))):",
         "if False:",
         f"{HERE}api/test_idempotency.py::test_twelve_at_once_are_one",
-    ),
-    Guard(
-        "a file is its project's",
-        "core/db/files.py",
-        "query = select(File).where(File.id == file_id, File.project_id == project_id, live())",
-        "query = select(File).where(File.id == file_id, live())",
-        f"{HERE}api/test_files.py::test_another_projects_file_is_an_unknown_one",
     ),
     Guard(
         "a revoked key ends",
@@ -336,8 +337,16 @@ OF_HOLDERS = [
     ),
 ]
 
-GUARDS = [*OF_HOLDERS, *of_claims.GUARDS, *of_ends.GUARDS, *of_bytes.GUARDS, *of_gpus.GUARDS, *of_users.GUARDS]
-GUARDS += of_doors_front.GUARDS
+GUARDS = [
+    *OF_HOLDERS,
+    *of_claims.GUARDS,
+    *of_ends.GUARDS,
+    *of_bytes.GUARDS,
+    *of_gpus.GUARDS,
+    *of_users.GUARDS,
+    *of_doors_front.GUARDS,
+    *of_doors_wire.GUARDS,
+]
 
 # Quick ones, of three kinds: fence, claim, bytes.
 IN_EVERY_RUN = (

@@ -35,20 +35,6 @@ GUARDS = [
         f"{API}test_models.py::test_deleting",
     ),
     Guard(
-        "a job is its project's",
-        "core/db/jobs.py",
-        'select(Job).where(Job.id == bindparam("job"), Job.project_id == bindparam("project"))',
-        'select(Job).where(Job.id == bindparam("job"))',
-        f"{API}test_jobs.py::test_another_projects_job_is_an_unknown_one",
-    ),
-    Guard(
-        "a model is its project's",
-        "core/db/models.py",
-        "return Model.deleted_at.is_(None) & or_(Model.project_id == project_id, Model.project_id.is_(None))",
-        "return Model.deleted_at.is_(None)",
-        f"{API}test_models.py::test_another_projects_model_is_an_unknown_one",
-    ),
-    Guard(
         "an expired file is gone at once",
         "core/db/files.py",
         "return File.deleted_at.is_(None) & or_(File.expires_at.is_(None), File.expires_at > func.now())",

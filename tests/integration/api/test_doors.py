@@ -64,7 +64,7 @@ def test_no_such_route(tenant: Tenant, path: str) -> None:
 def test_another_method(tenant: Tenant, method: str, path: str, allowed: set[str]) -> None:
     refused = tenant.http.request(method, path)
     assert (refused.status_code, error_of(refused)["code"]) == (405, "method_not_allowed")
-    assert set(refused.headers["allow"].split(", ")) <= allowed
+    assert set(refused.headers["allow"].split(", ")) == allowed
 
 
 @pytest.mark.parametrize("path", ["/v1/files/%00", "/v1/files?after=%00", "/v1/models/a%00b", "/v1/files/a?x=%00"])

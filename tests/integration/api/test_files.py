@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 
 import httpx
 import openai
@@ -46,17 +45,6 @@ def test_deleted_is_gone(tenant: Tenant) -> None:
             call(file)
     with transaction() as session:
         assert session.query(Task).filter_by(kind=tasks.TaskKind.DELETE_OBJECTS, subject=f"files/{file}").count() == 1
-
-
-def test_another_projects_file_is_an_unknown_one(tenant: Tenant, tenants: Callable[[], Tenant]) -> None:
-    file, other = tenant.upload(), tenants()
-    for path in ("", "/content", "/report", "/errors"):
-        theirs = other.http.get(f"/v1/files/{file}{path}")
-        nobodys = other.http.get(f"/v1/files/file-nobody{path}")
-        assert theirs.status_code == nobodys.status_code == 404
-        assert error_of(theirs) | {"message": ""} == error_of(nobodys) | {"message": ""}
-        assert theirs.json()["error"]["message"].replace(file, "file-nobody") == nobodys.json()["error"]["message"]
-    assert error_of(other.http.get("/v1/files", params={"after": file}))["param"] == "after"
 
 
 def test_fields_in_any_order_and_what_they_say(tenant: Tenant) -> None:

@@ -1,7 +1,5 @@
 """Jobs, by the unmodified SDK; without a worker they stay where creation put them."""
 
-from collections.abc import Callable
-
 import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJob
@@ -174,20 +172,6 @@ def test_a_running_job_as_its_worker_sees_it(tenant: Tenant, base_model: str) ->
     assert shown["estimated_finish"] > shown["created_at"]
     cancelling = tenant.http.post(f"/v1/fine_tuning/jobs/{job}/cancel").json()
     assert (cancelling["status"], cancelling["palate"]["phase"]) == ("running", "cancelling")
-
-
-def test_another_projects_job_is_an_unknown_one(tenant: Tenant, base_model: str, tenants: Callable[[], Tenant]) -> None:
-    job, other = create(tenant, base_model).id, tenants()
-    for path in ("", "/events", "/checkpoints", "/metrics", "/logs"):
-        theirs = other.http.get(f"/v1/fine_tuning/jobs/{job}{path}")
-        nobodys = other.http.get(f"/v1/fine_tuning/jobs/ftjob-nobody{path}")
-        assert theirs.status_code == nobodys.status_code == 404
-        assert error_of(theirs)["message"].replace(job, "ftjob-nobody") == error_of(nobodys)["message"]
-    assert other.http.post(f"/v1/fine_tuning/jobs/{job}/cancel").status_code == 404
-    assert list(other.sdk.fine_tuning.jobs.list()) == []
-    with pytest.raises(openai.BadRequestError) as refused:
-        other.sdk.fine_tuning.jobs.create(model=base_model, training_file="file-x")
-    assert refused.value.code == "model_not_found"
 
 
 def test_the_deprecated_settings_serve(tenant: Tenant, base_model: str) -> None:

@@ -1,7 +1,7 @@
 """Models: names with slashes and colons, and the way to their bytes."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
@@ -138,15 +138,3 @@ def test_a_checkpoint_stays_until_its_job_has_ended(tenant: Tenant, fine_tuned: 
     with transaction() as session:
         session.execute(update(Job).where(Job.id == job.id).values(finished_at=ended))
     assert tenant.sdk.models.delete(fine_tuned).deleted
-
-
-def test_another_projects_model_is_an_unknown_one(
-    tenant: Tenant, base_model: str, tenants: Callable[[], Tenant]
-) -> None:
-    other = tenants()
-    for path in ("", "/files", "/files/config.json"):
-        theirs = other.http.get(f"/v1/models/{base_model}{path}")
-        nobodys = other.http.get(f"/v1/models/nobody{path}")
-        assert theirs.status_code == nobodys.status_code == 404
-        assert error_of(theirs)["message"].replace(base_model, "nobody") == error_of(nobodys)["message"]
-    assert base_model not in {each.id for each in other.sdk.models.list()}

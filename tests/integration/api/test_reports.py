@@ -93,14 +93,6 @@ def test_every_bad_line_can_be_downloaded(tenant: Tenant) -> None:
     assert tenant.http.get(f"/v1/files/{tenant.upload()}/errors.jsonl").text == ""
 
 
-def test_another_project_sees_nothing(tenant: Tenant, tenants: object) -> None:
-    file_id = judged(tenant, full())
-    other = tenants()  # type: ignore[operator]
-    for path in ("report", "errors", "errors.jsonl", "preview?model=x"):
-        answer = other.http.get(f"/v1/files/{file_id}/{path}", headers=HTML)
-        assert (answer.status_code, error_of(answer)["code"]) == (404, "file_not_found")
-
-
 CUT = finding("truncation", 0.6, count=1790, share=0.6)
 SEEN = INSPECTION.model_copy(
     update={
