@@ -16,7 +16,7 @@ def migrate(arguments: argparse.Namespace) -> int:
     from core.db.migrate import head, upgrade
 
     with unavailable_as_such():
-        upgrade(place.parts(arguments.home)["DATABASE_URL"])
+        upgrade(place.owner_url(arguments.home))
     print(f"The schema is at revision {head()}.")
     return 0
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 READ_BYTES = 1 << 20
-PRESIGNED_SECONDS = 3_600
+# As long as a link outlives a key that is revoked.
+PRESIGNED_SECONDS = 300
 DELETE_BATCH = 1_000
 AT_ONCE = 4
 PROBE_SECONDS = 2.0

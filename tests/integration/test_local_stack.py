@@ -94,7 +94,8 @@ def test_what_is_secret_is_private(home: Path) -> None:
         assert home.stat().st_mode & 0o777 == 0o700
         assert (home / "secrets.json").stat().st_mode & 0o777 == 0o600
         assert (home / "valkey" / "valkey.conf").stat().st_mode & 0o777 == 0o600
-        secrets |= {stack.postgres.password, stack.valkey.password}
+        secrets |= {stack.postgres.password, stack.postgres.service_password, stack.valkey.password}
+        secrets |= set(stack.seaweed.signing.values())
         lines = processes_of(home)
         assert len(lines) >= 3
         assert not [line for line in lines for secret in secrets if secret in line]
@@ -104,7 +105,7 @@ def test_what_is_secret_is_private(home: Path) -> None:
                 stranger.ping()
             stranger.close()
         with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(database(stack).replace(stack.postgres.password, "wrong"))
+            psycopg.connect(database(stack).replace(stack.postgres.service_password, "wrong"))
 
 
 def test_two_stacks_side_by_side(home: Path, tmp_path: Path) -> None:
