@@ -81,6 +81,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await waiters.stop()
+        await app.state.services.callers.stop()
         bell.stop()
         store.close()
         engine.configure(None)

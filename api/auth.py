@@ -5,6 +5,7 @@ import time
 
 from starlette.concurrency import run_in_threadpool
 
+from api.last_use import LastUse
 from core.db import keys
 from core.db.engine import reading
 from core.db.keys import Caller
@@ -18,9 +19,10 @@ class Callers:
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[float, Caller]] = {}
+        self._last_use = LastUse()
 
     async def of(self, token: str) -> Caller:
-        """Raises Unauthenticated. A key revoked at any time is refused five seconds later at the latest."""
+        """Raises Unauthenticated. A key that is revoked or expires is refused five seconds later at the latest."""
         digest = hashlib.sha256(token.encode()).digest()
         until, caller = self._known.get(digest, (0.0, None))
         asked_at = time.monotonic()
@@ -30,7 +32,11 @@ class Callers:
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[digest] = (asked_at + LIVES_SECONDS, caller)
+        self._last_use.note(caller.key_id)
         return caller
+
+    async def stop(self) -> None:
+        await self._last_use.stop()
 
 
 def _look_up(token: str) -> Caller:

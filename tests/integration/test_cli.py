@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli import place
@@ -14,6 +17,7 @@ from core.objects import keys
 from tests.conftest import ROOT
 from tests.e2e.live import Live, triples
 from tests.models import CHAT_TEMPLATE, make_tiny_model
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("cli")  # one service for all of them
 PALATE = (sys.executable, "-m", "cli.main")
@@ -98,6 +102,26 @@ def test_a_revoked_key_is_refused(live: Live) -> None:
     )
     assert refused.returncode == 1
     assert "wrong or revoked" in refused.stderr
+
+
+def test_a_key_that_expires_is_listed_with_its_end_and_its_last_use(live: Live) -> None:
+    token = live.palate("keys", "create", "--expires", "30d", "--name", "for a month").stdout.strip()
+
+    def line(of: str) -> str:
+        return next(line for line in live.palate("keys", "list").stdout.splitlines() if line.startswith(of))
+
+    key_id = token.split("_")[1]
+    end = datetime.now(UTC) + timedelta(days=30)
+    assert re.search(rf"expires ({end:%Y-%m-%d}|{end - timedelta(minutes=1):%Y-%m-%d}) ..:..  never used", line(key_id))
+    with httpx.Client(headers={"authorization": f"Bearer {token}"}) as http:
+        assert http.get(f"{live.url}/models").status_code == 200
+    until(lambda: "  used 2" in line(key_id), "its use", 10)
+    assert "  good  " in line(live.user.token.split("_")[1])
+    revoked = live.palate("keys", "revoke", token)
+    assert revoked.stdout == f"The key {key_id} is refused within 5 seconds.\n"
+    assert token.split("_")[2] not in revoked.stdout + revoked.stderr
+    for age in ("0d", "30", "soon", "-1d", "99999w"):
+        assert "an age is a number" in live.palate("keys", "create", f"--expires={age}", good=False).stderr
 
 
 def test_training_is_followed_to_its_end_and_its_model_pulled(live: Live, pairs: Path, tmp_path: Path) -> None:

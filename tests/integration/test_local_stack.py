@@ -68,7 +68,7 @@ def test_a_home_keeps_its_data_over_a_stop_and_over_a_kill(home: Path) -> None:
         try:
             store = open_store(stack)
             client = redis.Redis.from_url(stack.environment["REDIS_URL"])
-            with psycopg.connect(database(stack)) as connection:
+            with psycopg.connect(stack.postgres.owner_url.replace("+psycopg", "")) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS starts (n int)")
                 connection.execute("INSERT INTO starts SELECT count(*) FROM starts")
                 starts = connection.execute("SELECT count(*) FROM starts").fetchone()
