@@ -1,6 +1,6 @@
 """What stands between a fault and what it would spoil: each guard, how it is taken away, and the test that cries."""
 
-from tests.guards import of_bytes, of_claims, of_ends, of_gpus, of_users
+from tests.guards import of_bytes, of_claims, of_doors_embedded, of_ends, of_gpus, of_users
 from tests.guards.guard import Guard
 
 ATTEMPTS, CLAIM, DATABASE = "core/db/attempts.py", "worker/claim.py", "test_database.py"
@@ -336,7 +336,15 @@ OF_HOLDERS = [
     ),
 ]
 
-GUARDS = [*OF_HOLDERS, *of_claims.GUARDS, *of_ends.GUARDS, *of_bytes.GUARDS, *of_gpus.GUARDS, *of_users.GUARDS]
+GUARDS = [
+    *OF_HOLDERS,
+    *of_claims.GUARDS,
+    *of_ends.GUARDS,
+    *of_bytes.GUARDS,
+    *of_gpus.GUARDS,
+    *of_users.GUARDS,
+    *of_doors_embedded.GUARDS,
+]
 
 # Quick ones, of three kinds: fence, claim, bytes.
 IN_EVERY_RUN = (

@@ -290,3 +290,36 @@ def test_a_large_file_is_judged_while_it_is_still_sent(live: Live, tmp_path: Pat
     assert "line 2: field_missing: " in refused.stderr
     assert "is not sent: too_many_bad_lines: 1 of 399,962 records cannot be read" in refused.stderr
     assert len(list(live.user.sdk.files.list())) == before
+
+
+# The files that hold them, and that only their owner reads.
+KEY_FILES = {"secrets.json", "up.json", "connection.json", "valkey/valkey.conf", "seaweed/security.toml"}
+
+
+def test_no_secret_stands_anywhere_but_in_its_file(live: Live, pairs: Path) -> None:
+    """After all of the above, failed jobs and refused requests among them: argv, logs, events, errors, data."""
+    known = json.loads((live.home / "secrets.json").read_text())
+    del known["access_key"]  # the name of a key, which the store logs
+    secrets = {name: value.encode() for name, value in known.items()}
+    secrets["the API key"] = live.user.token.rpartition("_")[2].encode()
+    failing = json.dumps({"steps": 4, "at": {"2": "exit:71"}})
+    live.palate("train", str(pairs), "--model", "tiny/llama", "--probe", failing, "--watch", good=False)
+    with httpx.Client(headers={"authorization": f"Bearer {live.user.token[:-1]}"}) as wrong:
+        said = [wrong.get(f"{live.url}/files").content, wrong.get(f"{live.url}/nothing").content]
+    for job in live.user.http.get("/fine_tuning/jobs", params={"limit": 100}).json()["data"]:
+        said.append(json.dumps(job).encode())
+        said += [live.user.http.get(f"/fine_tuning/jobs/{job['id']}/{each}").content for each in ("events", "logs")]
+    argv = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    files = {
+        path.relative_to(live.home).as_posix(): path.read_bytes()
+        for path in (*live.home.rglob("*"), live.log)
+        if path.is_file() and path.is_relative_to(live.home)
+    }
+    assert len(files) > 100
+    found = [(name, where) for where, content in files.items() for name, value in secrets.items() if value in content]
+    assert {where for _, where in found} == KEY_FILES
+    found += [("up.log", name) for name, value in secrets.items() if value in live.log.read_bytes()]
+    found += [(name, "argv or answer") for text in (*argv, *said) for name, value in secrets.items() if value in text]
+    assert {where for _, where in found} == KEY_FILES
+    open_to_others = [path for path in live.home.rglob("*") if path.lstat().st_mode & 0o077 and not path.is_symlink()]
+    assert open_to_others == []
