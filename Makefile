@@ -21,10 +21,11 @@ help: ## this list
 
 setup: $(STAMP) ## everything into .venv, by sha256 (once; again when pyproject.toml or a lock changed)
 
-$(STAMP): pyproject.toml locks/dev.txt locks/built.txt locks/cuda.txt locks/openai1.txt
+$(STAMP): pyproject.toml locks/dev.txt locks/cpu.txt locks/cuda.txt locks/built.txt locks/openai1.txt
 	@echo "Setting up .venv (on a GPU machine: gigabytes of wheels) ..."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@start=$$(date +%s); \
+	{ .venv/bin/python $(LOCKED) -r locks/cpu.txt 2>/dev/null || echo "No torch of the CPU alone is on offer here."; } && \
 	.venv/bin/python $(LOCKED) --only-binary :all: -r locks/dev.txt && \
 	if .venv/bin/python -c '$(FOR_GPUS)'; then .venv/bin/python $(LOCKED) -r locks/cuda.txt; fi && \
 	DS_BUILD_OPS=0 .venv/bin/python $(LOCKED) --no-build-isolation -r locks/built.txt && \

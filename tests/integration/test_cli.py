@@ -321,5 +321,7 @@ def test_no_secret_stands_anywhere_but_in_its_file(live: Live, pairs: Path) -> N
     found += [("up.log", name) for name, value in secrets.items() if value in live.log.read_bytes()]
     found += [(name, "argv or answer") for text in (*argv, *said) for name, value in secrets.items() if value in text]
     assert {where for _, where in found} == KEY_FILES
-    open_to_others = [path for path in live.home.rglob("*") if path.lstat().st_mode & 0o077 and not path.is_symlink()]
-    assert open_to_others == []
+    assert [path for path in (live.home, *live.home.iterdir()) if path.stat().st_mode & 0o077] == []
+    tenants = [path for name in ("scratch", "cache", "logs") for path in (live.home / name).rglob("*")]
+    assert len(tenants) > 20
+    assert [path for path in tenants if path.lstat().st_mode & 0o077 and not path.is_symlink()] == []
