@@ -3,29 +3,51 @@
 PYTHON ?= python3
 # Another package index for this machine: make setup INDEX=URL
 INDEX ?=
-PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet $(if $(INDEX),--index-url $(INDEX))
+PIP = -m pip --disable-pip-version-check install --quiet $(if $(INDEX),--index-url $(INDEX))
+# Nothing but what a lock names, and of that only files with the sha256 that it names.
+LOCKED = $(PIP) --require-hashes --no-deps
+# Whether this torch is one for GPUs.
+FOR_GPUS = import importlib.metadata as m, sys; sys.exit(not any("nvidia" in each for each in m.requires("torch") or []))
+ROLES = serving training
 STAMP = .venv/.installed
 BIN = .venv/bin
 LIGHT = -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-real test slow storm refusals gpu-check check lint types imports up bench openapi clean
+.PHONY: help setup locks sbom audit demo demo-real test slow storm refusals gpu-check check lint types imports up bench openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP) ## everything into .venv (once; again when pyproject.toml or constraints.txt changed)
+setup: $(STAMP) ## everything into .venv, by sha256 (once; again when pyproject.toml or a lock changed)
 
-$(STAMP): pyproject.toml constraints.txt tests/e2e/openai1.txt
+$(STAMP): pyproject.toml locks/dev.txt locks/cpu.txt locks/cuda.txt locks/built.txt locks/openai1.txt
 	@echo "Setting up .venv (on a GPU machine: gigabytes of wheels) ..."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@start=$$(date +%s); \
-	$(PIP) torch==2.13.0 && \
-	PIP_CONSTRAINT=constraints.txt $(PIP) setuptools wheel ninja && \
-	PIP_CONSTRAINT=constraints.txt DS_BUILD_OPS=0 $(PIP) --no-build-isolation -e ".[api,trainer,data,local,dev]" && \
+	{ .venv/bin/python $(LOCKED) -r locks/cpu.txt 2>/dev/null || echo "No torch of the CPU alone is on offer here."; } && \
+	.venv/bin/python $(LOCKED) --only-binary :all: -r locks/dev.txt && \
+	if .venv/bin/python -c '$(FOR_GPUS)'; then .venv/bin/python $(LOCKED) -r locks/cuda.txt; fi && \
+	DS_BUILD_OPS=0 .venv/bin/python $(LOCKED) --no-build-isolation -r locks/built.txt && \
+	.venv/bin/python $(PIP) --no-deps --no-build-isolation -e . && \
 	(test -x .venv-openai1/bin/python || $(PYTHON) -m venv .venv-openai1) && \
-	.venv-openai1/bin/python -m pip --disable-pip-version-check install --quiet $(if $(INDEX),--index-url $(INDEX)) -r tests/e2e/openai1.txt && \
+	.venv-openai1/bin/python $(LOCKED) -r locks/openai1.txt && \
 	touch $(STAMP) && echo "Set up in $$(( $$(date +%s) - start )) s."
+
+.venv-tools/.installed: locks/tools.txt
+	@test -x .venv-tools/bin/python || $(PYTHON) -m venv .venv-tools
+	@.venv-tools/bin/python $(LOCKED) -r locks/tools.txt && touch $@
+
+locks: .venv-tools/.installed ## the locks anew, from pyproject.toml, constraints.txt and what the index offers
+	@$(if $(INDEX),UV_DEFAULT_INDEX=$(INDEX)) .venv-tools/bin/python locks/write.py
+
+sbom: ## what each role consists of, as CycloneDX JSON (build/sbom)
+	@$(PYTHON) locks/sbom.py build/sbom $(ROLES)
+
+audit: ## known vulnerabilities of what is locked (needs a network; says so where there is none)
+	@if ! $(MAKE) --no-print-directory .venv-tools/.installed; then echo "audit: not done, pip-audit cannot be fetched"; exit 0; fi; \
+	for role in $(ROLES); do echo "audit: $$role"; \
+	.venv-tools/bin/pip-audit --require-hashes --disable-pip --progress-spinner off -r locks/$$role.txt || exit 1; done
 
 demo: setup ## the main job in front of you: pairs of endings in, a better writer out
 	@$(BIN)/python -m demo

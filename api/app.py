@@ -98,6 +98,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await waiters.stop()
         if rates is not None:
             await rates.close()
+        await app.state.services.callers.stop()
         bell.stop()
         store.close()
         engine.configure(None)

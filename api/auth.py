@@ -6,6 +6,7 @@ import time
 
 from starlette.concurrency import run_in_threadpool
 
+from api.last_use import LastUse
 from api.refusals import NO_KEY, TOO_MANY, WRONG_KEY, Refusals
 from core.buckets import Buckets, Rate
 from core.contract.errors import RateLimited, Unauthenticated
@@ -24,11 +25,12 @@ class Callers:
 
     def __init__(self, refusals: Refusals, wrong_keys: int) -> None:
         self._known: dict[bytes, tuple[float, Caller]] = {}
+        self._last_use = LastUse()
         self._refusals = refusals
         self._unknown = Buckets(Rate(wrong_keys / 60, wrong_keys)) if wrong_keys else None
 
     async def of(self, token: str | None, address: str) -> Caller:
-        """Raises Unauthenticated or RateLimited. A key revoked at any time is refused five seconds later at the
+        """Raises Unauthenticated or RateLimited. A key that is revoked or expires is refused five seconds later at the
         latest."""
         if token is None:
             self._refusals.count(address, NO_KEY)
@@ -55,7 +57,11 @@ class Callers:
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[digest] = (asked_at + LIVES_SECONDS, caller)
+        self._last_use.note(caller.key_id)
         return caller
+
+    async def stop(self) -> None:
+        await self._last_use.stop()
 
     def _draw(self, token: str, address: str) -> None:
         if self._unknown is None:

@@ -70,15 +70,16 @@ def main() -> None:
     if asked.queue < asked.rounds * NODES * asked.slots:
         parser.error("the queue must be as long as all rounds together")
     with live.folder() as home, Stack(home) as stack:
-        peer_url = stack.postgres.url("peer")
-        os.environ |= stack.environment | {"PEER_DATABASE_URL": peer_url}
-        upgrade(stack.environment["DATABASE_URL"])
+        url = stack.postgres.owner_url
+        peer_url = url.rpartition("/")[0] + "/peer"
+        os.environ |= stack.environment | {"DATABASE_URL": url, "PEER_DATABASE_URL": peer_url}
+        upgrade(url)
         queue_ours(asked.queue, asked.slots)
-        run(stack.environment["DATABASE_URL"], "CREATE DATABASE peer")
+        run(url, "CREATE DATABASE peer")
         asyncio.run(queue_peer(peer_url, asked.queue))
         queue_celery(stack.environment["REDIS_URL"], asked.queue)
-        for url in (stack.environment["DATABASE_URL"], peer_url):
-            run(url, "VACUUM ANALYZE")
+        for each in (url, peer_url):
+            run(each, "VACUUM ANALYZE")
         live.say(f"{asked.queue} jobs wait in each queue")
         with workers("ours") as ours, workers("procrastinate") as rows, workers("celery") as messages:
             arms = {"ours": ours, "procrastinate": rows, "Celery's poll": messages}
@@ -87,7 +88,7 @@ def main() -> None:
                     arm.round(asked.slots)
                 rates = ", ".join(f"{name} {NODES * asked.slots / arm.walls[-1]:.0f}/s" for name, arm in arms.items())
                 live.say(f"round {number + 1}/{asked.rounds}: {rates}")
-                check_and_end(stack.environment["DATABASE_URL"], NODES * asked.slots)
+                check_and_end(url, NODES * asked.slots)
     show(arms)
 
 

@@ -44,8 +44,9 @@ class Service:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Where the three parts are, as a process of the service is told."""
-        return Stack.running(self.home).environment
+        """Where the three parts are, as a process of the service is told; the database by its owner, for VACUUM."""
+        stack = Stack.running(self.home)
+        return {**stack.environment, "DATABASE_URL": stack.postgres.owner_url}
 
     def client(self, url: str | None = None) -> httpx.Client:
         headers = {"authorization": f"Bearer {self.api_key}"}

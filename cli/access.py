@@ -1,12 +1,13 @@
 """`palate migrate | projects | keys`: the operator's own commands, on the database."""
 
 import argparse
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cli import place
 
 if TYPE_CHECKING:
-    from core.db.tables import Project
+    from core.db.tables import Key, Project
 
 LIMITS = ("max_running", "max_queued")
 
@@ -16,7 +17,7 @@ def migrate(arguments: argparse.Namespace) -> int:
     from core.db.migrate import head, upgrade
 
     with unavailable_as_such():
-        upgrade(place.parts(arguments.home)["DATABASE_URL"])
+        upgrade(place.owner_url(arguments.home))
     print(f"The schema is at revision {head()}.")
     return 0
 
@@ -63,7 +64,7 @@ def create_key(arguments: argparse.Namespace) -> int:
 
     with place.session(arguments.home) as session:
         project = projects.by_name(session, arguments.project)
-        token = keys.create(session, project.id, arguments.name)[1]
+        token = keys.create(session, project.id, arguments.name, arguments.expires)[1]
     print(token)
     return 0
 
@@ -78,15 +79,29 @@ def list_keys(arguments: argparse.Namespace) -> int:
             rows, more = keys.page(session, project_id, after)
             for row in rows:
                 after = row.id
-                state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "good"
-                print(f"{row.id}  {row.project_id}  {row.created_at:%Y-%m-%d}  {state}  {row.name or ''}".rstrip())
+                print(
+                    f"{row.id}  {row.project_id}  {row.created_at:%Y-%m-%d}  {state_of(row)}  {row.name or ''}".rstrip()
+                )
     return 0
 
 
+def state_of(key: "Key") -> str:
+    """Whether it is good and for how long, and when it was last used, to a minute; in UTC."""
+    state = "good"
+    if key.revoked_at:
+        state = f"revoked {key.revoked_at.astimezone(UTC):%Y-%m-%d}"
+    elif key.expires_at:
+        passed = key.expires_at <= datetime.now(UTC)
+        state = f"{'expired' if passed else 'expires'} {key.expires_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return f"{state}  {f'used {key.last_used_at.astimezone(UTC):%Y-%m-%d %H:%M}' if key.last_used_at else 'never used'}"
+
+
 def revoke_key(arguments: argparse.Namespace) -> int:
+    """By its id; of a whole key that is given nothing but the id is said again."""
     from core.db import keys
 
+    key_id = arguments.id.removeprefix("plt_").partition("_")[0][: keys.ID_LENGTH]
     with place.session(arguments.home) as session:
-        keys.revoke(session, arguments.id.removeprefix("plt_").partition("_")[0])
-    print(f"{arguments.id} is refused within 5 seconds.")
+        keys.revoke(session, key_id)
+    print(f"The key {key_id} is refused within 5 seconds.")
     return 0

@@ -1,7 +1,9 @@
 """Every command and its flags; a command's own file is imported when it runs."""
 
 import argparse
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
@@ -9,6 +11,9 @@ from typing import TypeAlias
 from cli.place import add_home
 from cli.settings import add_layout, add_reading, add_training
 
+AGE = re.compile(r"([0-9]{1,9})([hdw])")
+HOURS = {"h": 1, "d": 24, "w": 168}
+MOST_HOURS = 100 * 366 * 24
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -119,8 +124,9 @@ def _operating(commands: Commands) -> None:
     create = _command(keys, "create", "access:create_key", "make a key and print it, once")
     create.add_argument("--project", default="default")
     create.add_argument("--name", help="what it is for")
+    create.add_argument("--expires", type=_age, metavar="AGE", help="refused from then on: 12h, 30d, 8w (never)")
     _command(keys, "list", "access:list_keys", "keys without their secrets").add_argument("--project")
-    _command(keys, "revoke", "access:revoke_key", "refuse a key from now on").add_argument("id")
+    _command(keys, "revoke", "access:revoke_key", "refuse a key from now on").add_argument("id", help="see `keys list`")
 
     projects = _group(commands, "projects", "projects (operator)")
     _command(projects, "create", "access:create_project", "make a project").add_argument("name")
@@ -146,6 +152,13 @@ def _count(text: str) -> int:
     if not 0 <= number < 1 << 31:
         raise argparse.ArgumentTypeError("a number of jobs is 0 or more")
     return number
+
+
+def _age(text: str) -> timedelta:
+    match = AGE.fullmatch(text)
+    if not match or not 0 < (hours := int(match[1]) * HOURS[match[2]]) < MOST_HOURS:
+        raise argparse.ArgumentTypeError("an age is a number of hours, days or weeks, up to 100 years: 12h, 30d, 8w")
+    return timedelta(hours=hours)
 
 
 def _port(text: str) -> int:

@@ -12,6 +12,7 @@ from core.contract.errors import NotFound
 if TYPE_CHECKING:  # a command pays only for what it uses
     from core.db.engine import Session
     from core.objects.store import Store
+    from local.stack import Stack
 
 HOME = Path(".palate")
 
@@ -24,6 +25,15 @@ def parts(home: Path) -> Mapping[str, str]:
     """DATABASE_URL and the store's settings of the environment, else those of the home's running stack."""
     if os.environ.get("DATABASE_URL"):
         return os.environ
+    return _stack(home).environment
+
+
+def owner_url(home: Path) -> str:
+    """Of the database, by the role that may change its schema."""
+    return os.environ.get("DATABASE_URL") or _stack(home).postgres.owner_url
+
+
+def _stack(home: Path) -> "Stack":
     from local.home import Home
     from local.stack import Stack
 
@@ -32,7 +42,7 @@ def parts(home: Path) -> Mapping[str, str]:
             f"Palate does not run in {home.absolute()}; start it with `palate up`, or set DATABASE_URL "
             "to work on another deployment."
         )
-    return Stack.running(home).environment
+    return Stack.running(home)
 
 
 @contextmanager

@@ -33,16 +33,23 @@ class Service:
 
     @classmethod
     def of(cls, home: Path) -> Self:
-        """PALATE_BASE_URL and PALATE_API_KEY, else connection.json of the home."""
+        """PALATE_BASE_URL and PALATE_API_KEY, else connection.json of the home.
+
+        Never a key of the one with the address of the other: the current folder's home may be a stranger's.
+        """
         from local.home import Home
 
         url, key = os.environ.get("PALATE_BASE_URL"), os.environ.get("PALATE_API_KEY")
         if url and not key:
             raise NotFound("PALATE_BASE_URL is set, but not PALATE_API_KEY; `palate keys create` makes a key.")
+        if key and not url:
+            raise NotFound(
+                "PALATE_API_KEY is set, but not PALATE_BASE_URL, the address that the key is for; set both, or neither."
+            )
         if url and key:
             return cls(url, key)
         connection = Home(home).connection_of()
-        return cls(connection.base_url, key or connection.api_key.get_secret_value())
+        return cls(connection.base_url, connection.api_key.get_secret_value())
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         return self._json("GET", path, params=query)

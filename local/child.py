@@ -14,6 +14,7 @@ from core import processes
 from core.contract.errors import PalateError
 
 LOG_LIMIT_BYTES = 16 << 20
+PRIVATE = 0o077
 
 
 class PartFailed(PalateError):
@@ -24,7 +25,8 @@ class PartFailed(PalateError):
 
 @dataclass
 class Child:
-    """A command with its environment and log; `owner` is a (uid, gid) to run as, where we are root."""
+    """A command with its environment and log; `owner` is a (uid, gid) to run as, where we are root; `folder` the one to
+    run in. What it writes, only its owner reads."""
 
     name: str
     command: Sequence[str]
@@ -33,6 +35,7 @@ class Child:
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 5.0
     owner: tuple[int, int] | None = None
+    folder: Path | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -46,6 +49,8 @@ class Child:
             self.process = subprocess.Popen(
                 self.command,
                 env=dict(self.environment),
+                cwd=self.folder,
+                umask=PRIVATE,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -12,8 +12,10 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from core import ids
 from core.contract.errors import NotFound, PalateError
-from local import ports
-from local.secrets import write_private
+from local import ports, private
+from local.private import write_private
+
+KEY_FILES = ("secrets.json", "up.json", "connection.json")
 
 
 class HomeInUse(PalateError):
@@ -39,15 +41,17 @@ class Memory(BaseModel):
 
 class Home:
     def __init__(self, path: Path) -> None:
+        """`seen`: once it is locked, the files with keys that others could read until then."""
         self.path = path.absolute()
+        self.seen: list[Path] = []
         self.connection = self.path / "connection.json"
         self._memory = self.path / "up.json"
         self._lock = self.path / "lock"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Held until this process ends, however it ends: children do not inherit it."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Held until this process ends, however it ends: children do not inherit it. Raises NotOurs, HomeInUse."""
+        self.seen = [file for file in private.close(self.path) if file.name in KEY_FILES]
         with self._lock.open("a+") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,7 +65,9 @@ class Home:
 
     @property
     def is_running(self) -> bool:
+        """Raises NotOurs."""
         try:
+            private.refuse_others(self.path)
             with self._lock.open() as handle:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
@@ -72,7 +78,7 @@ class Home:
 
     def recall(self) -> Memory:
         try:
-            memory = Memory.model_validate_json(self._memory.read_bytes())
+            memory = Memory.model_validate_json(private.read_own(self._memory))
         except (OSError, ValidationError):
             memory = Memory()
         if not memory.node:
@@ -90,9 +96,10 @@ class Home:
         self.connection.unlink(missing_ok=True)
 
     def connection_of(self) -> Connection:
-        """Where the service of this home answers; NotFound says how to start it."""
+        """Where the service of this home answers; NotFound says how to start it, NotOurs that another wrote it."""
         try:
-            return Connection.model_validate_json(self.connection.read_bytes())
+            private.refuse_others(self.path)
+            return Connection.model_validate_json(private.read_own(self.connection))
         except (OSError, ValidationError):
             raise NotFound(f"Palate does not run in {self.path}; start it with `palate up`.") from None
 

@@ -11,21 +11,32 @@ import psycopg
 from psycopg import sql
 
 from local.child import Child, PartFailed
-from local.secrets import write_private
+from local.private import write_private
 
-USER = "app"
+# Who owns the database and migrates it, and who serves: no superuser, no owner, rows alone.
+OWNER = "app"
+SERVICE = "palate_service"
 NOBODY = 65_534
+GRANTS = (
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+    "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}",
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO {role}",
+)
 
 
 class Postgres:
-    """One server with its data in `home/postgres`; `database` is made when it is not there."""
+    """One server with its data in `home/postgres`; `database` is made when it is not there.
+
+    `passwords` of its owner and of the role that serves.
+    """
 
     name = "postgres"
 
-    def __init__(self, home: Path, port: int, password: str, database: str = "palate") -> None:
+    def __init__(self, home: Path, port: int, passwords: tuple[str, str], database: str = "palate") -> None:
         self.data = home / "postgres"
         self.port = port
-        self.password = password
+        self.password, self.service_password = passwords
         self.database = database
         self.prefix, owner = _as_whom(home)
         self.binaries = _binaries()
@@ -46,10 +57,16 @@ class Postgres:
         )
 
     def environment(self) -> dict[str, str]:
-        return {"DATABASE_URL": self.url(self.database)}
+        """Of the role that serves."""
+        return {"DATABASE_URL": self._url(SERVICE, self.service_password, self.database)}
 
-    def url(self, database: str) -> str:
-        return f"postgresql+psycopg://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
+    @property
+    def owner_url(self) -> str:
+        """For migrations alone."""
+        return self._url(OWNER, self.password, self.database)
+
+    def _url(self, role: str, password: str, database: str) -> str:
+        return f"postgresql+psycopg://{role}:{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         if not (self.data / "PG_VERSION").exists():
@@ -57,14 +74,31 @@ class Postgres:
         self.child.start()
 
     def ready(self) -> bool:
-        """Answers a query; makes the database on the way."""
+        """Answers a query; makes the database and the role that serves on the way."""
         try:
-            with psycopg.connect(self.url("postgres").replace("+psycopg", ""), autocommit=True, connect_timeout=2) as c:
+            with self._as_owner("postgres") as c:
                 if not c.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self.database]).fetchone():
                     c.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.database)))
+                there = c.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [SERVICE]).fetchone()
+                # What is sent is the password's verifier: a statement may come into a log.
+                verifier = c.pgconn.encrypt_password(
+                    self.service_password.encode(), SERVICE.encode(), b"scram-sha-256"
+                ).decode()
+                c.execute(
+                    sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {}").format(
+                        sql.SQL("ALTER" if there else "CREATE"), sql.Identifier(SERVICE), sql.Literal(verifier)
+                    )
+                )
+            with self._as_owner(self.database) as c:
+                for grant in GRANTS:
+                    c.execute(sql.SQL(grant).format(role=sql.Identifier(SERVICE)))
         except psycopg.OperationalError:
             return False
         return True
+
+    def _as_owner(self, database: str) -> "psycopg.Connection[tuple[object, ...]]":
+        url = self._url(OWNER, self.password, database).replace("+psycopg", "")
+        return psycopg.connect(url, autocommit=True, connect_timeout=2)
 
     def clean(self) -> None:
         """Nothing of it lies outside the home."""
@@ -85,7 +119,7 @@ class Postgres:
                 [
                     *self.prefix,
                     str(self.binaries / "initdb"),
-                    *("-D", str(fresh), "-U", USER, f"--pwfile={password_file}"),
+                    *("-D", str(fresh), "-U", OWNER, f"--pwfile={password_file}"),
                     *("--auth=scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
                 ],
                 env=_plain_environment(),
@@ -122,7 +156,8 @@ def _as_whom(home: Path) -> tuple[list[str], tuple[int, int] | None]:
     prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
     if shutil.which("unshare") and subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
         return prefix, None
-    for folder in (home, *home.parents):
+    home.chmod(0o711)  # what lies in it stays closed
+    for folder in home.parents:
         if not folder.stat().st_mode & 0o001:
             raise PartFailed(
                 f"PostgreSQL does not run as root, and {folder} is closed to other users: "

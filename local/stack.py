@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from local import ports, secrets
+from local import ports, private, secrets
 from local.child import Child, PartFailed
 from local.postgres import Postgres
 from local.seaweed import Seaweed
@@ -34,14 +34,15 @@ class Stack:
 
     def __init__(self, home: Path, *, database: str = "palate", bucket: str = "palate") -> None:
         self.home = home.absolute()
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.close(self.home)
         self.database = database
         self.bucket = bucket
         self._arrange(ports.load(self.home / "ports.json"))
 
     @classmethod
     def running(cls, home: Path) -> "Stack":
-        """The one that another process runs in `home`: for its `environment`, never to be started."""
+        """The one that another process runs in `home`: for its `environment`, never to be started. Raises NotOurs."""
+        private.refuse_others(home)
         found = cls.__new__(cls)
         found.home, found.database, found.bucket = home.absolute(), "palate", "palate"
         found._arrange(ports.read(found.home / "ports.json"))
@@ -49,9 +50,10 @@ class Stack:
 
     def _arrange(self, chosen: dict[str, int]) -> None:
         known = secrets.load(self.home / "secrets.json")
-        self.postgres = Postgres(self.home, chosen["postgres"], known["postgres"], self.database)
+        passwords = known["postgres"], known["postgres_service"]
+        self.postgres = Postgres(self.home, chosen["postgres"], passwords, self.database)
         self.valkey = Valkey(self.home, chosen["valkey"], known["valkey"])
-        self.seaweed = Seaweed(self.home, chosen, known["access_key"], known["secret_key"], self.bucket)
+        self.seaweed = Seaweed(self.home, chosen, known, self.bucket)
 
     @property
     def parts(self) -> tuple[Part, ...]:

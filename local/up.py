@@ -1,6 +1,7 @@
 """`palate up`: the whole service in the foreground, its data in one folder."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ from core.db import engine as db
 from core.db import keys, projects
 from core.db.migrate import upgrade
 from local import dependents, logs, programs
-from local.child import Child
+from local.child import PRIVATE, Child
 from local.home import Connection, Home, Memory, choose_port
 from local.kept import Kept, say
 from local.stack import Stack
@@ -25,12 +26,19 @@ LOOK_SECONDS = 0.05
 LOGS_SECONDS = 5.0
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 INTERRUPTED = 130
+TOLD = (
+    "{file} could be read by other users of this machine until now. It is closed, but the keys in it are the same: "
+    "make new ones with `palate keys create`, and revoke the old ones, or begin a new home."
+)
 
 
 def run(path: Path, host: str, port: int) -> int:
     """Until a signal ends it. From the main thread: every child dies with the thread that made it."""
+    os.umask(PRIVATE)
     home = Home(path)
     with home.locked():
+        for file in home.seen:
+            say(TOLD.format(file=file))
         home.disconnect()  # a killed one leaves its own behind
         return Service(home, host, port).run()
 
@@ -85,9 +93,8 @@ class Service:
         memory = self.home.recall()
         memory.port = choose_port(self.asked_port, memory.port, self.host)
         self.stack.start(self.signals.check)
-        url = self.stack.environment["DATABASE_URL"]
-        upgrade(url)
-        memory.api_key = project_key(url, memory)
+        upgrade(self.stack.postgres.owner_url)
+        memory.api_key = project_key(self.stack.environment["DATABASE_URL"], memory)
         self.home.remember(memory)
         known = programs.environment(self.home.path, self.stack.environment, memory.node)
         self.api = programs.api(self.home.path, known, self.host, memory.port)
@@ -98,7 +105,8 @@ class Service:
         root = address(self.host, memory.port)
         self.wait_until_ready(root)
         self.home.connect(Connection(base_url=f"{root}/v1", api_key=SecretStr(memory.api_key)))
-        print(f"Palate is ready: {root}/v1\nAPI key: {memory.api_key}\nBoth are in {self.home.connection}", flush=True)
+        # The key itself would stand in a log, and in the journal of who runs this as a service.
+        print(f"Palate is ready: {root}/v1\nIts address and an API key are in {self.home.connection}", flush=True)
 
     def wait_until_ready(self, root: str) -> None:
         deadline = time.monotonic() + READY_SECONDS

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 
 from local.child import Child, PartFailed
-from local.secrets import write_private
+from local.private import write_private
 
 
 class Valkey:

@@ -42,7 +42,8 @@ from local.stack import Stack
 home = Path(sys.argv[1])
 with Stack(home) as stack:
     partial = home / "environment.tmp"
-    partial.write_text(json.dumps(stack.environment))
+    # The tests make databases of their own: by the owner.
+    partial.write_text(json.dumps({**stack.environment, "DATABASE_URL": stack.postgres.owner_url}))
     partial.rename(home / "environment.json")
     sys.stdin.read()
 """

@@ -6,7 +6,7 @@ from celery import signals
 
 from core import log as logs
 from core.queue import WAKE, consumer, ring
-from worker import calibration, claim, devices, launcher, lifeline, schema
+from worker import calibration, claim, devices, launcher, lifeline, schema, workspace
 from worker.sweeper import Sweeper
 
 HOPS = 3
@@ -31,6 +31,7 @@ def set_up_logging(**_: Any) -> None:
 def begin(**_: Any) -> None:
     """`worker_ready` would never fire without a broker."""
     lifeline.watch()
+    workspace.close_to_others()
     devices.require()
     schema.require()
     Sweeper().start()

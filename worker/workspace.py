@@ -1,5 +1,7 @@
 """The folder of one attempt on this node, fenced by its name: SCRATCH/attempts/JOB/aEPOCH."""
 
+import logging
+import os
 import shutil
 import signal
 import time
@@ -9,6 +11,9 @@ from pathlib import Path
 from core import processes, settings
 from core.db.attempts import Lease
 from core.processes import Process
+
+PRIVATE = 0o077
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,19 @@ class Workspace:
 
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def close_to_others() -> None:
+    """Scratch and cache hold tenants' records and models: this process and what it starts write for their owner alone,
+    also below a folder that was there before.
+    """
+    os.umask(PRIVATE)
+    for folder in (settings.worker().scratch, settings.worker().cache):
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o700)
+        else:
+            log.warning("%s belongs to another user, so its mode stays; what is written below it is closed", folder)
 
 
 def root() -> Path:

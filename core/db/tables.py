@@ -38,6 +38,8 @@ class Key(Table):
     secret_sha256: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     revoked_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
 
 
 class File(Table):
@@ -328,13 +330,7 @@ class Task(Table):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     number: Mapped[int] = mapped_column(Identity(always=True))
     __table_args__ = (
-        Index(
-            "uq_tasks_live",
-            "kind",
-            "subject",
-            unique=True,
-            postgresql_where=text("state IN ('queued', 'running')"),
-        ),
+        Index("uq_tasks_live", "kind", "subject", unique=True, postgresql_where=text("state IN ('queued', 'running')")),
         Index("ix_tasks_queue", "number", postgresql_where=text("state IN ('queued', 'running')")),
     )
 

@@ -3,6 +3,7 @@
 from tests.guards import (
     of_bytes,
     of_claims,
+    of_doors_embedded,
     of_doors_front,
     of_doors_wire,
     of_ends,
@@ -344,6 +345,7 @@ GUARDS = [
     *of_bytes.GUARDS,
     *of_gpus.GUARDS,
     *of_users.GUARDS,
+    *of_doors_embedded.GUARDS,
     *of_doors_front.GUARDS,
     *of_doors_wire.GUARDS,
 ]

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli import place
@@ -14,6 +17,7 @@ from core.objects import keys
 from tests.conftest import ROOT
 from tests.e2e.live import Live, triples
 from tests.models import CHAT_TEMPLATE, make_tiny_model
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("cli")  # one service for all of them
 PALATE = (sys.executable, "-m", "cli.main")
@@ -98,6 +102,26 @@ def test_a_revoked_key_is_refused(live: Live) -> None:
     )
     assert refused.returncode == 1
     assert "wrong or revoked" in refused.stderr
+
+
+def test_a_key_that_expires_is_listed_with_its_end_and_its_last_use(live: Live) -> None:
+    token = live.palate("keys", "create", "--expires", "30d", "--name", "for a month").stdout.strip()
+
+    def line(of: str) -> str:
+        return next(line for line in live.palate("keys", "list").stdout.splitlines() if line.startswith(of))
+
+    key_id = token.split("_")[1]
+    end = datetime.now(UTC) + timedelta(days=30)
+    assert re.search(rf"expires ({end:%Y-%m-%d}|{end - timedelta(minutes=1):%Y-%m-%d}) ..:..  never used", line(key_id))
+    with httpx.Client(headers={"authorization": f"Bearer {token}"}) as http:
+        assert http.get(f"{live.url}/models").status_code == 200
+    until(lambda: "  used 2" in line(key_id), "its use", 10)
+    assert "  good  " in line(live.user.token.split("_")[1])
+    revoked = live.palate("keys", "revoke", token)
+    assert revoked.stdout == f"The key {key_id} is refused within 5 seconds.\n"
+    assert token.split("_")[2] not in revoked.stdout + revoked.stderr
+    for age in ("0d", "30", "soon", "-1d", "99999w"):
+        assert "an age is a number" in live.palate("keys", "create", f"--expires={age}", good=False).stderr
 
 
 def test_training_is_followed_to_its_end_and_its_model_pulled(live: Live, pairs: Path, tmp_path: Path) -> None:
@@ -266,3 +290,38 @@ def test_a_large_file_is_judged_while_it_is_still_sent(live: Live, tmp_path: Pat
     assert "line 2: field_missing: " in refused.stderr
     assert "is not sent: too_many_bad_lines: 1 of 399,962 records cannot be read" in refused.stderr
     assert len(list(live.user.sdk.files.list())) == before
+
+
+# The files that hold them, and that only their owner reads.
+KEY_FILES = {"secrets.json", "up.json", "connection.json", "valkey/valkey.conf", "seaweed/security.toml"}
+
+
+def test_no_secret_stands_anywhere_but_in_its_file(live: Live, pairs: Path) -> None:
+    """After all of the above, failed jobs and refused requests among them: argv, logs, events, errors, data."""
+    known = json.loads((live.home / "secrets.json").read_text())
+    del known["access_key"]  # the name of a key, which the store logs
+    secrets = {name: value.encode() for name, value in known.items()}
+    secrets["the API key"] = live.user.token.rpartition("_")[2].encode()
+    failing = json.dumps({"steps": 4, "at": {"2": "exit:71"}})
+    live.palate("train", str(pairs), "--model", "tiny/llama", "--probe", failing, "--watch", good=False)
+    with httpx.Client(headers={"authorization": f"Bearer {live.user.token[:-1]}"}) as wrong:
+        said = [wrong.get(f"{live.url}/files").content, wrong.get(f"{live.url}/nothing").content]
+    for job in live.user.http.get("/fine_tuning/jobs", params={"limit": 100}).json()["data"]:
+        said.append(json.dumps(job).encode())
+        said += [live.user.http.get(f"/fine_tuning/jobs/{job['id']}/{each}").content for each in ("events", "logs")]
+    argv = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    files = {
+        path.relative_to(live.home).as_posix(): path.read_bytes()
+        for path in (*live.home.rglob("*"), live.log)
+        if path.is_file() and path.is_relative_to(live.home)
+    }
+    assert len(files) > 100
+    found = [(name, where) for where, content in files.items() for name, value in secrets.items() if value in content]
+    assert {where for _, where in found} == KEY_FILES
+    found += [("up.log", name) for name, value in secrets.items() if value in live.log.read_bytes()]
+    found += [(name, "argv or answer") for text in (*argv, *said) for name, value in secrets.items() if value in text]
+    assert {where for _, where in found} == KEY_FILES
+    assert [path for path in (live.home, *live.home.iterdir()) if path.stat().st_mode & 0o077] == []
+    tenants = [path for name in ("scratch", "cache", "logs") for path in (live.home / name).rglob("*")]
+    assert len(tenants) > 20
+    assert [path for path in tenants if path.lstat().st_mode & 0o077 and not path.is_symlink()] == []

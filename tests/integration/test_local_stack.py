@@ -68,7 +68,7 @@ def test_a_home_keeps_its_data_over_a_stop_and_over_a_kill(home: Path) -> None:
         try:
             store = open_store(stack)
             client = redis.Redis.from_url(stack.environment["REDIS_URL"])
-            with psycopg.connect(database(stack)) as connection:
+            with psycopg.connect(stack.postgres.owner_url.replace("+psycopg", "")) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS starts (n int)")
                 connection.execute("INSERT INTO starts SELECT count(*) FROM starts")
                 starts = connection.execute("SELECT count(*) FROM starts").fetchone()
@@ -94,7 +94,8 @@ def test_what_is_secret_is_private(home: Path) -> None:
         assert home.stat().st_mode & 0o777 == 0o700
         assert (home / "secrets.json").stat().st_mode & 0o777 == 0o600
         assert (home / "valkey" / "valkey.conf").stat().st_mode & 0o777 == 0o600
-        secrets |= {stack.postgres.password, stack.valkey.password}
+        secrets |= {stack.postgres.password, stack.postgres.service_password, stack.valkey.password}
+        secrets |= set(stack.seaweed.signing.values())
         lines = processes_of(home)
         assert len(lines) >= 3
         assert not [line for line in lines for secret in secrets if secret in line]
@@ -104,7 +105,7 @@ def test_what_is_secret_is_private(home: Path) -> None:
                 stranger.ping()
             stranger.close()
         with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(database(stack).replace(stack.postgres.password, "wrong"))
+            psycopg.connect(database(stack).replace(stack.postgres.service_password, "wrong"))
 
 
 def test_two_stacks_side_by_side(home: Path, tmp_path: Path) -> None:

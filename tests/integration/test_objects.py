@@ -119,6 +119,11 @@ def test_only_a_folder_is_deleted_by_prefix(store: Store, prefix: str) -> None:
         store.delete_prefix(prefix)
 
 
+def test_a_presigned_url_lives_five_minutes(store: Store) -> None:
+    """So long it outlives a key that is revoked."""
+    assert "X-Amz-Expires=300&" in store.presign_get("a/signed")
+
+
 def test_a_presigned_url_needs_no_key_and_honours_a_range(store: Store) -> None:
     store.put("a/signed", b"0123456789")
     url = store.presign_get("a/signed", filename='we"ird.bin')

@@ -1,15 +1,18 @@
 """Keys, unknown routes, health, and the one shape of every refusal."""
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
+from sqlalchemy import update
 
 from core.db import keys
 from core.db.engine import transaction
 from core.db.migrate import head
+from core.db.tables import Key
 from core.objects.store import Store
 from tests.integration.api.conftest import Server, Tenant, error_of, execute, serve, until
 
@@ -37,6 +40,44 @@ def test_a_revoked_key_ends_within_five_seconds(tenant: Tenant) -> None:
     with transaction() as session:
         keys.revoke(session, tenant.key_id)
     until(lambda: tenant.http.get("/v1/models").status_code == 401, 6)
+
+
+def test_an_expired_key_says_so_to_who_has_its_secret(server: Server, tenant: Tenant) -> None:
+    """Also when it expires between two requests; another secret learns nothing of it."""
+    with transaction() as session:
+        key, token = keys.create(session, tenant.project_id, expires_in=timedelta(seconds=-1))
+        _, soon = keys.create(session, tenant.project_id, expires_in=timedelta(seconds=1))
+    refused = asked(server, token)
+    assert (refused.status_code, error_of(refused)["code"]) == (401, "expired_api_key")
+    assert f"The API key {key.id} expired at" in error_of(refused)["message"]
+    assert error_of(asked(server, token[:-1] + ("0" if token[-1] != "0" else "1")))["code"] == "invalid_api_key"
+    assert asked(server, soon).status_code == 200
+    until(lambda: asked(server, soon).status_code == 401, 8)
+    assert error_of(asked(server, soon))["code"] == "expired_api_key"
+
+
+def asked(server: Server, token: str) -> httpx.Response:
+    return httpx.get(f"{server.url}/v1/models", headers={"authorization": f"Bearer {token}"})
+
+
+def last_used(tenant: Tenant) -> datetime | None:
+    with transaction() as session:
+        return keys.page(session, tenant.project_id)[0][0].last_used_at
+
+
+def test_the_last_use_of_a_key_is_written_once_a_minute(tenant: Tenant) -> None:
+    """And again where a minute has passed; never of a key that was refused."""
+    assert last_used(tenant) is None
+    assert tenant.http.get("/v1/models").status_code == 200
+    until(lambda: last_used(tenant) is not None)
+    first = last_used(tenant)
+    keys.used(tenant.key_id)
+    assert last_used(tenant) == first
+    with transaction() as session:
+        session.execute(update(Key).where(Key.id == tenant.key_id).values(last_used_at=first - timedelta(seconds=61)))
+    keys.used(tenant.key_id)
+    assert (now := last_used(tenant)) is not None
+    assert now >= first
 
 
 def test_what_is_stored_of_a_key(tenant: Tenant) -> None:
