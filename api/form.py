@@ -116,8 +116,10 @@ def _text(data: bytes, what: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """Without folders, and never empty."""
-    return name.replace("\\", "/").rpartition("/")[2][-MAX_NAME:] or "upload"
+    """Without folders, and without what shows as another name or moves a terminal; never empty, `.` or `..`."""
+    own = name.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(each for each in own if each.isprintable())[-MAX_NAME:]
+    return shown if shown.strip(". ") else "upload"
 
 
 def _broken(message: str) -> BadInput:

@@ -36,7 +36,7 @@ def shown(what: str, total: int, *columns: ProgressColumn) -> Iterator[Callable[
     if not sys.stderr.isatty():
         yield lambda done: None
         return
-    every = (TextColumn(what), BarColumn(), *columns, TimeRemainingColumn())
+    every = (TextColumn("{task.description}", markup=False), BarColumn(), *columns, TimeRemainingColumn())
     with Progress(*every, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.advance(task, done)

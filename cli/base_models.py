@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cli import place, trainer_process
 from cli.bar import moving
+from cli.service import cleaned
 from core.contract import manifest as manifests
 from core.contract.errors import BadInput, BadModel
 from planning import model_folder
@@ -115,7 +116,7 @@ def merged(base: Path, adapter: Path, workspace: Path) -> Path:
 
 
 def tell(message: str) -> None:
-    print(f"palate: {message}", file=sys.stderr)
+    print(f"palate: {cleaned(message)}", file=sys.stderr)
 
 
 def page(arguments: argparse.Namespace) -> int:

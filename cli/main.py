@@ -3,6 +3,7 @@
 import sys
 
 from cli.arguments import parser
+from cli.service import cleaned
 from core.contract.errors import BadInput, PalateError
 
 INTERRUPTED = 130
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def say(message: str) -> None:
-    print(f"palate: {message}", file=sys.stderr, flush=True)
+    print(f"palate: {cleaned(message)}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

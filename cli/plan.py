@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cli import train
 from cli.progress import clock
@@ -45,13 +46,15 @@ def wanted(service: Service, body: Json) -> Json:
 def draw(plan: Json, console: Console) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows(plan):
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     console.print(table)
     if plan["recommended"]:
         names = ", ".join(f"{name} {value}" for name, value in plan["recommended"]["settings"].items())
-        console.print(" ".join([f"from the data report: {names}.", *plan["recommended"]["why"]]), highlight=False)
+        console.print(
+            " ".join([f"from the data report: {names}.", *plan["recommended"]["why"]]), highlight=False, markup=False
+        )
     for each in plan["warnings"]:
-        console.print(f"warning: {each['message']}", highlight=False)
+        console.print(f"warning: {each['message']}", highlight=False, markup=False)
     if plan["memory"]["fits"] is False:
         would = ", or ".join(each["message"] for each in plan["advice"]) or "a node with more memory"
         print(f"palate: {plan['memory']['reason']} It would fit with {would}. (does_not_fit)", file=sys.stderr)

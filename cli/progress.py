@@ -76,10 +76,10 @@ class Bar:
 
     def __init__(self) -> None:
         columns = (
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
         )
         self._progress = Progress(*columns, console=Console(), transient=True)
         self._task = self._progress.add_task("", total=None, count="", figures="")

@@ -16,7 +16,7 @@ from core.contract.manifest import FileEntry, ManifestMismatch, sha256_file
 def run(arguments: argparse.Namespace) -> int:
     model, folder = f"/models/{quote(arguments.model, safe='')}", arguments.dir
     with Service.of(arguments.home) as service:
-        entries = [entry_of(each) for each in service.get(f"{model}/files")["data"]]
+        entries = [entry_of(each) for each in service.raw(f"{model}/files")["data"]]
         wanted = [entry for entry in entries if not is_there(folder / entry.path, entry)]
         with moving(arguments.model, sum(entry.bytes for entry in wanted)) as moved:
             for entry in wanted:
@@ -27,11 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def entry_of(found: Any) -> FileEntry:
-    """Refuses a path that leaves the folder, whoever sends it."""
+    """Refuses a path that leaves the folder, that no listing shows, or that shows as another, whoever sends it."""
     entry = FileEntry.model_validate(found)
     path = PurePosixPath(entry.path)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in entry.path:
-        raise BadInput(f"The service names a file outside the model's folder: {entry.path!r}.")
+        raise BadInput(f"The service names a file outside the model's folder: {entry.path!a}.")
+    if not entry.path.isprintable() or any(part.startswith(".") for part in path.parts) or entry.bytes < 0:
+        raise BadInput(f"The service names a file that no model has: {entry.path!a}.")
     return entry
 
 
@@ -43,12 +45,21 @@ def fetch(service: Service, source: str, path: Path, entry: FileEntry, moved: Ca
     """Under its name only when all of it is there and right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     with service.stream(source) as chunks, partial.open("wb") as stream:
         for chunk in chunks:
+            size += len(chunk)
+            if size > entry.bytes:
+                break
             stream.write(chunk)
             digest.update(chunk)
             moved(len(chunk))
+    if size != entry.bytes:
+        partial.unlink()
+        than = "more" if size > entry.bytes else "fewer"
+        raise ManifestMismatch(
+            f"{entry.path} came with {than} bytes than the {entry.bytes:,} of its manifest; pull again."
+        )
     if digest.hexdigest() != entry.sha256:
         partial.unlink()
         raise ManifestMismatch(f"{entry.path} came with another sha256 than its manifest says; pull again.")

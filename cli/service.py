@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import httpx
 
 from core.contract.errors import NotFound, PalateError, Unavailable
 
+# What a terminal obeys, or by which it shows text in another order; line ends and tabs are text.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
 
@@ -52,10 +55,15 @@ class Service:
         return cls(connection.base_url, connection.api_key.get_secret_value())
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """Without what a terminal would obey, at any depth."""
+        return cleaned(self.raw(path, **query))
+
+    def raw(self, path: str, **query: Any) -> dict[str, Any]:
+        """As the service sent it: for names that are refused, not shown."""
         return self._json("GET", path, params=query)
 
     def post(self, path: str, **request: Any) -> dict[str, Any]:
-        return self._json("POST", path, **request)
+        return cleaned(self._json("POST", path, **request))
 
     def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         with self._answers():
@@ -91,15 +99,23 @@ class Service:
             message, code = str(error["message"]), error["code"]
         except (ValueError, KeyError, TypeError):
             message, code = f"{answer.url} answered {answer.status_code} {answer.reason_phrase}.", None
-        if answer.status_code == 503:
-            raise Unavailable(message, code=code)
-        raise Refused(message, code=code)
+        kind = Unavailable if answer.status_code == 503 else Refused
+        raise kind(cleaned(message), code=cleaned(code))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
+
+
+def cleaned(value: Any) -> Any:
+    """JSON whose texts a terminal may show."""
+    if isinstance(value, str):
+        return CONTROL.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {cleaned(name): cleaned(each) for name, each in value.items()}
+    return [cleaned(each) for each in value] if isinstance(value, list) else value
 
 
 def is_loopback(host: str) -> bool:

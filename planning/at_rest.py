@@ -23,8 +23,10 @@ def at_rest(*sources: Path) -> Iterator[None]:
     refuse_changes(before, sources)
 
 
-def stamps(sources: Sequence[Path]) -> dict[Path, tuple[int, int, int]]:
-    """Size, time of the last change, and inode of every file that may be stored."""
+def stamps(sources: Sequence[Path]) -> dict[Path, tuple[int, ...]]:
+    """Of every file that may be stored: its size, its inode, and when it was last written, renamed or linked, which no
+    program can set; the inode of the link that leads to it, where one does. So a file that was away in between is told,
+    though it is back."""
     found = {}
     for source in sources:
         names = [source]
@@ -34,11 +36,11 @@ def stamps(sources: Sequence[Path]) -> dict[Path, tuple[int, int, int]]:
         for path in names:
             with suppress(FileNotFoundError):
                 seen = path.stat()
-                found[path] = (seen.st_size, seen.st_mtime_ns, seen.st_ino)
+                found[path] = (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, path.lstat().st_ino)
     return found
 
 
-def refuse_changes(before: dict[Path, tuple[int, int, int]], sources: Sequence[Path]) -> None:
+def refuse_changes(before: dict[Path, tuple[int, ...]], sources: Sequence[Path]) -> None:
     after = stamps(sources)
     changed = sorted(
         os.path.realpath(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from core.contract.errors import BadModel
-from planning import model_json, quantised, tensors, weights
+from planning import model_json, quantised, sizes, tensors, weights
 from planning.facts import CONTEXT, ModelFacts, context_length, facts
-from planning.model_json import read_json
+from planning.model_json import FOREIGN, mentions, read_json
 from planning.weights import listed
 
 TEMPLATE = "chat_template.jinja"
-ADAPTER, AUTO_MAP = "adapter_config.json", "auto_map"
+ADAPTER = "adapter_config.json"
 VOCABULARIES = (("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",))
 # Without one of each a folder holds no model.
 MODEL = (("config.json",), (weights.SINGLE, weights.INDEX))
@@ -105,6 +105,7 @@ def whole(found: Look, chat_template: bool, pointers: set[str]) -> None:
         held, faults = weights.read(folder)
         found.faults += [(WEIGHTS, bad) for bad in faults]
     if config is not None:
+        found.faults += [(CONFIG, bad) for bad in sizes.faults(folder / "config.json", config)]
         quantisation = quantised.fault(folder, config, held)
         if quantisation is not None:
             found.faults.append((WEIGHTS, quantisation))
@@ -124,19 +125,28 @@ def files(folder: Path) -> list[Path]:
         own = set(weights.names(folder))
     except BadModel:  # which `look` has told
         own = set()
-    return sorted(path.relative_to(folder) for path in kept(folder) if path.name in own or path.suffix in KEPT)
+    found = [path for path in kept(folder) if path.name in own or path.suffix in KEPT]
+    return sorted(path.relative_to(folder) for path in found if path.name != ADAPTER)
 
 
 def stage(folder: Path, into: Path, template: Path | None = None) -> None:
     """Fills the empty `into` with what would be stored of a folder that has been looked at: links to its files, and its
-    JSON files without the code that they name. `template` takes the place of its own."""
+    JSON files without the code that they name. `template` takes the place of its own. Raises BadModel for a link that
+    leads out."""
     for name in files(folder):
         path = folder / name
-        settings = settings_of(path)
-        if mentions(settings, AUTO_MAP):
-            (into / name).write_text(json.dumps(model_json.without(settings, AUTO_MAP), indent=2, ensure_ascii=False))
+        # A link may have come since the folder was looked at.
+        real = path.resolve()
+        if not real.is_relative_to(folder.resolve()) or not stat.S_ISREG(real.lstat().st_mode):
+            raise BadModel(
+                f"{path} is a link out of the folder; copy the model with its links followed (cp -rL).",
+                code="symlink_refused",
+            )
+        settings = settings_of(real)
+        if any(mentions(settings, key) for key in FOREIGN):
+            (into / name).write_text(json.dumps(model_json.without(settings, *FOREIGN), indent=2, ensure_ascii=False))
         else:
-            (into / name).symlink_to(path.resolve())
+            (into / name).symlink_to(real)
     if template is not None:
         (into / TEMPLATE).unlink(missing_ok=True)
         shutil.copyfile(template, into / TEMPLATE)
@@ -160,6 +170,10 @@ def kept(folder: Path) -> list[Path]:
 def odd_files(found: Look) -> None:
     """Links that lead out or nowhere, and what is no file at all: reading it might never end."""
     for path in entries(found.folder):
+        if not path.name.isprintable():
+            message = f"{found.folder} has a file whose name holds control characters, {path.name!a}; rename it."
+            found.fault(FILES, message, "file_invalid")
+            continue
         if path.is_symlink() and not path.exists():
             found.fault(FILES, f"{path} is a link that leads nowhere, or in a circle; remove it.", "symlink_refused")
         elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(found.folder)):
@@ -233,24 +247,21 @@ def adapter(found: Look, alone: bool) -> None:
 def own_code(found: Look, pointers: set[str]) -> None:
     """Code, and settings that name code, are left out: never run, and not needed where transformers knows the type."""
     own = [path.name for path in kept(found.folder) if path.suffix == ".py"]
-    naming = []
+    naming: dict[str, list[str]] = {}
     for path in kept(found.folder):
         if path.suffix == ".json" and path.name not in NOT_SETTINGS | pointers:
             try:
-                naming += [path.name] if mentions(read_json(path), AUTO_MAP) else []
+                settings = read_json(path)
+                for key in FOREIGN:
+                    if mentions(settings, key):
+                        naming.setdefault(key, []).append(path.name)
             except BadModel as bad:
                 if bad.message not in [each.message for _, each in found.faults]:
                     found.faults.append((TOKENIZER if path.name == "generation_config.json" else OTHER, bad))
     if own:
         found.told.append(f"left out: {listed(own)}; code is never run.")
-    if naming:
-        found.told.append(f"left out: `{AUTO_MAP}` of {listed(naming)}; the code that it names is never run.")
-
-
-def mentions(value: Any, key: str) -> bool:
-    if isinstance(value, dict):
-        return key in value or any(mentions(each, key) for each in value.values())
-    return isinstance(value, list) and any(mentions(each, key) for each in value)
+    for key, names in naming.items():
+        found.told.append(f"left out: `{key}` of {listed(names)}; the code that it names is never run.")
 
 
 def configuration(folder: Path) -> dict[str, Any]:

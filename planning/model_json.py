@@ -9,6 +9,20 @@ from core.contract.errors import BadModel
 LARGEST = 256 << 20
 # Deeper than any model's; the parsers of tokenizers and transformers end not far above.
 DEEPEST = 100
+# Settings by which transformers would run or load something else than the files beside them.
+FOREIGN = (
+    "auto_map",
+    "custom_pipelines",
+    "base_model_name_or_path",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "experts_implementation",
+    "_experts_implementation",
+    "_experts_implementation_internal",
+    "use_kernels",
+    "kernel_config",
+)
 
 
 def read_json(path: Path, code: str = "config_invalid") -> Any:
@@ -37,8 +51,14 @@ def depth(value: Any) -> int:
     return found
 
 
-def without(value: Any, key: str) -> Any:
-    """A copy in which no object has this key, at any depth."""
+def without(value: Any, *keys: str) -> Any:
+    """A copy in which no object has these keys, at any depth."""
     if isinstance(value, dict):
-        return {name: without(each, key) for name, each in value.items() if name != key}
-    return [without(each, key) for each in value] if isinstance(value, list) else value
+        return {name: without(each, *keys) for name, each in value.items() if name not in keys}
+    return [without(each, *keys) for each in value] if isinstance(value, list) else value
+
+
+def mentions(value: Any, key: str) -> bool:
+    if isinstance(value, dict):
+        return key in value or any(mentions(each, key) for each in value.values())
+    return isinstance(value, list) and any(mentions(each, key) for each in value)

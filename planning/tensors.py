@@ -17,7 +17,9 @@ BITS = {
     **dict.fromkeys(("U32", "I32", "F32"), 32),
     **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
 }
-HEADER_LIMIT = 100_000_000
+# Ten times what the largest models have in one file; a header of them is parsed in a second.
+HEADER_LIMIT = 32 << 20
+TENSORS, DIMENSIONS, NAME = 100_000, 16, 512
 AGAIN = "Copy or download that file again."
 
 
@@ -65,6 +67,8 @@ def read(path: Path) -> list[Tensor]:
 
 
 def parse(path: Path, header: bytes) -> list[Tensor]:
+    if (most := header.count(b'"data_offsets"')) > TENSORS:
+        raise invalid(path, f"its header names {most:,} tensors, and {TENSORS:,} are the most that are read")
     try:
         entries = json.loads(header, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
@@ -76,9 +80,14 @@ def parse(path: Path, header: bytes) -> list[Tensor]:
 
 
 def tensor(path: Path, name: str, entry: Any) -> Tensor:
+    if not name.isprintable() or len(name) > NAME:
+        raise invalid(path, f"{name[:60]!a} is no name of a tensor")
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if (
-            dtype in BITS and all(type(n) is int and n >= 0 for n in shape) and 0 <= begin <= end
+            dtype in BITS
+            and len(shape) <= DIMENSIONS
+            and all(type(n) is int and 0 <= n < 1 << 63 for n in shape)
+            and 0 <= begin <= end
         ):
             found = Tensor(name, dtype, tuple(shape), begin, end)
         case _:

@@ -8,9 +8,9 @@ from preferences.array import split_elements
 from preferences.csv_rows import delimiter_of, read_csv
 from preferences.faults import FileFault
 from preferences.limits import Limits
-from preferences.parquet_rows import MAGIC, read_parquet
+from preferences.parquet_rows import MAGIC, in_place, read_parquet
 from preferences.rows import RawRow, split_lines
-from preferences.unpack import Progress, at_most, packing, unpack
+from preferences.unpack import Packed, Progress, capped, packing, unpack
 
 ACCEPTED = (
     "Accepted: JSON lines (one object a line), one JSON array of objects, CSV with a line of column names, or Parquet; "
@@ -40,10 +40,11 @@ def open_rows(
 
     `mapped`: column -> the field that it is read for.
     """
-    packed, chunks = unpack(source, limits, progress)
+    read = Packed(source, progress)
+    packed, chunks = unpack(read, limits)
     head = _head(chunks, limits)
     if head.startswith(MAGIC):
-        return _parquet(source, itertools.chain([head], chunks), packed, limits)
+        return _parquet(source, itertools.chain([head], chunks), packed, read, limits)
     _refuse_utf16(head)
     head = head.removeprefix(BOM)
     text = head.lstrip()
@@ -68,10 +69,23 @@ def open_rows(
 
 
 def _parquet(
-    source: BinaryIO, chunks: Iterator[bytes], packed: str | None, limits: Limits
+    source: BinaryIO, chunks: Iterator[bytes], packed: str | None, read: Packed, limits: Limits
 ) -> tuple[str, Iterator[RawRow]]:
-    rows = read_parquet(source, chunks, plain=packed is None)
-    return "parquet" + (f"+{packed}" if packed else ""), split_lines(at_most(rows, limits), limits.line)
+    """What its reader writes is held against the file's size; what the footer says of sizes is a hint at most."""
+    file = read_parquet(source, chunks, plain=packed is None)
+    rows = capped(file, lambda: max(read.read, in_place(source)), limits)
+    return "parquet" + (f"+{packed}" if packed else ""), split_lines(_judged(rows, limits), limits.line)
+
+
+def _judged(rows: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
+    """So many of them held back that a bomb is known before a record of it is looked at."""
+    held: list[bytes] = []
+    size = 0
+    while size <= limits.ratio_from and (chunk := next(rows, b"")):
+        held.append(chunk)
+        size += len(chunk)
+    yield from held
+    yield from rows
 
 
 def _head(chunks: Iterator[bytes], limits: Limits) -> bytes:

@@ -12,7 +12,7 @@ class Limits:
     line: int = 16 * MIB
     unpacked: int = 32 << 30
     ratio: int = 200
-    ratio_from: int = 64 * MIB
+    ratio_from: int = 16 * MIB
     depth: int = 32
     sample_rows: int = 200
     sample: int = 32 * MIB

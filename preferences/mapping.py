@@ -17,6 +17,8 @@ MAIN = ("prompt", "system", "tools", "chosen", "rejected", "completion", "label"
 BESIDE = ("weight", "confidence", "margin", "group", "source", "language", "split", "annotators", "id")
 FIELDS = (*MAIN, *BESIDE)
 MOST = 64
+# Bytes of a column's name, or of a path to what it holds.
+LONGEST = 1024
 _PLACE = re.compile(r"\[(-?[0-9]{1,6})\]")
 _END = re.compile(r"[.\[]")
 _ABSENT = object()
@@ -102,6 +104,10 @@ def parse_mapping(value: Any) -> Mapping | None:
         for each in path if several else [path]:
             if not isinstance(each, str) or not each:
                 raise _bad(f"`{name}` names no column: write the column's name, or a path as `messages[0].content`.")
+            if (size := len(each.encode(errors="surrogatepass"))) > LONGEST:
+                raise _bad(
+                    f"`{name}` names a column of {size:,} bytes; at most {LONGEST:,} are taken: rename it in the file."
+                )
         fields[name] = path
     return Mapping(fields)
 

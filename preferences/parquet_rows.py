@@ -27,7 +27,7 @@ def read_parquet(source: BinaryIO, chunks: Iterable[bytes], *, plain: bool) -> I
 
     FileFault `container_damaged` or `decompression_limit`.
     """
-    laid = None if plain and _in_place(source) else _spooled(chunks)
+    laid = None if plain and in_place(source) else _spooled(chunks)
     with tempfile.TemporaryFile() as said:
         reader = subprocess.Popen(
             [sys.executable, "-m", "preferences.parquet_child", str(MEMORY), str(CPU_SECONDS)],
@@ -52,12 +52,12 @@ def read_parquet(source: BinaryIO, chunks: Iterable[bytes], *, plain: bool) -> I
             raise _fault(code, said.read(1 << 16).decode(errors="replace"))
 
 
-def _in_place(source: BinaryIO) -> bool:
+def in_place(source: BinaryIO) -> int:
+    """Bytes of a file on the disk; 0 for what is none and can only be read from its beginning to its end."""
     try:
-        source.fileno()
+        return os.fstat(source.fileno()).st_size if source.seekable() else 0
     except (OSError, io.UnsupportedOperation, AttributeError):
-        return False
-    return source.seekable()
+        return 0
 
 
 def _spooled(chunks: Iterable[bytes]) -> IO[bytes]:

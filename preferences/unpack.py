@@ -28,21 +28,20 @@ def packing(head: bytes) -> str | None:
     return None
 
 
-def unpack(source: BinaryIO, limits: Limits, progress: Progress | None = None) -> tuple[str | None, Iterator[bytes]]:
+def unpack(packed: "Packed", limits: Limits) -> tuple[str | None, Iterator[bytes]]:
     """The packing by content, and the plain bytes in chunks."""
-    packed = _Packed(source, progress)
     kind = packing(packed.peek(8))
     if kind == "gzip":
-        return kind, _capped(_gunzip(packed), packed, limits)
+        return kind, capped(_gunzip(packed), lambda: packed.read, limits)
     if kind == "zstd":
-        return kind, _capped(_unzstd(packed), packed, limits)
+        return kind, capped(_unzstd(packed), lambda: packed.read, limits)
     return None, packed.chunks()
 
 
-class _Packed:
+class Packed:
     """Counts what was read, for the ratio and for progress."""
 
-    def __init__(self, source: BinaryIO, progress: Progress | None) -> None:
+    def __init__(self, source: BinaryIO, progress: Progress | None = None) -> None:
         self._source = source
         self._progress = progress
         self._head = b""
@@ -63,23 +62,14 @@ class _Packed:
             yield chunk
 
 
-def at_most(plain: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
-    """What a container unpacks by itself, up to the limit on all that is unpacked."""
+def capped(plain: Iterator[bytes], read: Callable[[], int], limits: Limits) -> Iterator[bytes]:
+    """What is unpacked, up to the limit on all of it and on its ratio to the packed bytes that were `read` for it."""
     size = 0
     for chunk in plain:
         size += len(chunk)
         if size > limits.unpacked:
             raise FileFault("decompression_limit", f"The file unpacks to more than {limits.unpacked:,} bytes.")
-        yield chunk
-
-
-def _capped(plain: Iterator[bytes], packed: _Packed, limits: Limits) -> Iterator[bytes]:
-    size = 0
-    for chunk in plain:
-        size += len(chunk)
-        if size > limits.unpacked:
-            raise FileFault("decompression_limit", f"The file unpacks to more than {limits.unpacked:,} bytes.")
-        if size > limits.ratio_from and size > limits.ratio * packed.read:
+        if size > limits.ratio_from and size > limits.ratio * read():
             raise FileFault(
                 "decompression_limit",
                 f"The file unpacks to more than {limits.ratio} times its size, as a decompression bomb does; "
@@ -90,7 +80,7 @@ def _capped(plain: Iterator[bytes], packed: _Packed, limits: Limits) -> Iterator
             yield chunk[start : start + CHUNK]
 
 
-def _gunzip(packed: _Packed) -> Iterator[bytes]:
+def _gunzip(packed: Packed) -> Iterator[bytes]:
     member = zlib.decompressobj(wbits=31)
     begun = done = False
     try:
@@ -115,7 +105,7 @@ def _gunzip(packed: _Packed) -> Iterator[bytes]:
         raise FileFault("container_damaged", "The gzip stream ends too early; the file is cut off.")
 
 
-def _unzstd(packed: _Packed) -> Iterator[bytes]:
+def _unzstd(packed: Packed) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
     frame = decompressor.decompressobj()
     begun = False

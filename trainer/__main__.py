@@ -78,16 +78,20 @@ def spec_path(arguments: list[str]) -> Path:
 
 
 def look(path: Path) -> int:
-    """Inspection: its result in the spec's `out`."""
+    """Inspection, within its memory: its result in the spec's `out`."""
     # A tokenizer needs no torch, and transformers starts seconds sooner where `import torch` finds none.
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
+    import resource
+
     from core.contract.run_spec import InspectSpec
     from trainer import inspect
     from trainer import spec as specs
 
     def work() -> None:
         spec = specs.read(path, InspectSpec)
+        if spec.memory_bytes:
+            resource.setrlimit(resource.RLIMIT_AS, (spec.memory_bytes, spec.memory_bytes))
         inspect.write(spec.out, inspect.inspect(spec))
 
     return answer(work)

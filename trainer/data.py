@@ -19,6 +19,7 @@ from trainer.unfit import Unfit
 Truncation = Literal["drop", "keep_end", "error"]
 # How many other records' answers are tried behind a prompt before a record falls out of `kto`.
 TRIES = 8
+INSTRUCTIONS = ("system", "developer")
 
 
 @dataclass(frozen=True)
@@ -202,20 +203,40 @@ def fit(
 
     `whole`: the record as rendered. Raises Unfit; answers are never cut, nor are raw texts, which have no turns.
     """
-    prompt: Sequence[Message] = record.prompt
-    rendered = whole
-    while rendered.longest > max_length:
-        if truncation != "keep_end" or record.raw_text:
-            raise Unfit("too_long", f"Prompt and answer have {whole.longest} tokens; max_length is {max_length}.")
-        shorter = without_oldest_turn(prompt)
-        if shorter is None:
+    if whole.longest <= max_length:
+        return record.prompt, whole
+    if truncation != "keep_end" or record.raw_text:
+        raise Unfit("too_long", f"Prompt and answer have {whole.longest} tokens; max_length is {max_length}.")
+    cuts = turn_starts(record.prompt)
+    # The longest that fits: steps that double, then halves, since each look costs a rendering of the whole record.
+    least, most, step = 0, None, 1
+    found: Rendered | Unfit = whole
+    while most is None or most - least > 1:
+        at = min(least + step, len(cuts)) if most is None else (least + most) // 2
+        if at == least:
+            assert isinstance(found, Rendered)
             raise Unfit(
                 "prompt_fills_context",
-                f"The last turn and the answer have {rendered.longest} tokens; max_length is {max_length}.",
+                f"The last turn and the answer have {found.longest} tokens; max_length is {max_length}.",
             )
-        prompt = shorter
-        rendered = renderer.render(record, prompt, given)
-    return prompt, rendered
+        tried = attempted(renderer, record, without_oldest(record.prompt, cuts[at - 1]), given)
+        if isinstance(tried, Rendered) and tried.longest > max_length:
+            least, step = at, 2 * step
+            found = tried if most is None else found
+        else:
+            most, found = at, tried
+    if isinstance(found, Unfit):
+        raise found
+    return without_oldest(record.prompt, cuts[most - 1]), found
+
+
+def attempted(
+    renderer: Renderer, record: Record, prompt: Sequence[Message], given: Sequence[Turns]
+) -> Rendered | Unfit:
+    try:
+        return renderer.render(record, prompt, given)
+    except Unfit as unfit:
+        return unfit
 
 
 def partners(records: Sequence[AnyRecord], seed: int) -> list[list[int]]:
@@ -250,12 +271,16 @@ def mismatch(
     raise Unfit("too_long", f"No other record's answer fits behind this prompt; max_length is {max_length}.")
 
 
-def without_oldest_turn(prompt: Sequence[Message]) -> Sequence[Message] | None:
-    """Without the oldest user message and what followed it; system messages stay. None where one turn is left."""
-    kept = [message for message in prompt if message.role in ("system", "developer")]
-    talk = [message for message in prompt if message.role not in ("system", "developer")]
-    later = next((i for i, message in enumerate(talk) if i > 0 and message.role == "user"), None)
-    return None if later is None else [*kept, *talk[later:]]
+def turn_starts(prompt: Sequence[Message]) -> list[int]:
+    """Places of the user messages behind which a prompt can go on without what stands before, but for instructions."""
+    talk = [place for place, message in enumerate(prompt) if message.role not in INSTRUCTIONS]
+    return [place for place in talk[1:] if prompt[place].role == "user"]
+
+
+def without_oldest(prompt: Sequence[Message], start: int) -> Sequence[Message]:
+    """From `start` on; system messages stay."""
+    kept = [message for message in prompt if message.role in INSTRUCTIONS]
+    return [*kept, *(message for message in prompt[start:] if message.role not in INSTRUCTIONS)]
 
 
 def make_renderer(tokenizer: Any, end_ids: Iterable[int], clock: datetime | None = None) -> Renderer:

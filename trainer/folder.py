@@ -98,7 +98,10 @@ def load_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        found = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        # A folder may name a kernel of the net here; what a run computes with is the trainer's choice.
+        found._attn_implementation = found._experts_implementation = None
+        return found
     # The loader raises what it meets: OSError, ValueError, KeyError, an exception of the configuration's own class.
     except Exception as error:
         raise refusal("model", error) from error

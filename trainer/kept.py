@@ -4,6 +4,8 @@ Templates trim, quote and merge texts, so that a text need not stand in the rend
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count
 from string import ascii_lowercase
@@ -15,6 +17,8 @@ from trainer.manner import arguments, thought_of
 Json = dict[str, Any]
 Tools = list[Json] | None
 ADVICE = " Put its text into the first user message, or add the model with a --chat-template that shows it."
+# What `marks` gives; two may share a letter.
+MARK = re.compile(r"(?=(Qzx[a-z]{5}xzQ))")
 ARTICLE = {"assistant": "an", "user": "a", "system": "a", "developer": "a", "tool": "a"}
 
 
@@ -116,8 +120,10 @@ def marks() -> Iterator[str]:
 def lost(parts: Sequence[Part], text: str) -> list[Lost]:
     """Parts that the text does not hold, and messages' texts that it holds more than once."""
     found: list[Lost] = []
+    # Each mark by itself would cost a walk through the text.
+    seen = Counter(MARK.findall(text))
     for part in parts:
-        times = text.count(part.mark)
+        times = seen[part.mark]
         if times == 0 or (times > 1 and part.kind in ("text", "instruction")):
             found.append(Lost(part.kind, part.what, part.message, times))
     return found
@@ -125,7 +131,16 @@ def lost(parts: Sequence[Part], text: str) -> list[Lost]:
 
 def absent(messages: Sequence[Message], text: str) -> list[int]:
     """Places of the messages whose text does not stand in `text` letter by letter: those want a look by marks."""
-    return [n for n, message in enumerate(messages) if message.content and message.content.strip() not in text]
+    at, found = 0, []
+    for n, message in enumerate(messages):
+        content = (message.content or "").strip()
+        # Mostly they stand in the order of the messages, so that all of them cost one walk through the text.
+        place = text.find(content, at)
+        if place >= 0:
+            at = place
+        elif content not in text[: at + len(content)]:
+            found.append(n)
+    return found
 
 
 def shape(messages: Sequence[Message], tools: Tools) -> tuple[Any, ...]:

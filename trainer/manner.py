@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -106,16 +107,16 @@ def finite(text: str) -> float:
 
 def shorten(turns: list[Json]) -> None:
     """Ids of nine letters and digits, from sha256, for calls and their results alike; a missing one by its place."""
-    waiting: list[str] = []
+    waiting: OrderedDict[str, None] = OrderedDict()
     for number, turn in enumerate(turns):
         if calls := turn.get("tool_calls"):
             for place, call in enumerate(calls):
                 call["id"] = short(call.get("id") or f"call {number} {place}")
-            waiting = [call["id"] for call in calls]
+            waiting = OrderedDict.fromkeys(call["id"] for call in calls)
         elif turn["role"] == "tool":
             named = turn.get("tool_call_id")
-            own = short(named) if named else waiting[0] if waiting else short(f"call {number}")
-            waiting = [each for each in waiting if each != own]
+            own = short(named) if named else next(iter(waiting), None) or short(f"call {number}")
+            waiting.pop(own, None)
             turn["tool_call_id"] = own
 
 

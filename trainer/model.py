@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from core.contract.errors import BadModel
 from planning import quantised
+from planning.model_folder import ADAPTER
 from planning.tensors import Tensor as Told
 from trainer import folder as model_folder
 from trainer.safetensors_file import table
@@ -59,6 +60,13 @@ def load(folder: Path, precision: str, *, nothing_left: bool = False) -> nn.Modu
     from transformers import AutoModelForCausalLM
 
     config = model_folder.load_config(folder)
+    if (folder / ADAPTER).exists():
+        # transformers would lay it over the model, and `missing_keys` would be the adapter's.
+        raise BadModel(
+            f"The model has an {ADAPTER} beside its weights: add the model again, without it or with --adapter.",
+            code="adapter_beside_model",
+            param="model",
+        )
     without_dropout(config)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(

@@ -23,10 +23,9 @@ from trainer.look import Look
 from trainer.manner import THINKING, Manner, alternatives, shortened, thinks, thought_of, written_as_python
 from trainer.special import refuse_special
 from trainer.template import Template
-from trainer.unfit import FAILED, Unfit
+from trainer.unfit import FAILED, Unfit, refuse_many
 
-# As the template of a Mistral model checks them.
-NINE_LETTERS = r"length\s*(!=|==)\s*9\b"
+NINE_LETTERS = r"length\s*(!=|==)\s*9\b"  # as the template of a Mistral model checks them
 Spans = tuple[tuple[int, int], ...]
 Json = dict[str, Any]
 Say = Callable[..., str]
@@ -87,6 +86,7 @@ class Renderer:
         """Raises Unfit. `prompt`: the record's, or what is left of it; `continuations`: one or more answers to it."""
         if record.raw_text:
             return self.raw(prompt[0].content or "", [turns[0].content or "" for turns in continuations])
+        refuse_many(max(map(len, continuations), default=0))
         told = [*prompt, *chain(*continuations)]
         refuse_special(self.special, record, prompt, told)
         refusals: dict[Manner, Unfit] = {}

@@ -13,6 +13,9 @@ NO_TEMPLATE = (
     "The model's tokenizer has no chat template: add the model again with --chat-template, or train it on texts as "
     "they stand (a file of prompt, chosen and rejected with `palate[raw_text]`), which needs none."
 )
+# Characters of one rendering: twice the longest record.
+LONGEST = 32 << 20
+SHORTER = "shorten the record, or mend the template's loops"
 Json = dict[str, Any]
 
 
@@ -48,6 +51,8 @@ class Template:
             rendered = self.tokenizer.apply_chat_template(
                 turns, tools=tools, tokenize=False, add_generation_prompt=header, **{**self.dated, **kwargs}
             )
+        except MemoryError as error:
+            raise Unfit("template_render_failed", f"The chat template asks for too much memory: {SHORTER}.") from error
         # A template is a program of the model's author: whatever it raises is about this record.
         except Exception as error:
             raise Unfit(
@@ -55,6 +60,8 @@ class Template:
             ) from error
         if not isinstance(rendered, str):
             raise Unfit("template_render_failed", "The chat template gives no text.")
+        if len(rendered) > LONGEST:
+            raise Unfit("template_render_failed", f"The chat template writes {len(rendered):,} characters: {SHORTER}.")
         return rendered
 
     def compile(self) -> None:

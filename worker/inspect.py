@@ -14,6 +14,12 @@ from core.db.tasks import TaskClaim
 from core.objects.store import Store
 from worker import cache, child
 
+# How the child says that its memory is over, itself and in Rust's words, which end the process.
+OUT_OF_MEMORY = ("no_memory: ", "memory allocation of ")
+TOO_LARGE = (
+    "The records need more than {:,} MiB of memory to be rendered and tokenised: shorten the longest ones, split the "
+    "file, or look whether the model's chat template repeats texts."
+)
 REFUSALS: dict[int | None, str | None] = {Exit.BAD_DATA: None, Exit.BAD_MODEL: "model"}
 
 
@@ -31,6 +37,7 @@ def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], No
         loss=payload.get("loss", "sigmoid"),
         ties=payload.get("ties", "drop"),
         out=folder / "inspection.json",
+        memory_bytes=settings.worker().task_memory_bytes,
     )
     path = folder / "inspect.json"
     path.write_text(spec.model_dump_json())
@@ -59,9 +66,15 @@ def look(folder: Path, path: Path, spec: InspectSpec, alive: Callable[[], None])
     try:
         child.run(folder, "trainer", "inspect", "--spec", str(path), wall_seconds=wall, alive=alive)
     except child.ChildFailed as failure:
+        if failure.last_line.startswith(OUT_OF_MEMORY):
+            return refused("inspection_out_of_memory", TOO_LARGE.format(spec.memory_bytes >> 20), "training_file")
         if failure.exit_code not in REFUSALS:
             raise
         code, _, message = failure.last_line.partition(": ")
-        fatal = Fatal(code=code, message=message, param=REFUSALS[failure.exit_code])
-        return Inspection(records=0, usable=0, max_length=0, context_length=0, fatal=fatal)
+        return refused(code, message, REFUSALS[failure.exit_code])
     return Inspection.model_validate_json(spec.out.read_bytes())
+
+
+def refused(code: str, message: str, param: str | None) -> Inspection:
+    fatal = Fatal(code=code, message=message, param=param)
+    return Inspection(records=0, usable=0, max_length=0, context_length=0, fatal=fatal)

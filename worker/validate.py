@@ -8,42 +8,58 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core import processes
 from core.contract.errors import PalateError
 from core.contract.exits import Exit
 from core.disk import is_full, rename
-from preferences.check import check_file
-from preferences.formats.known import BY_NAME
+from preferences.check import OnError, check_file
 from preferences.report import Report
 from preferences.samples import samples
 
 
 def main(argv: list[str] | None = None) -> int:
-    asked = _arguments(argv)
+    given = _arguments(argv)
     # The checks' linear algebra is small; a pool of threads as large as the machine would eat the address space.
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    if asked.memory_bytes:
-        resource.setrlimit(resource.RLIMIT_AS, (asked.memory_bytes, asked.memory_bytes))
+    if given.memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (given.memory_bytes, given.memory_bytes))
     try:
-        validate(asked)
+        asked = Asked.model_validate_json(given.asked.read_bytes()) if given.asked else Asked()
+        validate(given.source, given.canonical, given.report, asked)
     except MemoryError:
         print("validate: out of the memory that it was given", file=sys.stderr)
         return int(Exit.INFRASTRUCTURE)
-    except (OSError, PalateError) as error:
+    except (OSError, ValidationError, PalateError) as error:
         print("no_space: the disk is full" if is_full(error) else f"validate: {error}", file=sys.stderr)
         return int(Exit.INFRASTRUCTURE)
     return 0
 
 
-def validate(asked: argparse.Namespace) -> Report:
+class Asked(BaseModel):
+    """`name`: the file's in the report, default that of the source; `mapping`: canonical field to column or path."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = None
+    format: str | None = None
+    mapping: dict[str, Any] | None = None
+    raw_text: bool = False
+    on_error: OnError = "fail"
+    max_bad_fraction: float = 0.0
+
+
+def validate(source: Path, out: Path, written: Path, asked: Asked) -> Report:
     """Both outputs appear whole or not at all; the canonical one only when the file may be used."""
-    unsealed = asked.canonical.with_name(asked.canonical.name + ".part")
-    asked.canonical.unlink(missing_ok=True)
+    unsealed = out.with_name(out.name + ".part")
+    out.unlink(missing_ok=True)
     try:
         with unsealed.open("wb") as canonical:
             report = check_file(
-                asked.source,
+                source,
                 format=asked.format,
                 mapping=asked.mapping,
                 raw_text=asked.raw_text,
@@ -54,13 +70,13 @@ def validate(asked: argparse.Namespace) -> Report:
             canonical.flush()
             os.fsync(canonical.fileno())
         if report.usable:
-            rename(unsealed, asked.canonical)
-            report.samples = samples(asked.canonical, report.checks, report.elements)
+            rename(unsealed, out)
+            report.samples = samples(out, report.checks, report.elements)
     finally:
         unsealed.unlink(missing_ok=True)
     if asked.name:
         report.file = asked.name
-    _write(asked.report, report.model_dump_json())
+    _write(written, report.model_dump_json())
     return report
 
 
@@ -78,12 +94,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--canonical", type=Path, required=True, help="zstd stream of the usable records")
     parser.add_argument("--report", type=Path, required=True)
-    parser.add_argument("--name", help="the file's name in the report; default that of --source")
-    parser.add_argument("--format", choices=list(BY_NAME))
-    parser.add_argument("--mapping", help="JSON: canonical field to column or path")
-    parser.add_argument("--raw-text", action="store_true")
-    parser.add_argument("--on-error", choices=["fail", "skip"], default="fail")
-    parser.add_argument("--max-bad-fraction", type=float, default=0.0)
+    parser.add_argument("--asked", type=Path, help="JSON of Asked: what the user chose")
     parser.add_argument("--memory-bytes", type=int, default=4 << 30, help="limit of the address space; 0 for none")
     return parser.parse_args(argv)
 

@@ -14,6 +14,8 @@ from core.objects.store import Store
 from preferences.report import Report
 from worker import child
 
+CHOICES = ("format", "mapping", "raw_text", "on_error", "max_bad_fraction")
+
 
 def validate(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], None]) -> None:
     with transaction() as session:
@@ -48,15 +50,14 @@ def check(
     options: dict[str, object],
     alive: Callable[[], None],
 ) -> None:
+    """What the user chose goes by a file: arguments have an end, and other users of the machine see them."""
     own = settings.worker()
-    values: dict[str, object] = {"source": source, "canonical": canonical, "report": report, "name": name}
-    values |= {each: options[each] for each in ("format", "on_error", "max_bad_fraction") if each in options}
-    if "mapping" in options:
-        values["mapping"] = json.dumps(options["mapping"])
+    asked = folder / "asked.json"
+    chosen = {each: options[each] for each in CHOICES if each in options}
+    asked.write_text(json.dumps({**chosen, "name": name}))
+    values: dict[str, object] = {"source": source, "canonical": canonical, "report": report, "asked": asked}
     values["memory_bytes"] = own.task_memory_bytes
-    # One word each: a value of the user's may begin with a dash.
     arguments = [f"--{each.replace('_', '-')}={value}" for each, value in values.items()]
-    arguments += ["--raw-text"] if options.get("raw_text") else []
     child.run(folder, "worker.validate", *arguments, wall_seconds=own.task_wall_seconds, alive=alive)
 
 

@@ -156,6 +156,7 @@ class InspectSpec(Spec):
     loss: LossName = Field(default="sigmoid", description="decides what an example is made of")
     ties: Ties = "drop"
     out: Path
+    memory_bytes: int = Field(default=0, description="limit of the address space; 0 for none")
 
 
 class RowProblem(BaseModel):

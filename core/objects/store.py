@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -284,8 +285,7 @@ class Store:
         """A URL under the public endpoint that gives the object to whoever holds it; made without a request."""
         parameters = {"Bucket": self.bucket, "Key": key}
         if filename is not None:
-            quoted = filename.replace("\\", "_").replace('"', "_")
-            parameters["ResponseContentDisposition"] = f'attachment; filename="{quoted}"'
+            parameters["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
         return self._presigner.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
 
     # Folders.

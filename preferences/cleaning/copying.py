@@ -13,7 +13,7 @@ from preferences.cleaning.reasons import Reason, key
 from preferences.container import open_rows
 from preferences.limits import Limits
 from preferences.rows import RawRow
-from preferences.unpack import unpack
+from preferences.unpack import Packed, unpack
 
 Going = Mapping[int, Reason]
 Tell = Callable[[RawRow, Reason], None]
@@ -54,7 +54,7 @@ def copy_csv(source: Path, target: BinaryIO, rows: Iterable[RawRow], going: Goin
     stays = {raw.line for raw in rows}
     skipped = False
     with source.open("rb") as opened:
-        _, chunks = unpack(opened, limits)
+        _, chunks = unpack(Packed(opened), limits)
         for number, line in enumerate(lines(chunks), 1):
             if number in stays:
                 skipped = False
@@ -87,7 +87,7 @@ def copy_parquet(source: Path, target: BinaryIO, rows: Iterable[RawRow], limits:
 def plain(source: Path, limits: Limits) -> Iterator[BinaryIO]:
     """The file itself, or what is packed in it, laid down: Parquet is read from its end."""
     with source.open("rb") as opened, tempfile.TemporaryFile() as laid:
-        packed, chunks = unpack(opened, limits)
+        packed, chunks = unpack(Packed(opened), limits)
         if packed is None:
             opened.seek(0)
             yield opened

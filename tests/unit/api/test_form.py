@@ -48,3 +48,22 @@ def test_noise_is_refused_and_nothing_else(noise: bytes) -> None:
     except BadInput:
         return
     assert b"--xyz--" in b"--xyz\r\n" + noise
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("gnp.\u202exe", "gnp.xe"),
+        ("a\x1b[31mb\x07.jsonl", "a[31mb.jsonl"),
+        (".", "upload"),
+        ("a/..", "upload"),
+        ("\u2066", "upload"),
+        (" . ", "upload"),
+        ("r\u00e4ti o.jsonl", "r\u00e4ti o.jsonl"),
+    ],
+)
+def test_a_name_shows_as_what_it_is(sent: str, kept: str) -> None:
+    form = Form(KIND)
+    form.feed(BODY.replace("dir/\u00e4.jsonl".encode(), sent.encode()))
+    form.close()
+    assert form.filename == kept

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from core.contract.errors import BadInput
+from preferences.mapping import parse_mapping
 from preferences.page.report import page
 from tests.unit.preferences.rows import BUILDERS, check, hh, jsonl, kto, kto_messages, openai, triple, turn
 from tests.unit.preferences.test_formats import records
@@ -221,3 +222,11 @@ def test_cells_of_a_table_are_read_as_what_they_are_mapped_to():
     data = b"q,a,b,won,sure\n" + b"".join(b'q%d,1,2,"[%d]",0.9\n' % (n, 1 + n % 2) for n in range(12))
     found = records(data, mapping={"prompt": "q", "answers": ["a", "b"], "pairs": "won", "confidence": "sure"})
     assert [(each.chosen[0].content, each.confidence) for each in found[:2]] == [("1", 0.9), ("2", 0.9)]
+
+
+@pytest.mark.parametrize("name", ["a" * 1025, "\u6f22" * 342])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_name_of_a_column_has_an_end(name, several):
+    with pytest.raises(BadInput, match="at most 1,024 are taken") as refused:
+        parse_mapping({"prompt": "q", "answers": ["a", name]} if several else {"prompt": name})
+    assert refused.value.param == "mapping"

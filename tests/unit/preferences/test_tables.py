@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -207,6 +208,37 @@ def test_a_parquet_file_that_unpacks_without_end_is_stopped():
     rows = [{**triple(n), "chosen": "a" * 100_000} for n in range(100)]
     report = check(parquet(rows), limits=SMALL)
     assert report.error.code == "decompression_limit"
+
+
+def spread(**columns: list[object]) -> bytes:
+    """A table of columns that are written once and repeated by number."""
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out, compression="zstd", use_dictionary=True)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("packing", ["", "gzip"])
+@pytest.mark.parametrize("kind", ["rows", "unread_column", "numbers"])
+def test_a_parquet_bomb_is_held_to_the_ratio_of_gzip(tmp_path, packing, kind):
+    """A dictionary and run lengths make gigabytes of kilobytes; so does a column that no format reads."""
+    rows, text = 200_000, "a" * 700
+    columns = {"prompt": ["q"] * rows, "chosen": [text] * rows, "rejected": ["b"] * rows}
+    if kind == "unread_column":
+        columns["beside"] = columns.pop("chosen")
+        columns["chosen"] = ["c"] * rows
+    if kind == "numbers":
+        columns["chosen"] = ["c"] * rows
+        columns["list"] = pa.array([[7] * 300] * rows, pa.list_(pa.int8()))
+    data = spread(**columns)
+    assert len(data) < 300_000
+    path = tmp_path / "bomb"
+    path.write_bytes(gzip.compress(data) if packing else data)
+    began = time.monotonic()
+    report = check_file(path)
+    assert report.error.code == "decompression_limit"
+    assert "200 times its size" in report.error.message
+    assert report.counts.records * 700 < 80 << 20
+    assert time.monotonic() - began < 10
 
 
 def test_a_parquet_reader_without_memory_says_so(monkeypatch):

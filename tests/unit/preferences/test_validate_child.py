@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from tests.unit.preferences.rows import jsonl, openai
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def child(tmp_path: Path, data: bytes, *more: str) -> subprocess.CompletedProcess[str]:
+def child(tmp_path: Path, data: bytes, *more: str, **asked: object) -> subprocess.CompletedProcess[str]:
     (tmp_path / "source").write_bytes(data)
     command = [sys.executable, "-m", "worker.validate", "--source", "source", "--canonical", "out.zst"]
+    if asked:
+        (tmp_path / "asked.json").write_text(json.dumps(asked))
+        more = (*more, "--asked", "asked.json")
     return subprocess.run(
         [*command, "--report", "report.json", *more],
         cwd=tmp_path,
@@ -28,13 +32,13 @@ def child(tmp_path: Path, data: bytes, *more: str) -> subprocess.CompletedProces
 
 
 def test_a_good_file_gives_report_and_canonical(tmp_path):
-    done = child(tmp_path, jsonl([openai(n) for n in range(12)]), "--name", "pairs.jsonl")
+    done = child(tmp_path, jsonl([openai(n) for n in range(12)]), name="pairs.jsonl")
     assert (done.returncode, done.stderr) == (0, "")
     report = Report.model_validate_json((tmp_path / "report.json").read_text())
     plain = zstandard.ZstdDecompressor().decompressobj().decompress((tmp_path / "out.zst").read_bytes())
     assert report.digest == hashlib.sha256(plain).hexdigest()
     assert (report.file, report.counts.usable) == ("pairs.jsonl", 12)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zst", "report.json", "source"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["asked.json", "out.zst", "report.json", "source"]
 
 
 def test_a_refused_file_exits_0_with_a_report_and_no_canonical(tmp_path):
@@ -43,16 +47,16 @@ def test_a_refused_file_exits_0_with_a_report_and_no_canonical(tmp_path):
     assert done.returncode == 0
     assert Report.model_validate_json((tmp_path / "report.json").read_text()).error.code == "too_many_bad_lines"
     assert not (tmp_path / "out.zst").exists()
-    again = child(
-        tmp_path, jsonl([openai(n) for n in range(12)]) + b"{x\n", "--on-error", "skip", "--max-bad-fraction", "0.1"
-    )
+    again = child(tmp_path, jsonl([openai(n) for n in range(12)]) + b"{x\n", on_error="skip", max_bad_fraction=0.1)
     assert again.returncode == 0
     assert (tmp_path / "out.zst").exists()
 
 
-@pytest.mark.parametrize("extra", [("--format", "nonsense"), ("--max-bad-fraction", "7"), ("--source", "absent")])
-def test_other_exits_mean_that_no_report_was_written(tmp_path, extra):
-    done = child(tmp_path, b"", *extra)
+@pytest.mark.parametrize(
+    "asked", [{"format": "nonsense"}, {"max_bad_fraction": 7}, {"source": "absent"}, {"on_error": "other"}]
+)
+def test_other_exits_mean_that_no_report_was_written(tmp_path, asked):
+    done = child(tmp_path, b"", **asked)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "report.json").exists()
@@ -117,7 +121,7 @@ def until(condition, seconds: float = 20):
 
 def test_a_mapping_reaches_the_checks(tmp_path):
     rows = [{"ask": f"q{n}", "yes": "a", "no": "b"} for n in range(12)]
-    done = child(tmp_path, jsonl(rows), "--mapping", '{"prompt": "ask", "chosen": "yes", "rejected": "no"}')
+    done = child(tmp_path, jsonl(rows), mapping={"prompt": "ask", "chosen": "yes", "rejected": "no"})
     assert (done.returncode, done.stderr) == (0, "")
     report = Report.model_validate_json((tmp_path / "report.json").read_text())
     assert (report.format, report.counts.usable) == ("mapped", 12)

@@ -1,5 +1,6 @@
 """Base models that an older version of Palate stored: what can only be told now is told once, as the model's fault."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from core.contract.errors import BadModel
 from core.contract.exits import Exit
 from tests.models import make_tiny_model
-from tests.support.spoiled import INDEX, SINGLE, renamed, retype
+from tests.support.spoiled import INDEX, SINGLE, change, renamed, retype
 from trainer import model
 from trainer.failures import judge
 
@@ -57,3 +58,42 @@ def test_a_sound_folder_is_not_damaged(folder: Path) -> None:
 def test_an_index_that_makes_no_sense_is_the_models_fault(folder: Path, told: str) -> None:
     (folder / INDEX).write_text(told, "latin-1")
     assert INDEX in damage(folder).message
+
+
+def test_an_adapter_beside_the_weights_is_not_laid_over_them(folder: Path) -> None:
+    """Every base weight was newly initialised, and nothing missing: what was missing were the adapter's."""
+    held = load_file(folder / SINGLE)
+    lora = {f"base_model.model.{name}": weight for name, weight in held.items() if "q_proj" in name}
+    save_file(lora, folder / SINGLE, {"format": "pt"})
+    told = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"], "base_model_name_or_path": str(folder)}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    with pytest.raises(BadModel, match="beside its weights") as refused:
+        model.load(folder, "fp32")
+    assert refused.value.code == "adapter_beside_model"
+
+
+def test_weights_of_an_adapter_alone_are_no_model(folder: Path) -> None:
+    held = load_file(folder / SINGLE)
+    save_file({f"base_model.model.{name}": weight for name, weight in held.items()}, folder / SINGLE, {"format": "pt"})
+    with pytest.raises(BadModel, match="hold no"):
+        model.load(folder, "fp32")
+
+
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation", "_attn_implementation_internal"])
+def test_a_kernel_that_a_folder_names_is_not_looked_for(
+    folder: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import PreTrainedModel
+
+    asked: list[object] = []
+    own = PreTrainedModel._check_and_adjust_attn_implementation
+
+    def noted(self: PreTrainedModel, wanted: str | None, **more: bool) -> object:
+        asked.append(wanted)
+        return own(self, wanted, **more)
+
+    monkeypatch.setattr(PreTrainedModel, "_check_and_adjust_attn_implementation", noted)
+    change(folder, "config.json", **{key: "evil/kernel"})
+    model.load(folder, "fp32")
+    assert asked
+    assert "evil/kernel" not in asked
