@@ -22,7 +22,7 @@ BUILD = "setuptools\nwheel\n"
 CUDA = re.compile(r"(nvidia-|cuda-|triton==)")
 # No wheel: built on the spot, once torch is there.
 BUILT = re.compile(r"deepspeed==")
-# PyTorch's own wheel for the CPU (CPython 3.11, x86_64), where somebody offers it: a hundredth of what the other brings.
+# PyTorch's own wheel for the CPU (CPython 3.11, x86_64), where it is offered: a hundredth of what the other brings.
 CPU = "torch==2.13.0+cpu \\\n    --hash=sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"
 HEAD = "# Written by `make locks` from pyproject.toml and constraints.txt; not to be edited.\n"
 
