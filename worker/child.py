@@ -5,11 +5,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from core import processes
+from core import beneath, processes
 from core.contract.errors import PalateError
 from worker.launcher import environment
 
 LOOK_SECONDS = 0.5
+TAIL_BYTES = 2_000
+# Of what it leaves for us.
+ANSWER_BYTES = 256 << 20
 
 
 class ChildFailed(PalateError):
@@ -55,9 +58,20 @@ def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: 
             process.kill()
             process.wait()
     if process.returncode != 0:
-        tail = log.read_text(errors="replace")[-2_000:]
+        try:
+            tail = beneath.tail(folder, log.name, TAIL_BYTES).decode(errors="replace")
+        except (FileNotFoundError, beneath.NotBeneath):
+            tail = "it left no log"
         raise ChildFailed(
             f"{module} ended with exit code {process.returncode}: {tail}",
             exit_code=process.returncode,
             last_line=(tail.strip().splitlines() or [""])[-1],
         )
+
+
+def answer(path: Path) -> bytes:
+    """What a child has left in its folder. Raises ChildFailed where it is no file of its own."""
+    try:
+        return beneath.read(path.parent, path.name, ANSWER_BYTES)
+    except (FileNotFoundError, beneath.NotBeneath) as error:
+        raise ChildFailed(f"The child left no {path.name}: {error}") from error

@@ -50,7 +50,7 @@ def shared(folder: Path, training: Path, spec: InspectSpec, alive: Callable[[], 
     arguments = ["--training", str(training), "--validation", str(spec.data), "--out", str(out)]
     arguments += ["--memory-bytes", str(own.task_memory_bytes)]
     child.run(folder, "worker.leakage", *arguments, wall_seconds=own.task_wall_seconds, alive=alive)
-    return Finding.model_validate_json(out.read_bytes())
+    return Finding.model_validate_json(child.answer(out))
 
 
 def look(folder: Path, path: Path, spec: InspectSpec, alive: Callable[[], None]) -> Inspection:
@@ -64,4 +64,4 @@ def look(folder: Path, path: Path, spec: InspectSpec, alive: Callable[[], None])
         code, _, message = failure.last_line.partition(": ")
         fatal = Fatal(code=code, message=message, param=REFUSALS[failure.exit_code])
         return Inspection(records=0, usable=0, max_length=0, context_length=0, fatal=fatal)
-    return Inspection.model_validate_json(spec.out.read_bytes())
+    return Inspection.model_validate_json(child.answer(spec.out))

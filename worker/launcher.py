@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from core import processes, settings
+from core import beneath, processes, settings
 from core.contract import failpoints
 from core.db import seats
 from core.warm import Refused
@@ -128,5 +128,7 @@ def end(space: Workspace, process: Launched) -> None:
 
 
 def last_words(space: Workspace, size: int = 2_000) -> str:
-    path = space.path / "logs" / "launcher.log"
-    return path.read_text(errors="replace")[-size:] if path.exists() else ""
+    try:
+        return beneath.tail(space.path, "logs/launcher.log", size).decode(errors="replace")
+    except (FileNotFoundError, beneath.NotBeneath):
+        return ""
