@@ -6,7 +6,7 @@ from celery import signals
 
 from core import log as logs
 from core.queue import WAKE, consumer, ring
-from worker import calibration, claim, devices, launcher, lifeline, schema
+from worker import calibration, claim, devices, isolation, launcher, lifeline, schema
 from worker.sweeper import Sweeper
 
 HOPS = 3
@@ -32,6 +32,7 @@ def begin(**_: Any) -> None:
     """`worker_ready` would never fire without a broker."""
     lifeline.watch()
     devices.require()
+    isolation.require()
     schema.require()
     Sweeper().start()
     launcher.warm_up()

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core import beneath, processes
+from core import beneath
 from core.contract.errors import PalateError
+from worker import isolation
 from worker.launcher import environment
 
 LOOK_SECONDS = 0.5
@@ -26,13 +27,22 @@ class ChildFailed(PalateError):
         self.last_line = last_line
 
 
-def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: Callable[[], None]) -> None:
+def run(
+    folder: Path,
+    module: str,
+    *arguments: str,
+    wall_seconds: float,
+    alive: Callable[[], None],
+    read: Sequence[Path] = (),
+) -> None:
     """`python -m module arguments` in `folder`; `alive` is called each half second and may raise to end the child.
+
+    It fills that folder, and of what is not code reads `read`.
 
     From the main thread: the child dies with the thread that makes it.
     """
     log = folder / "child.log"
-    with log.open("ab") as output:
+    with log.open("ab") as output, isolation.ruleset(lambda: isolation.of_task(folder, read)) as rules:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=folder,
@@ -41,7 +51,7 @@ def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: 
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=processes.die_with_parent,
+            preexec_fn=isolation.begin(rules),
         )
     try:
         waited = 0.0

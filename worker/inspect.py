@@ -49,7 +49,8 @@ def shared(folder: Path, training: Path, spec: InspectSpec, alive: Callable[[], 
     own, out = settings.worker(), folder / "leakage.json"
     arguments = ["--training", str(training), "--validation", str(spec.data), "--out", str(out)]
     arguments += ["--memory-bytes", str(own.task_memory_bytes)]
-    child.run(folder, "worker.leakage", *arguments, wall_seconds=own.task_wall_seconds, alive=alive)
+    read = [training, spec.data]
+    child.run(folder, "worker.leakage", *arguments, wall_seconds=own.task_wall_seconds, alive=alive, read=read)
     return Finding.model_validate_json(child.answer(out))
 
 
@@ -57,7 +58,8 @@ def look(folder: Path, path: Path, spec: InspectSpec, alive: Callable[[], None])
     """Data or a model that cannot be used is a finding like any other; only a crash is tried again."""
     wall = settings.worker().task_wall_seconds
     try:
-        child.run(folder, "trainer", "inspect", "--spec", str(path), wall_seconds=wall, alive=alive)
+        read = [spec.model_dir, spec.data]
+        child.run(folder, "trainer", "inspect", "--spec", str(path), wall_seconds=wall, alive=alive, read=read)
     except child.ChildFailed as failure:
         if failure.exit_code not in REFUSALS:
             raise
