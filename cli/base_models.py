@@ -49,7 +49,7 @@ def add(arguments: argparse.Namespace) -> int:
         with at_rest(folder), place.store(arguments.home) as store:
             digest = manifest.digest()
             with moving(name, sum(entry.bytes for entry in manifest.files)) as moved:
-                store.upload_folder(folder, manifest, keys.model(digest), progress=moved)
+                store.upload_folder(folder, manifest, keys.model(digest), links=True, progress=moved)
         with place.session(arguments.home) as session:
             row = models.add_base(
                 session,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import beneath
 from core.contract.failpoints import durable
 
 PR_SET_PDEATHSIG = 1
@@ -47,9 +48,15 @@ class Process:
     @durable
     def sign(self, path: Path) -> None:
         """For who may have to end this process."""
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps({"pid": self.pid, "start_time": self.start_time}))
-        partial.rename(path)
+        beneath.partial(path, json.dumps({"pid": self.pid, "start_time": self.start_time})).rename(path)
+
+    def folder(self) -> str:
+        """Where it is at work, as the kernel knows it; empty for one that is gone, or another user's."""
+        try:
+            found = os.readlink(f"/proc/{self.pid}/cwd")
+        except OSError:
+            return ""
+        return found if self.alive() else ""
 
 
 def this_process() -> Process:
@@ -63,9 +70,9 @@ def of(pid: int) -> Process:
 def read(path: Path) -> Process | None:
     """None for a file that is not there or not whole: its writer did not get that far."""
     try:
-        seen = json.loads(path.read_text())
+        seen = json.loads(beneath.read(path.parent, path.name, 4_096))
         return Process(int(seen["pid"]), int(seen["start_time"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, beneath.NotBeneath):
         return None
 
 

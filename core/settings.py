@@ -82,6 +82,7 @@ class WorkerSettings(BaseSettings):
     free_bytes: int = 256 << 20
     trainer_command: str = ""
     launcher: Literal["warm", "cold"] = "cold"
+    isolation: Literal["auto", "require", "off"] = "auto"
     lifeline: str = ""
     time_scale: float = 1.0
     lease_seconds: float = 60.0

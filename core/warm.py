@@ -1,6 +1,7 @@
 """What a node's warm trainer and its askers agree on: its name, its socket, and JSON lines over it.
 
-asker: {"spec", "ranks", "environment"} with a log's descriptor · launcher: {"launcher": "pid:start time"}, or
+asker: {"spec", "ranks", "environment"} with descriptors: the warm trainer's own lock, which no trainer can open, a log,
+and what the ranks may (core.landlock), where they are not to have all · launcher: {"launcher": "pid:start time"}, or
 {"refused": why} · asker: {"go": true}, once the launcher is written down · launcher, at its end: {"exit": code}.
 """
 
@@ -85,9 +86,9 @@ def say(link: socket.socket, message: Mapping[str, Any]) -> None:
     link.sendall(json.dumps(message).encode() + b"\n")
 
 
-def send(link: socket.socket, message: Mapping[str, Any], descriptor: int) -> None:
-    """With an open file of ours."""
-    socket.send_fds(link, [b" "], [descriptor])
+def send(link: socket.socket, message: Mapping[str, Any], *descriptors: int) -> None:
+    """With open files of ours."""
+    socket.send_fds(link, [b" "], descriptors)
     say(link, message)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core import processes, warm
+from core import landlock, processes, warm
 from core.processes import Process
 from trainer import rank
 
@@ -50,13 +50,16 @@ def fork(life: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def main(asked: dict[str, Any], link: socket.socket, output: int) -> int:
+def main(asked: dict[str, Any], link: socket.socket, output: int, rules: int | None = None) -> int:
     """Warm. The exit code, which the asker hears too: 0 when every rank left with 0, else 1."""
     os.setsid()
     signal.signal(signal.SIGTERM, end)
     for number in (signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     begin_anew(asked["environment"], Path(asked["spec"]), output)
+    if rules is not None:
+        landlock.enter(rules)
+        os.close(rules)
     supervisor = processes.handle(processes.parse(os.environ[rank.SUPERVISOR]))
     if supervisor is None:
         return 1

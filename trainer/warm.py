@@ -48,6 +48,8 @@ PRELOADED = (
     "trainer.run",
 )
 ASK_SECONDS = 2.0
+# The lock, the log, the rules.
+DESCRIPTORS = 3
 LOOK_SECONDS = 60.0
 LIFELINE_SECONDS = 0.25
 
@@ -196,6 +198,12 @@ class Server:
                     break
             self.path.unlink(missing_ok=True)
 
+    def _opened_lock(self, descriptor: int) -> bool:
+        """Whether it is our own lock, opened to be read: a trainer that was taken over, of the same user, cannot."""
+        lock = self.path.with_suffix(".lock").stat()
+        path_only = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_PATH
+        return os.path.samestat(os.fstat(descriptor), lock) and not path_only
+
     def _lifeline(self) -> int | None:
         named = os.environ.get(LIFELINE)
         if not named:
@@ -210,54 +218,54 @@ class Server:
         with link:
             link.settimeout(ASK_SECONDS)
             try:
-                asked, output = take(link)
+                asked, descriptors = take(link)
             except (warm.Refused, OSError, ValueError) as error:
                 log.warning("not understood: %s", error)
                 return
             try:
-                reason = self._objection(link, asked)
+                reason = self._objection(link, asked, descriptors)
                 if "status" in asked or reason:
                     warm.say(link, {"refused": reason} if reason else {**condition(), "pid": os.getpid()})
                     return
                 self.jobs += 1
-                launch(asked, link, output)
+                launch(asked, link, *descriptors[1:])
             except OSError as error:
                 log.warning("not answered: %s", error)
             finally:
-                if output is not None:
-                    os.close(output)
+                for each in descriptors:
+                    os.close(each)
 
-    def _objection(self, link: socket.socket, asked: dict[str, Any]) -> str | None:
+    def _objection(self, link: socket.socket, asked: dict[str, Any], descriptors: list[int]) -> str | None:
         if warm.peer(link) != os.getuid():
             return "another user asks"
+        if "status" not in asked and not self._opened_lock(descriptors[0]):
+            return "the asker cannot open what the worker can"
         if warm.code() != self.code:
             return "its code has changed"
         return unfit(condition())
 
 
-def take(link: socket.socket) -> tuple[dict[str, Any], int | None]:
-    """The request and the descriptor that came with it. Raises Refused, OSError, ValueError."""
-    begun, descriptors, _, _ = socket.recv_fds(link, 65_536, 1)
-    output = descriptors[0] if descriptors else None
+def take(link: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The request and the descriptors that came with it. Raises Refused, OSError, ValueError."""
+    begun, descriptors, _, _ = socket.recv_fds(link, 65_536, DESCRIPTORS)
     try:
         asked = warm.parse(link, begun)
-        if "status" not in asked and (output is None or not {"spec", "ranks", "environment"} <= asked.keys()):
+        if "status" not in asked and (len(descriptors) < 2 or not {"spec", "ranks", "environment"} <= asked.keys()):
             raise ValueError(f"not a request: {json.dumps(asked)[:200]}")
     except BaseException:
-        if output is not None:
-            os.close(output)
+        for each in descriptors:
+            os.close(each)
         raise
-    return asked, output
+    return asked, descriptors
 
 
-def launch(asked: dict[str, Any], link: socket.socket, output: int | None) -> None:
-    """In a fork, which is the job's own launcher from here on."""
+def launch(asked: dict[str, Any], link: socket.socket, output: int, rules: int | None = None) -> None:
+    """In a fork, which is the job's own launcher from here on; `rules` are what it keeps."""
     from trainer import launch as launching
 
     def life() -> int:
-        assert output is not None
-        close_all_but(link.fileno(), output)
-        return launching.main(asked, link, output)
+        close_all_but(link.fileno(), output, *([] if rules is None else [rules]))
+        return launching.main(asked, link, output, rules)
 
     launching.fork(life)
 

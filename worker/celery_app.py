@@ -6,7 +6,7 @@ from celery import signals
 
 from core import log as logs
 from core.queue import WAKE, consumer, ring
-from worker import calibration, claim, devices, launcher, lifeline, schema, workspace
+from worker import calibration, claim, devices, isolation, launcher, lifeline, schema, workspace
 from worker.sweeper import Sweeper
 
 HOPS = 3
@@ -33,6 +33,7 @@ def begin(**_: Any) -> None:
     lifeline.watch()
     workspace.close_to_others()
     devices.require()
+    isolation.require()
     schema.require()
     Sweeper().start()
     launcher.warm_up()

@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core import processes
+from core import beneath
 from core.contract.errors import PalateError
+from worker import isolation
 from worker.launcher import environment
 
 LOOK_SECONDS = 0.5
+TAIL_BYTES = 2_000
+# Of what it leaves for us.
+ANSWER_BYTES = 256 << 20
 
 
 class ChildFailed(PalateError):
@@ -23,13 +27,22 @@ class ChildFailed(PalateError):
         self.last_line = last_line
 
 
-def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: Callable[[], None]) -> None:
+def run(
+    folder: Path,
+    module: str,
+    *arguments: str,
+    wall_seconds: float,
+    alive: Callable[[], None],
+    read: Sequence[Path] = (),
+) -> None:
     """`python -m module arguments` in `folder`; `alive` is called each half second and may raise to end the child.
+
+    It fills that folder, and of what is not code reads `read`.
 
     From the main thread: the child dies with the thread that makes it.
     """
     log = folder / "child.log"
-    with log.open("ab") as output:
+    with log.open("ab") as output, isolation.ruleset(lambda: isolation.of_task(folder, read)) as rules:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=folder,
@@ -38,7 +51,7 @@ def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: 
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=processes.die_with_parent,
+            preexec_fn=isolation.begin(rules),
         )
     try:
         waited = 0.0
@@ -55,9 +68,20 @@ def run(folder: Path, module: str, *arguments: str, wall_seconds: float, alive: 
             process.kill()
             process.wait()
     if process.returncode != 0:
-        tail = log.read_text(errors="replace")[-2_000:]
+        try:
+            tail = beneath.tail(folder, log.name, TAIL_BYTES).decode(errors="replace")
+        except (FileNotFoundError, beneath.NotBeneath):
+            tail = "it left no log"
         raise ChildFailed(
             f"{module} ended with exit code {process.returncode}: {tail}",
             exit_code=process.returncode,
             last_line=(tail.strip().splitlines() or [""])[-1],
         )
+
+
+def answer(path: Path) -> bytes:
+    """What a child has left in its folder. Raises ChildFailed where it is no file of its own."""
+    try:
+        return beneath.read(path.parent, path.name, ANSWER_BYTES)
+    except (FileNotFoundError, beneath.NotBeneath) as error:
+        raise ChildFailed(f"The child left no {path.name}: {error}") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core import beneath
 from core.contract.trainer_events import KINDS, AnyEvent, Warned, parse_event
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ class Follower:
     def read(self) -> list[AnyEvent]:
         """What came since the last call; a line that cannot be read is one warning, a kind unknown here is nothing."""
         try:
-            with self._path.open("rb") as stream:
+            with beneath.open_file(self._path.parent, self._path.name) as stream:
                 stream.seek(self._offset)
                 chunk = stream.read(READ_BYTES)
         except FileNotFoundError:

@@ -56,15 +56,17 @@ def shared(folder: Path, training: Path, spec: InspectSpec, alive: Callable[[], 
     own, out = settings.worker(), folder / "leakage.json"
     arguments = ["--training", str(training), "--validation", str(spec.data), "--out", str(out)]
     arguments += ["--memory-bytes", str(own.task_memory_bytes)]
-    child.run(folder, "worker.leakage", *arguments, wall_seconds=own.task_wall_seconds, alive=alive)
-    return Finding.model_validate_json(out.read_bytes())
+    read = [training, spec.data]
+    child.run(folder, "worker.leakage", *arguments, wall_seconds=own.task_wall_seconds, alive=alive, read=read)
+    return Finding.model_validate_json(child.answer(out))
 
 
 def look(folder: Path, path: Path, spec: InspectSpec, alive: Callable[[], None]) -> Inspection:
     """Data or a model that cannot be used is a finding like any other; only a crash is tried again."""
     wall = settings.worker().task_wall_seconds
     try:
-        child.run(folder, "trainer", "inspect", "--spec", str(path), wall_seconds=wall, alive=alive)
+        read = [spec.model_dir, spec.data]
+        child.run(folder, "trainer", "inspect", "--spec", str(path), wall_seconds=wall, alive=alive, read=read)
     except child.ChildFailed as failure:
         if failure.last_line.startswith(OUT_OF_MEMORY):
             return refused("inspection_out_of_memory", TOO_LARGE.format(spec.memory_bytes >> 20), "training_file")
@@ -72,7 +74,7 @@ def look(folder: Path, path: Path, spec: InspectSpec, alive: Callable[[], None])
             raise
         code, _, message = failure.last_line.partition(": ")
         return refused(code, message, REFUSALS[failure.exit_code])
-    return Inspection.model_validate_json(spec.out.read_bytes())
+    return Inspection.model_validate_json(child.answer(spec.out))
 
 
 def refused(code: str, message: str, param: str | None) -> Inspection:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from core import processes, settings
+from core import beneath, processes, settings
 from core.contract import failpoints
 from core.db import seats
 from core.warm import Refused
 from worker import devices as node
-from worker import warm
+from worker import isolation, warm
 from worker.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,13 @@ def environment(folder: Path, devices: Sequence[str] = ()) -> dict[str, str]:
     }
 
 
+def of_run(space: Workspace, devices: Sequence[str]) -> dict[str, str]:
+    """As `environment`; what it leaves lying about is not among what we read."""
+    home = space.path / "tmp"
+    home.mkdir(exist_ok=True)
+    return environment(space.path, devices) | {"HOME": str(home), "TMPDIR": str(home)}
+
+
 def compiled() -> dict[str, str]:
     """What is compiled for GPUs outlives the attempt, by torch's version: an attempt would take minutes for it.
 
@@ -81,9 +88,11 @@ def launch(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> Launche
     """From the warm trainer where it serves, else cold, and then a warm trainer is started for the next job."""
     if not wants_warm():
         return cold(space, ranks, devices)
-    known = environment(space.path, devices)
+    known = of_run(space, devices)
+    log_path = space.path / "logs" / "launcher.log"
     try:
-        return warm.launch(space.spec, ranks, known, space.launcher, space.path / "logs" / "launcher.log")
+        with isolation.ruleset(lambda: isolation.of_run(space, ranks, known)) as rules:
+            return warm.launch(space.spec, ranks, known, space.launcher, log_path, rules)
     except Refused as refused:
         log.info("no warm trainer (%s): a cold start", refused)
     process = cold(space, ranks, devices)
@@ -93,16 +102,20 @@ def launch(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> Launche
 
 def cold(space: Workspace, ranks: int, devices: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     """From the main thread: the launcher dies with the thread that makes it, and the ranks with the launcher."""
-    with (space.path / "logs" / "launcher.log").open("ab") as output:
+    known = of_run(space, devices)
+    with (
+        (space.path / "logs" / "launcher.log").open("ab") as output,
+        isolation.ruleset(lambda: isolation.of_run(space, ranks, known)) as rules,
+    ):
         process = subprocess.Popen(
             command(space, ranks),
             cwd=space.path,
-            env={**environment(space.path, devices), "PALATE_SUPERVISOR": str(processes.this_process())},
+            env={**known, "PALATE_SUPERVISOR": str(processes.this_process())},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=processes.die_with_parent,
+            preexec_fn=isolation.begin(rules),
         )
     processes.of(process.pid).sign(space.launcher)
     return process
@@ -128,5 +141,7 @@ def end(space: Workspace, process: Launched) -> None:
 
 
 def last_words(space: Workspace, size: int = 2_000) -> str:
-    path = space.path / "logs" / "launcher.log"
-    return path.read_text(errors="replace")[-size:] if path.exists() else ""
+    try:
+        return beneath.tail(space.path, "logs/launcher.log", size).decode(errors="replace")
+    except (FileNotFoundError, beneath.NotBeneath):
+        return ""

@@ -2,11 +2,11 @@
 
 import logging
 import queue
-import shutil
 import threading
 from functools import partial
 from pathlib import Path
 
+from core import beneath
 from core.contract import manifest as manifests
 from core.contract.errors import PalateError
 from core.contract.trainer_events import CheckpointSealed, ReferenceSealed, ResumePointSealed, Verified
@@ -81,22 +81,22 @@ class Publisher:
         if isinstance(sealed, Verified):
             self._verdict(sealed)
             return
-        folder = self._workspace / sealed.path
         if isinstance(sealed, ReferenceSealed):
-            references.keep(sealed, folder, self._lease, self._lease_seconds, self._store)
+            references.keep(sealed, self._workspace, self._lease, self._lease_seconds, self._store)
             return
         try:
-            manifest = manifests.read(folder)
-            if isinstance(sealed, ResumePointSealed):
-                self._resume_point(sealed, folder, manifest)
-            else:
-                self._checkpoint(sealed, folder, manifest)
+            with beneath.folder(self._workspace, sealed.path) as folder:
+                manifest = manifests.read(folder)
+                if isinstance(sealed, ResumePointSealed):
+                    self._resume_point(sealed, folder, manifest)
+                else:
+                    self._checkpoint(sealed, folder, manifest)
         except FileNotFoundError:
-            if isinstance(sealed, ResumePointSealed) and not folder.exists():
+            if isinstance(sealed, ResumePointSealed) and not (self._workspace / sealed.path).exists():
                 self._gone(sealed.step)
                 return
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        beneath.remove(self._workspace, sealed.path)
         if isinstance(sealed, ResumePointSealed):
             self._settled(sealed.step)
 
@@ -114,9 +114,7 @@ class Publisher:
     def _settled(self, step: int) -> None:
         """The trainer may begin another (trainer.points): this one is stored, or given up."""
         stored = Workspace(self._workspace).stored
-        partial = stored.with_suffix(".tmp")
-        partial.write_text(str(step))
-        rename(partial, stored)
+        rename(beneath.partial(stored, str(step)), stored)
 
     def _resume_point(self, sealed: ResumePointSealed, folder: Path, manifest: manifests.Manifest) -> None:
         job_id, epoch = self._lease.job_id, self._lease.epoch

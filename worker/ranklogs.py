@@ -1,8 +1,12 @@
 """What the ranks print: the last 64 KiB of each to Postgres every few seconds, the whole to the store at the end."""
 
+import os
 import re
 import time
+from collections.abc import Iterator
+from typing import BinaryIO
 
+from core import beneath
 from core.db import attempts, rank_logs
 from core.db.attempts import Lease
 from core.db.engine import transaction
@@ -36,22 +40,33 @@ class RankLogs:
                     rank_logs.write(session, self._lease.job_id, self._lease.epoch, rank, tail)
 
     def _tail(self, rank: int) -> str | None:
-        path = self._space.log(rank)
-        if not path.is_file() or (size := path.stat().st_size) == self._seen.get(rank):
+        try:
+            opened = beneath.open_file(self._space.path, f"logs/rank-{rank}.log")
+        except (FileNotFoundError, beneath.NotBeneath):
             return None
-        self._seen[rank] = size
-        with path.open("rb") as stream:
+        with opened as stream:
+            if (size := os.fstat(stream.fileno()).st_size) == self._seen.get(rank):
+                return None
+            self._seen[rank] = size
             stream.seek(max(0, size - TAIL_BYTES))
             return masked(stream.read(TAIL_BYTES).decode(errors="replace").replace("\0", ""))
 
     def upload(self, store: Store) -> None:
         """Raises Unavailable."""
         for rank in range(self._ranks):
-            path = self._space.log(rank)
-            if path.is_file():
-                with path.open("rb") as stream:
-                    lines = (masked(line.decode(errors="replace")).encode() for line in stream)
-                    store.put_stream(keys.log(self._lease.job_id, self._lease.epoch, rank), lines)
+            try:
+                opened = beneath.open_file(self._space.path, f"logs/rank-{rank}.log")
+            except (FileNotFoundError, beneath.NotBeneath):
+                continue
+            with opened as stream:
+                lines = (masked(line.decode(errors="replace")).encode() for line in pieces(stream))
+                store.put_stream(keys.log(self._lease.job_id, self._lease.epoch, rank), lines)
+
+
+def pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Its lines; one that is longer than a tail, in pieces."""
+    while line := stream.readline(TAIL_BYTES):
+        yield line
 
 
 def masked(text: str) -> str:

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from core import beneath
 from core.contract import manifest as manifests
 from core.contract.errors import Fenced, NotFound, PalateError, Unavailable
 from core.contract.manifest import ManifestMismatch
@@ -13,6 +14,7 @@ from core.db.engine import transaction
 from core.db.events import NewEvent
 from core.db.tables import ReferenceEntry
 from core.objects import keys
+from core.objects.parts import read_parts
 from core.objects.store import Progress, Store
 from worker import cache
 
@@ -46,10 +48,11 @@ def lost(entry: ReferenceEntry, lease: Lease, forget: bool) -> None:
             references.drop(session, [entry])
 
 
-def keep(sealed: ReferenceSealed, folder: Path, lease: Lease, lease_seconds: float, store: Store) -> None:
+def keep(sealed: ReferenceSealed, workspace: Path, lease: Lease, lease_seconds: float, store: Store) -> None:
     """For later jobs; what cannot be kept now, they compute again. Raises Fenced only."""
     try:
-        publish(sealed, folder, lease, lease_seconds, store)
+        with beneath.folder(workspace, sealed.path) as folder:
+            publish(sealed, folder, lease, lease_seconds, store)
     except Fenced:
         raise
     except (PalateError, OSError) as error:
@@ -58,9 +61,14 @@ def keep(sealed: ReferenceSealed, folder: Path, lease: Lease, lease_seconds: flo
 
 def publish(sealed: ReferenceSealed, folder: Path, lease: Lease, lease_seconds: float, store: Store) -> None:
     """The object first, its row last; what an attempt leaves without a row is collected after its end."""
-    (entry,) = manifests.read(folder).files
-    object_key = keys.reference_entry(lease.job_id, lease.epoch, int(folder.name))
-    stored = store.put_file(object_key, folder / entry.path)
+    files = manifests.read(folder).files
+    name = Path(sealed.path).name
+    if len(files) != 1 or not (name.isascii() and name.isdigit()):
+        raise ManifestMismatch(f"{sealed.path} holds {len(files)} files: one is wanted, in a folder that is a number.")
+    (entry,) = files
+    object_key = keys.reference_entry(lease.job_id, lease.epoch, int(name))
+    with manifests.open_entry(folder, entry) as stream:
+        stored = store.put_stream(object_key, read_parts(stream))
     if (stored.bytes, stored.sha256) != (entry.bytes, entry.sha256):
         raise ManifestMismatch(f"{entry.path} changed while it was uploaded.")
     if store.head(object_key) != entry.bytes:
@@ -68,6 +76,8 @@ def publish(sealed: ReferenceSealed, folder: Path, lease: Lease, lease_seconds: 
     with transaction() as session:
         job = jobs.locked(session, lease.job_id)
         attempts.hold(session, lease, lease_seconds)
+        if sealed.data_digest not in (job.training_digest, job.validation_digest):
+            raise ManifestMismatch(f"{sealed.path} belongs to {sealed.data_digest!r}, which is no data of this job.")
         references.commit(
             session,
             project_id=job.project_id,

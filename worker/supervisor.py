@@ -5,7 +5,6 @@ adopts it; its ranks die with it.
 """
 
 import contextlib
-import json
 import logging
 import math
 import os
@@ -16,8 +15,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from core import beneath, processes, queue, settings
 from core import log as logs
-from core import processes, queue, settings
+from core.beneath import NotBeneath
 from core.contract.errors import Fenced, Unavailable
 from core.contract.manifest import ManifestMismatch
 from core.contract.run_spec import RunSpec
@@ -59,6 +59,8 @@ DRAIN_SECONDS, DISK_BYTES = 120.0, 250e6
 SLOWER = 3.0
 # What the trainer may be asked; a later one overrules an earlier one.
 WORDS = ("", "finish", "drain", "cancel")
+# Of a file that says one number.
+WORD_BYTES = 64
 
 
 def main(argv: list[str], store: Store) -> int:
@@ -147,7 +149,7 @@ class Supervisor:
             ending = Ending(Outcome.STOPPED)
         except Fenced:
             raise
-        except (Unavailable, ManifestMismatch, OSError, subprocess.SubprocessError) as error:
+        except (Unavailable, ManifestMismatch, NotBeneath, OSError, subprocess.SubprocessError) as error:
             log.exception("infrastructure")
             ending = self.failed(FailureClass.INFRA, *told(error, settings.worker().node))
         except Exception as error:
@@ -273,19 +275,18 @@ class Supervisor:
             return self.heart.wish
 
     def ask_to_stop(self, word: str) -> None:
-        partial = self.space.stop.with_suffix(".tmp")
-        partial.write_text(word)
-        rename(partial, self.space.stop)
+        rename(beneath.partial(self.space.stop, word), self.space.stop)
 
     def rank_ends(self, ranks: int) -> tuple[dict[int, int], list[int]]:
         """(exit codes that ranks wrote down, ranks that started and wrote none)."""
         codes: dict[int, int] = {}
         silent: list[int] = []
+        signed = self.space.signed()
         for rank in range(ranks):
             try:
-                codes[rank] = int(json.loads((self.space.path / "ranks" / f"{rank}.exit").read_text()))
-            except (OSError, ValueError):
-                if processes.read(self.space.path / "ranks" / f"{rank}.json") is not None:
+                codes[rank] = int(beneath.read(self.space.path, f"ranks/{rank}.exit", WORD_BYTES))
+            except (OSError, ValueError, beneath.NotBeneath):
+                if rank in signed:
                     silent.append(rank)
         return codes, silent
 

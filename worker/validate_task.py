@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from core import settings
+from core import beneath, settings
 from core.contract.errors import Unavailable
 from core.db import admission, files, tasks
 from core.db.engine import transaction
 from core.db.tasks import TaskClaim
 from core.objects import keys
+from core.objects.parts import read_parts
 from core.objects.store import Store
 from preferences.report import Report
 from worker import child
@@ -26,11 +27,12 @@ def validate(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], N
     source, canonical, written = folder / "source", folder / "canonical.jsonl.zst", folder / "report.json"
     store.download(file.object_key, source, bytes=file.bytes, sha256=file.sha256, progress=lambda _: alive())
     check(folder, source, canonical, written, name=file.filename, options=file.options, alive=alive)
-    report = Report.model_validate_json(written.read_bytes())
+    report = Report.model_validate_json(child.answer(written))
     digest = report.digest if report.usable else None
     if digest is not None and store.head(keys.canonical(digest)) is None:
         announce(digest)
-        store.put_file(keys.canonical(digest), canonical, progress=lambda _: alive())
+        with beneath.open_file(folder, canonical.name) as stream:
+            store.put_stream(keys.canonical(digest), read_parts(stream), progress=lambda _: alive())
     record(claim, report, digest, store)
 
 

@@ -55,14 +55,17 @@ class Launched:
                 return -int(signal.SIGKILL)
 
 
-def launch(spec: Path, ranks: int, environment: Mapping[str, str], record: Path, log_path: Path) -> Launched:
-    """Raises Refused; `record` names the launcher before it starts a rank."""
-    link = warm.connect(address(environment), ANSWER_SECONDS)
+def launch(
+    spec: Path, ranks: int, environment: Mapping[str, str], record: Path, log_path: Path, rules: int | None = None
+) -> Launched:
+    """Raises Refused; `record` names the launcher before it starts a rank; `rules`: as isolation.ruleset's."""
+    path = address(environment)
+    link = warm.connect(path, ANSWER_SECONDS)
     try:
         known = {**environment, "PALATE_SUPERVISOR": str(processes.this_process())}
         asked = {"spec": str(spec), "ranks": ranks, "environment": known}
-        with log_path.open("ab") as output:
-            warm.send(link, asked, output.fileno())
+        with log_path.open("ab") as output, path.with_suffix(".lock").open("rb") as lock:
+            warm.send(link, asked, lock.fileno(), output.fileno(), *([] if rules is None else [rules]))
             process = processes.parse(warm.hear(link)["launcher"])
         process.sign(record)
         warm.say(link, {"go": True})

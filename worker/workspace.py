@@ -48,13 +48,24 @@ class Workspace:
         return self.path / "logs" / f"rank-{rank}.log"
 
     def processes(self) -> list[Process]:
-        """Those of the training: the launcher first, so that it starts nothing more."""
+        """Those of the training that live: the launcher first, so that it starts nothing more."""
         launcher = processes.read(self.launcher)
-        return [*([launcher] if launcher else []), *self.ranks().values()]
+        return [*([launcher] if launcher and self.holds(launcher) else []), *self.ranks().values()]
 
     def ranks(self) -> dict[int, Process]:
-        """Those that have signed in, by number."""
-        named = {int(path.stem): processes.read(path) for path in sorted((self.path / "ranks").glob("*.json"))}
+        """Those that have signed in and live, by number."""
+        return {rank: found for rank, found in self.signed().items() if self.holds(found)}
+
+    def holds(self, process: Process) -> bool:
+        """A trainer may sign for others: only who is at work in this very folder is one of its processes."""
+        return Path(process.folder()).is_relative_to(os.path.realpath(self.path))
+
+    def signed(self) -> dict[int, Process]:
+        """As the ranks, or who stands in for them, have written it."""
+        named = {}
+        for path in sorted((self.path / "ranks").glob("*.json")):
+            if path.stem.isascii() and path.stem.isdigit() and len(path.stem) < 6:
+                named[int(path.stem)] = processes.read(path)
         return {rank: process for rank, process in named.items() if process is not None}
 
     def dump_stacks(self, patience: float = 2.0) -> None:

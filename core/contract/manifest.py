@@ -4,15 +4,19 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, BinaryIO
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from core import beneath
 from core.contract.errors import PalateError
 from core.contract.failpoints import durable
 
 NAME = "manifest.json"
 CHUNK = 1 << 20
+# Of one manifest, and what it may list.
+LIMIT_BYTES, LIMIT_FILES = 64 << 20, 100_000
+RelativePath = Annotated[str, AfterValidator(beneath.relative)]
 
 
 class ManifestMismatch(PalateError):
@@ -22,13 +26,13 @@ class ManifestMismatch(PalateError):
 
 
 class FileEntry(BaseModel):
-    """One file: `path` relative to the manifest's folder, with forward slashes."""
+    """One file: `path` below the manifest's folder, with forward slashes."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    path: str
-    bytes: int
-    sha256: str
+    path: RelativePath
+    bytes: int = Field(ge=0, lt=1 << 63)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Manifest(BaseModel):
@@ -37,8 +41,15 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     v: int = 1
-    files: list[FileEntry]
+    files: list[FileEntry] = Field(max_length=LIMIT_FILES)
     meta: dict[str, Any] = {}
+
+    @field_validator("files")
+    @classmethod
+    def each_once(cls, files: list[FileEntry]) -> list[FileEntry]:
+        if len({file.path for file in files}) != len(files):
+            raise ValueError("a path stands there twice")
+        return files
 
     def digest(self) -> str:
         """sha256 (hex) over paths, sizes and hashes: the name of this content. `meta` is about it and not in it."""
@@ -47,10 +58,14 @@ class Manifest(BaseModel):
 
 
 def sha256_file(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
+        return sha256_stream(stream)
+
+
+def sha256_stream(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := stream.read(CHUNK):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -75,16 +90,33 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def read(folder: Path) -> Manifest:
-    return Manifest.model_validate_json((folder / NAME).read_bytes())
+    """Raises FileNotFoundError, ManifestMismatch for one that is not to be believed."""
+    try:
+        return Manifest.model_validate_json(beneath.read(folder, NAME, LIMIT_BYTES))
+    except beneath.NotBeneath as error:
+        raise ManifestMismatch(error.message) from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ManifestMismatch(f"{NAME} is not a valid manifest: {where}: {fault['msg']}.") from error
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
     """Raises ManifestMismatch at the first file that is not what the manifest says."""
     for entry in manifest.files:
-        path = folder / entry.path
-        if not path.is_file():
-            raise ManifestMismatch(f"{entry.path} is missing.")
-        if path.stat().st_size != entry.bytes:
-            raise ManifestMismatch(f"{entry.path} has {path.stat().st_size} bytes, expected {entry.bytes}.")
-        if sha256_file(path) != entry.sha256:
-            raise ManifestMismatch(f"{entry.path} does not have the expected sha256 {entry.sha256}.")
+        with open_entry(folder, entry) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size != entry.bytes:
+                raise ManifestMismatch(f"{entry.path} has {size} bytes, expected {entry.bytes}.")
+            if sha256_stream(stream) != entry.sha256:
+                raise ManifestMismatch(f"{entry.path} does not have the expected sha256 {entry.sha256}.")
+
+
+def open_entry(folder: Path, entry: FileEntry) -> BinaryIO:
+    """To read it. Raises ManifestMismatch for what is not there, and for what a link leads to."""
+    try:
+        return beneath.open_file(folder, entry.path)
+    except FileNotFoundError as error:
+        raise ManifestMismatch(f"{entry.path} is missing.") from error
+    except beneath.NotBeneath as error:
+        raise ManifestMismatch(error.message) from error

@@ -5,10 +5,20 @@ A reader waits for the end of a torn last line, and ignores keys and kinds that 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from core.contract.finding import Finding
+from core.contract.manifest import RelativePath
 from core.contract.states import Phase
+
+# A trainer may have been taken over: no number that a row does not hold, no text without an end, few figures.
+TEXT_LETTERS = 32_768
+Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+Large = Annotated[int, Field(ge=0, lt=1 << 63)]
+Text = Annotated[str, AfterValidator(lambda text: text[:TEXT_LETTERS])]
+Name = Annotated[str, Field(max_length=256)]
+Figures = Annotated[dict[Name, float], Field(max_length=256)]
+Findings = Annotated[list[Finding], Field(max_length=256)]
 
 
 class TrainerEvent(BaseModel):
@@ -24,12 +34,12 @@ class Started(TrainerEvent):
     """`pairs` are usable, `dropped` fell out; `resumed_from_step` 0 for a fresh run."""
 
     event: Literal["started"] = "started"
-    world_size: int
-    total_steps: int
-    pairs: int
-    dropped: int
-    resumed_from_step: int = 0
-    layout: str = "padded"
+    world_size: Count
+    total_steps: Count
+    pairs: Count
+    dropped: Count
+    resumed_from_step: Count = 0
+    layout: Name = "padded"
     details: dict[str, Any] = {}
 
 
@@ -38,46 +48,46 @@ class PhaseChanged(TrainerEvent):
 
     event: Literal["phase"] = "phase"
     phase: Phase
-    done: int = 0
-    total: int = 0
+    done: Large = 0
+    total: Large = 0
 
 
 class Step(TrainerEvent):
     """After an optimizer step. `metrics` under TRL's names; `tokens` trained since step 0."""
 
     event: Literal["step"] = "step"
-    step: int
-    total_steps: int
+    step: Count
+    total_steps: Count
     epoch: float
-    metrics: dict[str, float]
+    metrics: Figures
     pairs_per_second: float
     eta_seconds: float
-    tokens: int
+    tokens: Large
 
 
 class Evaluated(TrainerEvent):
     event: Literal["eval"] = "eval"
-    step: int
-    metrics: dict[str, float]
+    step: Count
+    metrics: Figures
 
 
 class Sample(TrainerEvent):
     """A greedy continuation of a probe prompt; `when` is before or after the training."""
 
     event: Literal["sample"] = "sample"
-    step: int
+    step: Count
     when: Literal["before", "after"]
-    prompt: str
-    completion: str
+    prompt: Text
+    completion: Text
 
 
 class CheckpointSealed(TrainerEvent):
     """`path` relative to the workspace. The final one is the model; its manifest's `proof` says what verifies it."""
 
     event: Literal["checkpoint_sealed"] = "checkpoint_sealed"
-    step: int
-    path: str
-    metrics: dict[str, float] = {}
+    step: Count
+    path: RelativePath
+    metrics: Figures = {}
     final: bool = False
 
 
@@ -89,17 +99,17 @@ class Verified(TrainerEvent):
     """
 
     event: Literal["verified"] = "verified"
-    step: int
+    step: Count
     passed: bool
-    message: str
-    figures: dict[str, float] = {}
-    text: str | None = None
+    message: Text
+    figures: Figures = {}
+    text: Text | None = None
 
 
 class ResumePointSealed(TrainerEvent):
     event: Literal["resume_point_sealed"] = "resume_point_sealed"
-    step: int
-    path: str
+    step: Count
+    path: RelativePath
 
 
 class ReferenceSealed(TrainerEvent):
@@ -109,10 +119,10 @@ class ReferenceSealed(TrainerEvent):
     """
 
     event: Literal["reference_sealed"] = "reference_sealed"
-    path: str
-    key: str
-    data_digest: str
-    sequences: int
+    path: RelativePath
+    key: Name
+    data_digest: Name
+    sequences: Count
 
 
 class Judged(TrainerEvent):
@@ -122,22 +132,22 @@ class Judged(TrainerEvent):
     """
 
     event: Literal["judged"] = "judged"
-    findings: list[Finding]
-    examples: int
-    of: int
+    findings: Findings
+    examples: Count
+    of: Count
 
 
 class Warned(TrainerEvent):
     event: Literal["warning"] = "warning"
-    code: str
-    message: str
+    code: Name
+    message: Text
     data: dict[str, Any] = {}
 
 
 class Stopped(TrainerEvent):
     event: Literal["stopped"] = "stopped"
-    step: int
-    reason: str
+    step: Count
+    reason: Name
 
 
 class Failed(TrainerEvent):
@@ -145,19 +155,19 @@ class Failed(TrainerEvent):
     that failed, by the name under which the run was given it."""
 
     event: Literal["failed"] = "failed"
-    code: str
-    message: str
-    param: str | None = None
-    line: int | None = None
-    step: int | None = None
-    device: str | None = None
+    code: Name
+    message: Text
+    param: Name | None = None
+    line: Count | None = None
+    step: Count | None = None
+    device: Name | None = None
 
 
 class Finished(TrainerEvent):
     event: Literal["finished"] = "finished"
-    step: int
-    metrics: dict[str, float]
-    trained_tokens: int
+    step: Count
+    metrics: Figures
+    trained_tokens: Large
 
 
 AnyEvent = Annotated[

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from core import settings
 from core.contract.errors import NotFound, Unavailable
 from core.contract.failpoints import durable
-from core.contract.manifest import FileEntry, Manifest, ManifestMismatch
+from core.contract.manifest import FileEntry, Manifest, ManifestMismatch, open_entry
 from core.disk import rename
 from core.objects.client import Style, make_client
 from core.objects.faults import translated
@@ -320,18 +320,20 @@ class Store:
         return len(keys)
 
     @durable
-    def upload_folder(self, folder: Path, manifest: Manifest, prefix: str, *, progress: Progress | None = None) -> None:
+    def upload_folder(
+        self, folder: Path, manifest: Manifest, prefix: str, *, links: bool = False, progress: Progress | None = None
+    ) -> None:
         """Every file of `manifest`, and a HEAD of each: ManifestMismatch if one is not stored as the manifest says.
-
-        So many files at once as AT_ONCE, each a part in memory; `progress` is called from their threads.
+        So many files at once as AT_ONCE, each a part in memory; `progress` is called from their threads. `links`: those
+        in the folder are ours, and followed.
         """
 
         def send(entry: FileEntry) -> None:
-            stored = self.put_file(prefix + entry.path, folder / entry.path, progress=progress)
+            with (folder / entry.path).open("rb") if links else open_entry(folder, entry) as stream:
+                stored = self.put_stream(prefix + entry.path, read_parts(stream), progress=progress)
             if (stored.bytes, stored.sha256) != (entry.bytes, entry.sha256):
                 raise ManifestMismatch(f"{entry.path} changed while it was uploaded.")
-            size = self.head(prefix + entry.path)
-            if size != entry.bytes:
+            if (size := self.head(prefix + entry.path)) != entry.bytes:
                 raise ManifestMismatch(f"{prefix}{entry.path} has {size} bytes in the store, expected {entry.bytes}.")
 
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload") as pool:

@@ -302,9 +302,18 @@ def test_after_many_jobs_it_begins_anew_and_it_leaves_with_its_lifeline(job: Job
                     warm.hear(link)
             spoilt = job()
             spoilt.spec.write_text(json.dumps({"workspace": str(spoilt.path)}))
-            with warm.connect(path, 5) as link, (tmp_path / "log").open("ab") as output:
+            with (
+                warm.connect(path, 5) as link,
+                (tmp_path / "log").open("ab") as output,
+                path.with_suffix(".lock").open("rb") as lock,
+            ):
                 known = {**launcher.environment(spoilt.path), "PALATE_SUPERVISOR": str(processes.this_process())}
-                warm.send(link, {"spec": str(spoilt.spec), "ranks": 1, "environment": known}, output.fileno())
+                warm.send(
+                    link,
+                    {"spec": str(spoilt.spec), "ranks": 1, "environment": known},
+                    lock.fileno(),
+                    output.fileno(),
+                )
                 assert "launcher" in warm.hear(link)
                 warm.say(link, {"go": True})
                 link.settimeout(30)

@@ -112,7 +112,7 @@ class Deployment:
     def __call__(self, home: Path) -> Iterator["Deployment"]:
         yield self
 
-    def upload_folder(self, *arguments: object, progress: object) -> None:
+    def upload_folder(self, *arguments: object, links: bool, progress: object) -> None:
         self.uploads += 1
         self.while_uploading()
         raise ManifestMismatch("x changed while it was uploaded.")
