@@ -184,6 +184,7 @@ def test_ten_seconds_for_a_head_and_as_long_as_one_likes_between_two(server: Ser
         "half a head": lambda wire: wire.sendall(GET),
         "half a second head": served(b"GET / HTT"),
         "an empty line after an answer": served(b"\r\n"),
+        "half a body before the answer": served(b"", GET + b"Content-Length: 1000\r\n\r\nx"),
         "a body that does not come": served(b"x", GET + b"Content-Length: 1000\r\n\r\n"),
     }
     with ExitStack() as opened, httpx.Client(base_url=server.url) as kept:
