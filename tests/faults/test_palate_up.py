@@ -97,7 +97,11 @@ def test_a_stopped_home_leaves_nothing_and_finds_all_again(live: Live) -> None:
     assert not (live.home / "connection.json").exists()
     live.user.close()
 
+    live.home.chmod(0o755)
+    (live.home / "up.json").chmod(0o644)
     live.start()
+    assert f"{live.home / 'up.json'} could be read by other users of this machine until now" in live.log.read_text()
+    assert (live.home.stat().st_mode & 0o777, (live.home / "up.json").stat().st_mode & 0o777) == (0o700, 0o600)
     assert (live.url, live.user.token) == (url, token)
     assert files(live) == [uploaded]
     live.user.sdk.files.content(uploaded).close()
