@@ -27,7 +27,7 @@ def stamps(sources: Sequence[Path]) -> dict[Path, tuple[int, ...]]:
     """Of every file that may be stored: its size, its inode, and when it was last written, renamed or linked, which no
     program can set; the inode of the link that leads to it, where one does. So a file that was away in between is told,
     though it is back."""
-    found = {}
+    found: dict[Path, tuple[int, ...]] = {}
     for source in sources:
         names = [source]
         if source.is_dir():

@@ -5,6 +5,7 @@ from tests.guards import (
     of_claims,
     of_doors_embedded,
     of_doors_front,
+    of_doors_parsers,
     of_doors_wire,
     of_ends,
     of_gpus,
@@ -338,17 +339,18 @@ OF_HOLDERS = [
     ),
 ]
 
-GUARDS = [
-    *OF_HOLDERS,
-    *of_claims.GUARDS,
-    *of_ends.GUARDS,
-    *of_bytes.GUARDS,
-    *of_gpus.GUARDS,
-    *of_users.GUARDS,
-    *of_doors_embedded.GUARDS,
-    *of_doors_front.GUARDS,
-    *of_doors_wire.GUARDS,
-]
+PARTS = (
+    of_claims,
+    of_ends,
+    of_bytes,
+    of_gpus,
+    of_users,
+    of_doors_embedded,
+    of_doors_front,
+    of_doors_wire,
+    of_doors_parsers,
+)
+GUARDS = [*OF_HOLDERS, *(guard for part in PARTS for guard in part.GUARDS)]
 
 # Quick ones, of three kinds: fence, claim, bytes.
 IN_EVERY_RUN = (
