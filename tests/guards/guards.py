@@ -1,16 +1,8 @@
 """What stands between a fault and what it would spoil: each guard, how it is taken away, and the test that cries."""
 
-from tests.guards import (
-    of_bytes,
-    of_claims,
-    of_doors_embedded,
-    of_doors_front,
-    of_doors_parsers,
-    of_doors_wire,
-    of_ends,
-    of_gpus,
-    of_users,
-)
+from importlib import import_module
+from pathlib import Path
+
 from tests.guards.guard import Guard
 
 ATTEMPTS, CLAIM, DATABASE = "core/db/attempts.py", "worker/claim.py", "test_database.py"
@@ -339,18 +331,9 @@ OF_HOLDERS = [
     ),
 ]
 
-PARTS = (
-    of_claims,
-    of_ends,
-    of_bytes,
-    of_gpus,
-    of_users,
-    of_doors_embedded,
-    of_doors_front,
-    of_doors_wire,
-    of_doors_parsers,
-)
-GUARDS = [*OF_HOLDERS, *(guard for part in PARTS for guard in part.GUARDS)]
+# Each file of_*.py beside this one has guards of its kind.
+PARTS = [import_module(f"tests.guards.{path.stem}") for path in sorted(Path(__file__).parent.glob("of_*.py"))]
+GUARDS: list[Guard] = [*OF_HOLDERS, *(guard for part in PARTS for guard in part.GUARDS)]
 
 # Quick ones, of three kinds: fence, claim, bytes.
 IN_EVERY_RUN = (
