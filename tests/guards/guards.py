@@ -118,7 +118,7 @@ OF_HOLDERS = [
     Guard(
         "what is stored, or given up, is named",
         "worker/publisher.py",
-        "        rename(partial, stored)\n",
+        "        rename(beneath.partial(stored, str(step)), stored)\n",
         "",
         f"{HERE}worker/test_publisher.py::test_what_is_stored_is_named_and_gone_from_the_disk",
     ),
