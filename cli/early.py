@@ -1,12 +1,13 @@
 """Bad lines of a large file, told while it is still being sent: the service's own checks by line, in a process beside.
 
-`python -m cli.early OPTIONS` (JSON) is that process: a JSON line for each bad row, at last one for the file.
+`python -m cli.early` is that process, told its options on stdin: a JSON line for each bad row, and one for the file.
 """
 
 import json
 import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,8 +85,11 @@ class Reader(threading.Thread):
 @contextmanager
 def reading(path: Path, layout: Layout, *, skip: bool) -> Iterator[Reader]:
     options = {"path": str(path), "skip": skip, "layout": layout._asdict()}
-    command = [sys.executable, "-m", "cli.early", json.dumps(options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with tempfile.TemporaryFile() as asked:
+        asked.write(json.dumps(options).encode())
+        asked.seek(0)
+        process = subprocess.Popen([sys.executable, "-m", "cli.early"], stdin=asked, stdout=subprocess.PIPE)
+    with process:
         reader = Reader(process, layout, skip=skip)
         reader.start()
         try:
@@ -118,4 +122,4 @@ def main(options: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(json.load(sys.stdin))

@@ -3,9 +3,11 @@
 import argparse
 import hashlib
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from pydantic import ValidationError
 
 from cli.bar import moving
 from cli.service import Service
@@ -28,11 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def entry_of(found: Any) -> FileEntry:
     """Refuses a path that leaves the folder, that no listing shows, or that shows as another, whoever sends it."""
-    entry = FileEntry.model_validate(found)
-    path = PurePosixPath(entry.path)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in entry.path:
-        raise BadInput(f"The service names a file outside the model's folder: {entry.path!a}.")
-    if not entry.path.isprintable() or any(part.startswith(".") for part in path.parts) or entry.bytes < 0:
+    try:
+        entry = FileEntry.model_validate(found)
+    except ValidationError as error:
+        named = ascii(found.get("path") if isinstance(found, dict) else found)[:200]
+        raise BadInput(f"The service names a file outside the model's folder, or one that is none: {named}.") from error
+    if not entry.path.isprintable() or any(part.startswith(".") for part in entry.path.split("/")):
         raise BadInput(f"The service names a file that no model has: {entry.path!a}.")
     return entry
 

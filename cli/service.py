@@ -56,14 +56,16 @@ class Service:
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """Without what a terminal would obey, at any depth."""
-        return cleaned(self.raw(path, **query))
+        found: dict[str, Any] = cleaned(self.raw(path, **query))
+        return found
 
     def raw(self, path: str, **query: Any) -> dict[str, Any]:
         """As the service sent it: for names that are refused, not shown."""
         return self._json("GET", path, params=query)
 
     def post(self, path: str, **request: Any) -> dict[str, Any]:
-        return cleaned(self._json("POST", path, **request))
+        found: dict[str, Any] = cleaned(self._json("POST", path, **request))
+        return found
 
     def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         with self._answers():

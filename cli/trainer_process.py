@@ -13,14 +13,14 @@ from core.contract.exits import Exit
 from planning.facts import Built
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "OMP_NUM_THREADS")
-SECONDS = 3600
+SECONDS, CHECK_SECONDS = 3600, 600
 
 
 def check(folder: Path, workspace: Path, *flags: str) -> Built:
-    return Built.model_validate(ask(workspace, "check", str(folder), *flags))
+    return Built.model_validate(ask(workspace, "check", str(folder), *flags, seconds=CHECK_SECONDS))
 
 
-def ask(workspace: Path, *arguments: str) -> Any:
+def ask(workspace: Path, *arguments: str, seconds: int = SECONDS) -> Any:
     """Its answer, JSON on stdout. Raises BadModel for what it refuses."""
     known = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     # Nothing is looked for on the net, no GPU is touched.
@@ -33,12 +33,12 @@ def ask(workspace: Path, *arguments: str) -> Any:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
             preexec_fn=processes.die_with_parent,
         )
     except subprocess.TimeoutExpired:
-        raise PalateError(f"The trainer did not answer within {SECONDS} s.") from None
+        raise PalateError(f"The trainer did not answer within {seconds} s.") from None
     if done.returncode == 0:
         return json.loads(done.stdout.strip().splitlines()[-1])
     last = (done.stderr.strip().splitlines() or [""])[-1]

@@ -17,6 +17,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+CHECK_BYTES = 8 << 30
+
 
 def main(arguments: list[str]) -> int:
     match arguments:
@@ -48,6 +50,10 @@ def of_a_folder(verb: str, rest: list[str]) -> None:
 
     places = [Path(each) for each in rest if not each.startswith("--")]
     if verb == "check":
+        import resource
+
+        # Names and shapes alone take far less; a configuration may still ask for more of them than anybody has.
+        resource.setrlimit(resource.RLIMIT_DATA, (CHECK_BYTES, CHECK_BYTES))
         from trainer import check
 
         built = check.check(*places, weights="--no-weights" not in rest, tokenizer="--no-tokenizer" not in rest)

@@ -288,8 +288,6 @@ class Store:
             parameters["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
         return self._presigner.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
 
-    # Folders.
-
     def list(self, prefix: str) -> Iterator[Listed]:
         """In the order of the keys."""
         with translated(prefix):

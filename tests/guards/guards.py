@@ -1,15 +1,8 @@
 """What stands between a fault and what it would spoil: each guard, how it is taken away, and the test that cries."""
 
-from tests.guards import (
-    of_bytes,
-    of_claims,
-    of_doors_embedded,
-    of_doors_front,
-    of_doors_wire,
-    of_ends,
-    of_gpus,
-    of_users,
-)
+from importlib import import_module
+from pathlib import Path
+
 from tests.guards.guard import Guard
 
 ATTEMPTS, CLAIM, DATABASE = "core/db/attempts.py", "worker/claim.py", "test_database.py"
@@ -125,7 +118,7 @@ OF_HOLDERS = [
     Guard(
         "what is stored, or given up, is named",
         "worker/publisher.py",
-        "        rename(partial, stored)\n",
+        "        rename(beneath.partial(stored, str(step)), stored)\n",
         "",
         f"{HERE}worker/test_publisher.py::test_what_is_stored_is_named_and_gone_from_the_disk",
     ),
@@ -338,17 +331,9 @@ OF_HOLDERS = [
     ),
 ]
 
-GUARDS = [
-    *OF_HOLDERS,
-    *of_claims.GUARDS,
-    *of_ends.GUARDS,
-    *of_bytes.GUARDS,
-    *of_gpus.GUARDS,
-    *of_users.GUARDS,
-    *of_doors_embedded.GUARDS,
-    *of_doors_front.GUARDS,
-    *of_doors_wire.GUARDS,
-]
+# Each file of_*.py beside this one has guards of its kind.
+PARTS = [import_module(f"tests.guards.{path.stem}") for path in sorted(Path(__file__).parent.glob("of_*.py"))]
+GUARDS: list[Guard] = [*OF_HOLDERS, *(guard for part in PARTS for guard in part.GUARDS)]
 
 # Quick ones, of three kinds: fence, claim, bytes.
 IN_EVERY_RUN = (

@@ -44,7 +44,7 @@ GUARDS = [
     Guard(
         "a manifest's files have their sha256",
         "core/contract/manifest.py",
-        "if sha256_file(path) != entry.sha256:",
+        "if sha256_stream(stream) != entry.sha256:",
         "if False:",
         f"{UNIT}core/test_contract.py::test_a_damaged_folder_does_not_verify",
     ),

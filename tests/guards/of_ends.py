@@ -115,7 +115,7 @@ GUARDS = [
     Guard(
         "a validator has a memory limit",
         "worker/validate.py",
-        "    if asked.memory_bytes:",
+        "    if given.memory_bytes:",
         "    if False:",
         f"{UNIT}preferences/test_validate_child.py::test_memory_is_limited_by_the_child_itself",
     ),

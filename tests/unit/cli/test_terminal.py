@@ -122,7 +122,7 @@ def test_the_bytes_of_a_manifest_are_kept_to(
 
 
 def test_a_size_below_nothing() -> None:
-    with pytest.raises(BadInput, match="a file that no model has"):
+    with pytest.raises(BadInput, match="The service names a file"):
         pull.entry_of({"path": "a", "bytes": -1, "sha256": "0" * 64})
 
 

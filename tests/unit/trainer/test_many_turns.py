@@ -65,11 +65,11 @@ def test_calls_and_their_results_are_paired_in_one_walk() -> None:
         {"id": f"call {n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in range(20_000)
     ]
     results = [{"role": "tool", "content": "x", "tool_call_id": each["id"]} for each in calls]
-    turns_of = [{"role": "assistant", "tool_calls": [dict(each) for each in calls]}, *results]
+    turns_of: list[Json] = [{"role": "assistant", "tool_calls": [dict(each) for each in calls]}, *results]
     began = time.process_time()
     shorten(turns_of)
     assert time.process_time() - began < 2
-    assert turns_of[5]["tool_call_id"] == turns_of[0]["tool_calls"][4]["id"]  # type: ignore[index]
+    assert turns_of[5]["tool_call_id"] == turns_of[0]["tool_calls"][4]["id"]
 
 
 @pytest.mark.parametrize("words", [8, 9, 10, 40])
