@@ -5,6 +5,7 @@ from tests.guards import (
     of_claims,
     of_doors_embedded,
     of_doors_front,
+    of_doors_shares,
     of_doors_wire,
     of_ends,
     of_gpus,
@@ -347,6 +348,7 @@ GUARDS = [
     *of_users.GUARDS,
     *of_doors_embedded.GUARDS,
     *of_doors_front.GUARDS,
+    *of_doors_shares.GUARDS,
     *of_doors_wire.GUARDS,
 ]
 
