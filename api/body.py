@@ -16,7 +16,7 @@ from preferences.faults import RowFault
 from preferences.strict_json import parse
 
 DEPTH = 32
-LEAST_BYTES = 1024
+LEAST_BYTES_PER_SECOND = 16 << 10
 # Above it the event loop, hence everybody else, would wait for the parser.
 IN_A_THREAD_BYTES = 64 << 10
 
@@ -30,13 +30,16 @@ class JsonBody:
 
 
 async def pieces(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
-    """The body as it comes; TooSlow when hardly anything comes for so long, ClientDisconnect when the client leaves.
+    """The body as it comes; TooSlow when nothing comes for so long, or less than LEAST_BYTES_PER_SECOND on the average
+    of so long; ClientDisconnect when the client leaves.
 
-    Hardly anything: fewer than LEAST_BYTES. Who sends a byte now and then would hold a place for ever.
+    Who sends a little now and then would hold a place for ever. Only the time counts in which we wait for the sender:
+    that a store is slow is not his doing.
     """
     stream = aiter(request.stream())
-    since, came = time.monotonic(), 0
+    waited, came = 0.0, 0
     while True:
+        began = time.monotonic()
         try:
             async with asyncio.timeout(idle_seconds):
                 piece = await anext(stream, None)
@@ -45,10 +48,14 @@ async def pieces(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
         if piece is None:
             return
         came += len(piece)
-        if time.monotonic() - since > idle_seconds:
-            if came < LEAST_BYTES:
-                raise TooSlow(f"Only {came} bytes of the body came in {idle_seconds:g} seconds; send it again.")
-            since, came = time.monotonic(), 0
+        waited += time.monotonic() - began
+        if waited > idle_seconds:
+            if came < LEAST_BYTES_PER_SECOND * waited:
+                raise TooSlow(
+                    f"Only {came} bytes of the body came in {waited:.1f} seconds; at least {LEAST_BYTES_PER_SECOND} a "
+                    "second have to. Send it again, in smaller parts or from a faster line."
+                )
+            waited, came = 0.0, 0
         if piece:
             yield piece
 

@@ -63,7 +63,9 @@ def of_job(session: Session, project_id: str, file: File, job_id: str) -> OfJob:
     model, known = models.by_id(session, job.model_id), None
     if job.training_digest is not None:
         asked, loss = verdicts.of_job(session, job)
-        known = admission.known_inspection(session, admission.inspection_of(job.training_digest, model, asked, loss))
+        known = admission.known_inspection(
+            session, admission.inspection_of(project_id, job.training_digest, model, asked, loss)
+        )
     return OfJob(events.findings(session, job_id), known, model.name)
 
 

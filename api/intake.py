@@ -26,7 +26,7 @@ async def take(request: Request, services: Services, caller: Caller) -> File:
     form = Form(request.headers.get("content-type", ""))
     if (declared_bytes(request) or 0) > limit + FORM_BYTES:
         raise too_large(limit)
-    with services.intakes.one():
+    with services.intakes.one(caller.project_id):
         transfer = Transfer(
             ids.file_id(),
             services.store,

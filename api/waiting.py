@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
+from api.places import Places
 from core.contract.errors import Unavailable
 from core.db import jobs
 from core.db.engine import reading
@@ -39,11 +40,13 @@ class Watch:
 
 
 class Waiters:
-    """One listener a process wakes them; a SELECT each second is the net beneath it. For one event loop."""
+    """One listener a process wakes them; a SELECT each second is the net beneath it. For one event loop.
+
+    `most`: who may wait at once; of them a project has its share (api.places).
+    """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._count = 0
+        self._places = Places(most, "waiting requests")
         self._awaited: dict[str, set[Watch]] = {}
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -67,22 +70,21 @@ class Waiters:
                 await task
 
     @contextmanager
-    def watching(self, job_id: str) -> Iterator[Watch | None]:
+    def watching(self, job_id: str, project_id: str) -> Iterator[Watch | None]:
         """Begun before the job is read, so that no change falls between reading and waiting; None: nobody may wait."""
-        if self._closed or self._count >= self._most:
-            yield None
-            return
-        mine = Watch()
-        self._awaited.setdefault(job_id, set()).add(mine)
-        self._count += 1
-        try:
-            yield mine
-        finally:
-            self._count -= 1
-            waiting = self._awaited[job_id]
-            waiting.discard(mine)
-            if not waiting:
-                del self._awaited[job_id]
+        with self._places.one_if_any(project_id) as taken:
+            if self._closed or not taken:
+                yield None
+                return
+            mine = Watch()
+            self._awaited.setdefault(job_id, set()).add(mine)
+            try:
+                yield mine
+            finally:
+                waiting = self._awaited[job_id]
+                waiting.discard(mine)
+                if not waiting:
+                    del self._awaited[job_id]
 
     def _wake(self, job_id: str, version: int | None = None) -> None:
         for watch in self._awaited.get(job_id, ()):
@@ -105,7 +107,7 @@ class Waiters:
                 try:
                     now = await run_in_threadpool(_versions, list(self._awaited))
                 except Unavailable as error:
-                    log.warning("cannot look after %d waiters: %s", self._count, error)
+                    log.warning("cannot look after %d waiters: %s", self._places.taken, error)
                 else:
                     for job_id, version in now.items():
                         self._wake(job_id, version)

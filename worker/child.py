@@ -1,5 +1,6 @@
 """A Task's child process: limited in time, told no secret, dead with us."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ LOOK_SECONDS = 0.5
 TAIL_BYTES = 2_000
 # Of what it leaves for us.
 ANSWER_BYTES = 256 << 20
+# Who trains and who answers goes before what somebody uploaded.
+NICE = 10
 
 
 class ChildFailed(PalateError):
@@ -25,6 +28,22 @@ class ChildFailed(PalateError):
         super().__init__(message)
         self.exit_code = exit_code
         self.last_line = last_line
+
+
+class TookTooLong(ChildFailed):
+    """It would again: a verdict on what it was given, not a crash."""
+
+    code = "took_too_long"
+
+
+def gives_way(begin: Callable[[], None]) -> Callable[[], None]:
+    """In the child, before anything else of it."""
+
+    def begins() -> None:
+        os.nice(NICE)
+        begin()
+
+    return begins
 
 
 def run(
@@ -51,7 +70,7 @@ def run(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=isolation.begin(rules),
+            preexec_fn=gives_way(isolation.begin(rules)),
         )
     try:
         waited = 0.0
@@ -62,7 +81,7 @@ def run(
                 waited += LOOK_SECONDS
                 alive()
                 if waited > wall_seconds:
-                    raise ChildFailed(f"{module} took longer than {wall_seconds:.0f} s.") from None
+                    raise TookTooLong(f"{module} took longer than {wall_seconds:.0f} s.") from None
     finally:
         if process.poll() is None:
             process.kill()

@@ -20,6 +20,7 @@ TOO_LARGE = (
     "The records need more than {:,} MiB of memory to be rendered and tokenised: shorten the longest ones, split the "
     "file, or look whether the model's chat template repeats texts."
 )
+SHORTER = "Split the file, or shorten its longest records."
 REFUSALS: dict[int | None, str | None] = {Exit.BAD_DATA: None, Exit.BAD_MODEL: "model"}
 
 
@@ -41,9 +42,13 @@ def inspect(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], No
     )
     path = folder / "inspect.json"
     path.write_text(spec.model_dump_json())
-    result = look(folder, path, spec, alive)
-    if payload.get("against"):
-        result.checks.append(shared(folder, cache.canonical(store, payload["against"], lambda _: alive()), spec, alive))
+    training = cache.canonical(store, payload["against"], lambda _: alive()) if payload.get("against") else None
+    try:
+        result = look(folder, path, spec, alive)
+        if training is not None:
+            result.checks.append(shared(folder, training, spec, alive))
+    except child.TookTooLong as failure:
+        result = refused("inspection_took_too_long", f"{failure.message} {SHORTER}", None)
     with transaction() as session:
         admission.store_inspection(session, claim.subject, result)
         tasks.finish(session, claim)

@@ -134,7 +134,7 @@ def read(lease: Lease, lease_seconds: float) -> Plan:
         spec = JobSpec.model_validate(job.spec)
         model = models.by_id(session, job.model_id)
         asked, loss = verdicts.of_job(session, job)
-        inspection = admission.stored_inspection(session, job.training_digest or "", model, asked, loss)
+        inspection = admission.stored_inspection(session, job.project_id, job.training_digest or "", model, asked, loss)
         share = held_out_share(spec, inspection.usable)
         pairs = trained_on(inspection.usable, share)
         resolved = resolve(

@@ -12,7 +12,7 @@ from core.db.tasks import TaskClaim
 from core.objects import keys
 from core.objects.parts import read_parts
 from core.objects.store import Store
-from preferences.report import Report
+from preferences.report import FileError, Report
 from worker import child
 
 CHOICES = ("format", "mapping", "raw_text", "on_error", "max_bad_fraction")
@@ -26,7 +26,13 @@ def validate(claim: TaskClaim, folder: Path, store: Store, alive: Callable[[], N
             return
     source, canonical, written = folder / "source", folder / "canonical.jsonl.zst", folder / "report.json"
     store.download(file.object_key, source, bytes=file.bytes, sha256=file.sha256, progress=lambda _: alive())
-    check(folder, source, canonical, written, name=file.filename, options=file.options, alive=alive)
+    try:
+        check(folder, source, canonical, written, name=file.filename, options=file.options, alive=alive)
+    except child.TookTooLong as failure:
+        # A verdict: it would again, and hold the slot for as long.
+        message = f"The checks of this file took too long: {failure.message} Split it into several files."
+        record(claim, Report(error=FileError(code="validation_took_too_long", message=message)), None, store)
+        return
     report = Report.model_validate_json(child.answer(written))
     digest = report.digest if report.usable else None
     if digest is not None and store.head(keys.canonical(digest)) is None:

@@ -86,7 +86,7 @@ async def get(
     if not wait:
         return await look()
     until = time.monotonic() + wait
-    with services.waiters.watching(job_id) as watch:
+    with services.waiters.watching(job_id, caller.project_id) as watch:
         job = await look()
         known = job.palate.version if since is None else since
         waits = True

@@ -1,6 +1,5 @@
 """/v1/files/{id}/report, errors and preview: what was found in a file, for machines and for people"""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -16,7 +15,7 @@ from api.schemas.file import FileError, FilePreview
 from api.schemas.listing import Page
 from api.schemas.report import Computing, FileReport, UncheckedReport
 from core.contract.errors import BadInput
-from core.db import files
+from core.db import bad_lines, files
 from core.db.engine import after_commit, reading, transaction
 from core.db.tables import File
 from preferences.page import preview as pages
@@ -53,7 +52,8 @@ OfJob = Annotated[str | None, Query(max_length=64, description="Adds what this j
 def report(
     file_id: str, request: Request, services: ServicesDep, caller: CallerDep, model: Model = None, job: OfJob = None
 ) -> Response | dict[str, Any]:
-    """What the checks found; `status` as the file's, and all else null until they end. `Accept: text/html`: a page."""
+    """What the checks found, with the first 100 bad lines; `status` as the file's, and all else null until they end.
+    `Accept: text/html`: a page."""
     html = preferred(request.headers.get("accept"), (JSON, HTML)) == HTML
     with transaction() as session:
         file = files.get(session, caller.project_id, file_id)
@@ -109,20 +109,23 @@ def errors(
     """Every bad line, in the order of the file: a page of them, or with `Accept: application/x-ndjson` all."""
     if preferred(request.headers.get("accept"), (JSON, LINES)) == LINES:
         return errors_jsonl(file_id, caller)
-    found = bad_lines(caller.project_id, file_id)
-    start = 0
-    if after is not None:
-        if not (after.isascii() and after.isdigit() and len(after) < 10 and 1 <= int(after) <= len(found)):
-            raise BadInput(f"No error {after} here; take `after` from an item of this list.", param="after")
-        start = int(after)
-    rest = [(n, each) for n, each in enumerate(found, 1) if n > start and code in (None, each["code"])]
-    return Page.of((FileError.of(n, each) for n, each in rest[:limit]), len(rest) > limit)
+    with reading() as session:
+        files.get(session, caller.project_id, file_id)
+        start = 0
+        if after is not None:
+            start = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else 0
+            if not bad_lines.there(session, file_id, start):
+                raise BadInput(f"No error {after} here; take `after` from an item of this list.", param="after")
+        found, more = bad_lines.page(session, file_id, start, limit, code)
+    return Page.of((FileError.of(number, each) for number, each in found), more)
 
 
 @router.get("/{file_id}/errors.jsonl", response_class=Response, responses={200: {"content": TEXT_LINES}})
 def errors_jsonl(file_id: str, caller: CallerDep) -> Response:
     """Every bad line, at most 10,000, one a line, to download."""
-    lines = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in bad_lines(caller.project_id, file_id))
+    with reading() as session:
+        files.get(session, caller.project_id, file_id)
+        lines = "".join(f"{line}\n" for line in bad_lines.lines(session, file_id))
     disposition = f'attachment; filename="{file_id}.errors.jsonl"'
     return Response(lines, media_type=LINES, headers={"content-disposition": disposition})
 
@@ -159,9 +162,3 @@ def preview(
         has_more=len(found.previews) > limit,
         error=error,
     )
-
-
-def bad_lines(project_id: str, file_id: str) -> list[dict[str, Any]]:
-    with reading() as session:
-        found: list[dict[str, Any]] = (files.get(session, project_id, file_id).report or {}).get("errors", [])
-        return found

@@ -45,8 +45,8 @@ class Progress(BaseModel):
 
 
 class Queue(BaseModel):
-    """`position` 1 starts next; `reason` says why it has not: no_node_large_enough, backing_off, project_at_max_running
-    or waiting_for_slots."""
+    """`position` 1 is the next of its project, whatever others have waiting; `reason` says why it has not started:
+    no_node_large_enough, backing_off, project_at_max_running or waiting_for_slots."""
 
     position: int
     reason: str | None

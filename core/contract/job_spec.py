@@ -124,7 +124,7 @@ class PalateOptions(Strict):
     """
 
     resources: Resources = Resources()
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    priority: Annotated[int, Field(ge=-100, le=100, description="Among the jobs of the same project.")] = 0
     max_runtime_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     eval: EvalPolicy = EvalPolicy()

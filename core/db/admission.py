@@ -202,6 +202,8 @@ def waiting_for_inspection(session: Session, payload: dict[str, Any], limit: int
         Job.model_id == payload.get("model_id"),
         (Job.training_digest == digest) | (Job.validation_digest == digest),
     )
+    if payload.get("project"):
+        query = query.where(Job.project_id == payload["project"])
     return list(session.scalars(query.order_by(Job.created_at).limit(limit)))
 
 
@@ -227,20 +229,31 @@ def inspect(
 ) -> Inspection | None:
     """The stored inspection; None when it is not there yet (then a task for it is). `against`: digest of the training
     records in which none of these prompts should stand."""
-    payload = inspection_of(file.canonical_digest or "", model, asked, loss, against)
+    payload = inspection_of(file.project_id, file.canonical_digest or "", model, asked, loss, against)
     found = known_inspection(session, payload)
     if found is None:
-        tasks.add(session, kind=TaskKind.INSPECT, subject=inspection_key(payload), payload=payload)
+        tasks.add(
+            session,
+            kind=TaskKind.INSPECT,
+            subject=inspection_key(payload),
+            payload=payload,
+            project_id=file.project_id,
+        )
     return found
 
 
 def stored_inspection(
-    session: Session, digest: str, model: Model, asked: DpoHyperparameters, loss: LossName = "sigmoid"
+    session: Session,
+    project_id: str,
+    digest: str,
+    model: Model,
+    asked: DpoHyperparameters,
+    loss: LossName = "sigmoid",
 ) -> Inspection:
     """Of a queued job: it is there. A job of before an upgrade was queued by what was seen then."""
-    payload = inspection_of(digest, model, asked, loss)
-    versions = range(RENDERER_VERSION, 0, -1)
-    seen = (known_inspection(session, payload | {"renderer": version}) for version in versions)
+    payload = inspection_of(project_id, digest, model, asked, loss)
+    versions = [(whose, version) for whose in (project_id, None) for version in range(RENDERER_VERSION, 0, -1)]
+    seen = (known_inspection(session, payload | {"project": whose, "renderer": each}) for whose, each in versions)
     found = next((each for each in seen if each is not None), None)
     if found is None:
         raise LookupError("a queued job has no inspection")
@@ -258,10 +271,17 @@ def known_inspection(session: Session, payload: dict[str, Any]) -> Inspection | 
 
 
 def inspection_of(
-    digest: str, model: Model, asked: DpoHyperparameters, loss: LossName, against: str | None = None
+    project_id: str,
+    digest: str,
+    model: Model,
+    asked: DpoHyperparameters,
+    loss: LossName,
+    against: str | None = None,
 ) -> dict[str, Any]:
-    """What decides the result. All pairwise losses see the same examples."""
+    """What decides the result, and whose it is: a quick answer would tell that another has the same data. All pairwise
+    losses see the same examples."""
     return {
+        "project": project_id,
         "digest": digest,
         "model_id": model.id,
         "model_digest": model.digest,
@@ -282,6 +302,8 @@ def inspection_key(payload: dict[str, Any]) -> str:
         parts.append("against " + payload["against"])
     if payload.get("renderer", 1) != 1:
         parts.append(f"renderer {payload['renderer']}")
+    if payload.get("project"):  # older ones have none
+        parts.append("project " + payload["project"])
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -45,7 +45,7 @@ class Ending:
 
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float, head_seconds: float = 600) -> Lease | None:
-    """The next job that fits this node's free devices: priority, then the project that runs least, then age.
+    """The next job that fits this node's free devices, in the order of core/db/turns.py.
 
     A job that could start here but for the devices in use, and has waited for `head_seconds`, lets none pass it.
     """

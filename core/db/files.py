@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, defer
 from core.contract.errors import BadInput, Conflict, NotFound
 from core.contract.preference import Kind
 from core.contract.states import FileStatus, TaskKind
-from core.db import jobs, tasks
+from core.db import bad_lines, jobs, tasks
 from core.db.tables import File, Job
 
 FINE_TUNE = "fine-tune"
@@ -48,7 +48,7 @@ def create(
     session.flush()
     session.refresh(file)
     if checked:
-        tasks.add(session, kind=TaskKind.VALIDATE_FILE, subject=file_id)
+        tasks.add(session, kind=TaskKind.VALIDATE_FILE, subject=file_id, project_id=project_id)
     return file
 
 
@@ -130,9 +130,16 @@ def expire(session: Session, limit: int = 20) -> int:
 
 def retire(session: Session, file: File) -> None:
     """Marks the row; a Task removes the object, and the canonical data with its last file."""
+    bad_lines.drop(session, file.id)
     session.execute(update(File).where(File.id == file.id).values(deleted_at=func.now()))
     payload = {"canonical_digest": file.canonical_digest}
-    tasks.add(session, kind=TaskKind.DELETE_OBJECTS, subject=file.object_key, payload=payload)
+    tasks.add(
+        session,
+        kind=TaskKind.DELETE_OBJECTS,
+        subject=file.object_key,
+        payload=payload,
+        project_id=file.project_id,
+    )
 
 
 def canonical_in_use(session: Session, digest: str) -> bool:
@@ -186,7 +193,12 @@ def refused(session: Session, file_id: str, *, code: str, details: str, report: 
     _judged(session, file_id, FileStatus.ERROR, report=report, error_code=code, status_details=details)
 
 
-def _judged(session: Session, file_id: str, status: FileStatus, **values: Any) -> None:
-    session.execute(
-        update(File).where(File.id == file_id, File.status == FileStatus.UPLOADED).values(status=status, **values)
-    )
+def _judged(
+    session: Session, file_id: str, status: FileStatus, *, report: dict[str, Any] | None, **values: Any
+) -> None:
+    """Once a file; of the report's errors the first few stay in it, and all go where they are read by page."""
+    unjudged = update(File).where(File.id == file_id, File.status == FileStatus.UPLOADED)
+    judged = session.execute(unjudged.values(status=status, **values).returning(File.id)).first()
+    if judged is not None and report is not None:
+        kept = bad_lines.keep(session, file_id, report)
+        session.execute(update(File).where(File.id == file_id).values(report=kept))

@@ -23,7 +23,8 @@ IN_LINE = literal(JobState.QUEUED.value, literal_execute=True)
 
 @dataclass(frozen=True)
 class Standing:
-    """`position` from 1, in the order of claiming but for the projects' shares, and `reason`, for a queued job."""
+    """`position` from 1 among the queued jobs of its own project, in the order of claiming, and `reason`; for a queued
+    job. How long the lines of other projects are is theirs alone, and moves no job of this one within its own."""
 
     attempt: Attempt | None
     position: int | None
@@ -59,9 +60,10 @@ def newest_attempts() -> Select[Attempt]:
 
 @cache
 def first_in_line() -> Select[str, int, str]:
-    """One job's place is counted: two ranges of an index."""
+    """One job's place in its project's line is counted: two ranges of an index."""
     other = aliased(Job)
-    queued = select(func.count()).select_from(other).where(other.state == IN_LINE).correlate(Job)
+    of_project = (other.project_id == Job.project_id) & (other.state == IN_LINE)
+    queued = select(func.count()).select_from(other).where(of_project).correlate(Job)
     more = queued.where(other.priority > Job.priority)
     same = queued.where(
         other.priority == Job.priority, tuple_(other.created_at, other.id) <= tuple_(Job.created_at, Job.id)
@@ -73,9 +75,12 @@ def first_in_line() -> Select[str, int, str]:
 
 @cache
 def all_in_line() -> Select[str, int, str]:
-    """Many jobs' places are numbered in one go."""
-    place = func.row_number().over(order_by=(Job.priority.desc(), Job.created_at, Job.id)).label("place")
-    line = select(Job.id, place).where(Job.state == IN_LINE).subquery()
+    """The places of many jobs, of one project or of several, are numbered in one go."""
+    order = (Job.priority.desc(), Job.created_at, Job.id)
+    place = func.row_number().over(partition_by=Job.project_id, order_by=order).label("place")
+    other = aliased(Job)
+    asked = select(other.project_id).where(other.id.in_(bindparam("ids", expanding=True)))
+    line = select(Job.id, place).where(Job.state == IN_LINE, Job.project_id.in_(asked)).subquery()
     joined = select(Job.id, line.c.place, reason()).join(Project).join(line, line.c.id == Job.id)
     return joined.where(Job.id.in_(bindparam("ids", expanding=True)))
 

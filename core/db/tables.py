@@ -7,7 +7,6 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     ForeignKeyConstraint,
-    Identity,
     Index,
     Integer,
     UniqueConstraint,
@@ -17,6 +16,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db.base import NOW
 from core.db.base import Table as Table
+from core.db.tables_of_work import Node as Node
+from core.db.tables_of_work import Task as Task
 
 
 class Project(Table):
@@ -66,6 +67,16 @@ class File(Table):
     expires_at: Mapped[datetime | None] = mapped_column(index=True)
     deleted_at: Mapped[datetime | None]
     __table_args__ = (Index("ix_files_list", "project_id", "created_at", "id"),)
+
+
+class BadLine(Table):
+    """One that was not taken; `line` is its LineError as JSON, `number` its place in the file's list, from 1."""
+
+    __tablename__ = "bad_lines"
+    file_id: Mapped[str] = mapped_column(ForeignKey("files.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    code: Mapped[str]
+    line: Mapped[str]
 
 
 class Intake(Table):
@@ -287,7 +298,7 @@ class ResumePoint(Table):
 
 
 class Inspection(Table):
-    """Key: file digest + model digest + max_length + truncation + loss (one for all that compare pairs)."""
+    """Key: project + file digest + model digest + max_length + truncation + loss (one for all that compare pairs)."""
 
     __tablename__ = "inspections"
     key: Mapped[str] = mapped_column(primary_key=True)
@@ -309,38 +320,3 @@ class ReferenceEntry(Table):
     sequences: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     __table_args__ = (Index("ix_reference_entries_found", "project_id", "key", "created_at"),)
-
-
-class Task(Table):
-    """Work without a GPU: claimed, leased and swept like an attempt."""
-
-    __tablename__ = "tasks"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    kind: Mapped[str]
-    subject: Mapped[str]
-    payload: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    state: Mapped[str]
-    epoch: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    losses: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    node: Mapped[str | None]
-    owner: Mapped[str | None]
-    lease_until: Mapped[datetime | None]
-    run_after: Mapped[datetime] = mapped_column(server_default=NOW)
-    error: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    number: Mapped[int] = mapped_column(Identity(always=True))
-    __table_args__ = (
-        Index("uq_tasks_live", "kind", "subject", unique=True, postgresql_where=text("state IN ('queued', 'running')")),
-        Index("ix_tasks_queue", "number", postgresql_where=text("state IN ('queued', 'running')")),
-    )
-
-
-class Node(Table):
-    __tablename__ = "nodes"
-    name: Mapped[str] = mapped_column(primary_key=True)
-    slots: Mapped[int] = mapped_column(Integer)
-    devices: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))  # one a slot
-    task_slots: Mapped[int] = mapped_column(Integer)
-    draining: Mapped[bool] = mapped_column(server_default=text("false"))
-    facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    seen_at: Mapped[datetime] = mapped_column(server_default=NOW)

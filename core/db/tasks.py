@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,34 @@ MAX_TRIES = 100
 # What a later release adds is left to its own workers, also when one of them died with it.
 KNOWN = Task.kind.in_(list(TaskKind))
 RUNNING = (Task.state == TaskState.RUNNING) & KNOWN
+# As core.db.turns: of each project its first task, unlocked; then, of the projects in turn, the first that nobody has
+# locked. Where there is but one project it has nobody to leave a slot to.
+READY = "t.project_id = {} AND t.state = 'queued' AND t.run_after <= now() AND t.kind = ANY (CAST(:kinds AS text[]))"
+FOLLOWING = text(f"""
+WITH whose AS MATERIALIZED (
+    SELECT id, (SELECT count(*) FROM projects) AS projects FROM projects UNION ALL SELECT '', 1
+), in_turn AS MATERIALIZED (
+    SELECT whose.id
+    FROM whose
+    CROSS JOIN LATERAL (
+        SELECT t.number FROM tasks t WHERE {READY.format("whose.id")} ORDER BY t.number LIMIT 1
+    ) first
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS everywhere, count(*) FILTER (WHERE t.node = :node) AS here
+        FROM tasks t WHERE t.project_id = whose.id AND t.state = 'running'
+    ) running
+    CROSS JOIN LATERAL (SELECT max(t.claimed_at) AS at FROM tasks t WHERE t.project_id = whose.id) served
+    WHERE running.here < :share OR whose.projects = 1
+    ORDER BY running.everywhere, served.at NULLS FIRST, first.number
+)
+SELECT task.id
+FROM in_turn
+CROSS JOIN LATERAL (
+    SELECT t.id FROM tasks t WHERE {READY.format("in_turn.id")} ORDER BY t.number LIMIT 1
+    FOR UPDATE SKIP LOCKED
+) task
+LIMIT 1
+""")
 
 __all__ = [
     "MAX_LOSSES",
@@ -50,15 +78,23 @@ class TaskClaim:
 
 
 def add(
-    session: Session, *, kind: TaskKind, subject: str, payload: dict[str, Any] | None = None, after_seconds: float = 0
+    session: Session,
+    *,
+    kind: TaskKind,
+    subject: str,
+    payload: dict[str, Any] | None = None,
+    after_seconds: float = 0,
+    project_id: str = "",
 ) -> None:
-    """Adds the task, unless a live one of this kind and subject is there already."""
+    """Adds the task, unless a live one of this kind and subject is there already. `project_id`: whose share of the
+    slots it takes; empty: the service's own."""
     session.execute(
         insert(Task)
         .values(
             id=ids.row_id(),
             kind=kind,
             subject=subject,
+            project_id=project_id,
             payload=payload or {},
             state=TaskState.QUEUED,
             run_after=func.now() + timedelta(seconds=after_seconds),
@@ -85,20 +121,22 @@ def live(session: Session) -> int:
 
 
 def claim(session: Session, *, node: str, owner: str, lease_seconds: float) -> TaskClaim | None:
-    """The oldest task that may run, if this node has a free place for tasks; None when there is nothing to do."""
+    """The next task that may run, if this node has a free place for one; None when there is nothing to do.
+
+    Projects take turns: who runs fewest tasks goes first, then who was served longest ago; inside a project by age. A
+    project leaves one slot of each node free for others, for what runs is not interrupted when they come.
+    """
     slots = session.scalar(select(Node.task_slots).where(Node.name == node, ~Node.draining).with_for_update())
     used = session.scalar(select(func.count()).where(Task.node == node, RUNNING)) or 0
     if slots is None or used >= slots:
         return None
-    task = session.scalar(
-        select(Task)
-        .where(Task.state == TaskState.QUEUED, Task.run_after <= func.now(), KNOWN)
-        .order_by(Task.number)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    if task is None:
+    values = {"node": node, "share": max(1, slots - 1), "kinds": [*TaskKind]}
+    task_id = session.scalar(FOLLOWING, values)
+    if task_id is None:
         return None
+    task = session.get_one(Task, task_id)
+    session.refresh(task)
+    task.claimed_at = func.clock_timestamp()
     task.state = TaskState.RUNNING
     task.epoch += 1
     task.node, task.owner = node, owner

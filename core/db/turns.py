@@ -1,4 +1,5 @@
-"""Whose turn it is: priority, then the project that runs least, then age; one statement, as quick in a long queue."""
+"""Whose turn it is: the project that runs least, then age; inside a project priority, then age. One statement, as quick
+in a long queue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ WITH room AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT count(*) AS jobs FROM jobs j WHERE j.project_id = p.id AND j.state = 'running') running
     WHERE (p.max_running IS NULL OR running.jobs < p.max_running)
         AND p.id <> ALL (CAST(:passed AS text[]))
-    ORDER BY first.priority DESC, running.jobs, first.created_at, first.id
+    ORDER BY running.jobs, first.created_at, first.id
 )
 SELECT job.id, job.project_id, job.epoch, job.ranks, (SELECT devices FROM room), in_turn.max_running IS NOT NULL
 FROM in_turn

@@ -52,7 +52,7 @@ def real_job(service: dict[str, str], store: Store, tmp_path: Path) -> str:
             }
         )
         job.spec = spec.model_dump()
-        payload = admission.inspection_of(digest, model, spec.dpo(), "sigmoid")
+        payload = admission.inspection_of(job.project_id, digest, model, spec.dpo(), "sigmoid")
         inspection = Inspection(records=80, usable=80, max_length=64, context_length=256)
         admission.store_inspection(session, admission.inspection_key(payload), inspection)
         return job.id

@@ -184,7 +184,7 @@ OF_HOLDERS = [
     Guard(
         "a body that trickles is refused",
         "api/body.py",
-        "            if came < LEAST_BYTES:",
+        "            if came < LEAST_BYTES_PER_SECOND * waited:",
         "            if came < 0:",
         "tests/faults/test_hostile_bodies.py::test_who_sends_a_byte_now_and_then_is_told_too",
     ),

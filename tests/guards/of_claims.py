@@ -129,8 +129,8 @@ GUARDS = [
     Guard(
         "the project that runs least goes first",
         TURNS,
-        "first.priority DESC, running.jobs, first.created_at",
-        "first.priority DESC, first.created_at",
+        "ORDER BY running.jobs, first.created_at",
+        "ORDER BY first.created_at",
         f"{HERE}{QUEUE}::test_the_project_that_runs_least_goes_first",
     ),
     Guard(

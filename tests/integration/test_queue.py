@@ -51,7 +51,7 @@ def test_a_large_job_that_waited_long_lets_none_pass() -> None:
         first = queued(session)
         assert take(session) == first.id
         large = queued(session, ranks=2, run_after=func.now() - timedelta(seconds=601))
-        urgent, small = queued(session, priority=1), queued(session)
+        urgent, small = queued(session, project_id=large.project_id, priority=1), queued(session)
         assert take(session) == urgent.id, "the head is the first in the order, not the oldest"
         attempts.close(session, Lease(urgent.id, 1, "o"), Ending(Outcome.FINISHED))
         assert take(session) is None, "the free slot is kept for the large one"
@@ -231,6 +231,36 @@ def test_the_project_that_runs_least_goes_first() -> None:
         other = queued(session)
         urgent = queued(session, project_id=first.project_id, priority=1)
         order = [take(session) for _ in range(4)]
-        assert order == [urgent.id, other.id, first.id, second.id]
+        assert order == [other.id, urgent.id, first.id, second.id]
         attempts.close(session, Lease(other.id, 1, "o"), Ending(Outcome.FINISHED))
         assert take(session) == third.id
+
+
+def test_priority_counts_inside_a_project_only() -> None:
+    """Or any key could put all its jobs before those of everybody else."""
+    with transaction() as session:
+        modest = queued(session)
+        pushing = [queued(session, priority=100)]
+        pushing += [queued(session, project_id=pushing[0].project_id, priority=100) for _ in range(2)]
+        last = queued(session, project_id=modest.project_id)
+        urgent = queued(session, project_id=modest.project_id, priority=1)
+        nodes.seen(session, "n1", 6, 2)
+        order = [take(session) for _ in range(6)]
+        in_turn = [pushing[0], urgent, modest, pushing[1], pushing[2], last]
+        assert order == [job.id for job in in_turn]
+
+
+def test_a_position_counts_the_own_project_alone() -> None:
+    """Nor does it tell how many jobs others have waiting."""
+    with transaction() as session:
+        for _ in range(3):
+            queued(session, priority=5)
+        first = queued(session)
+        second = queued(session, project_id=first.project_id)
+        urgent = queued(session, project_id=first.project_id, priority=1)
+        other = queued(session)
+        places = {job.id: each for each, job in enumerate((urgent, first, second), 1)} | {other.id: 1}
+        each_alone = {job.id: standings.of(session, [job])[job.id].position for job in (first, second, urgent, other)}
+        together = standings.of(session, [first, second, urgent, other])
+        assert each_alone == places
+        assert {job_id: standing.position for job_id, standing in together.items()} == places

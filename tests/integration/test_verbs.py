@@ -77,7 +77,7 @@ def test_a_job_that_is_paused_while_its_files_are_checked(service: dict[str, str
         job = make_job(session, state=S.VALIDATING_FILES)
         model = session.get_one(Model, job.model_id)
         assert job.training_digest
-        payload = admission.inspection_of(job.training_digest, model, DpoHyperparameters(), "sigmoid")
+        payload = admission.inspection_of(job.project_id, job.training_digest, model, DpoHyperparameters(), "sigmoid")
         inspection = Inspection(records=20, usable=20, max_length=64, context_length=64)
         admission.store_inspection(session, admission.inspection_key(payload), inspection)
         jobs.pause(session, job.project_id, job.id)

@@ -54,7 +54,9 @@ def empty() -> World:
         model = Model(id=ids.row_id(), name="base", project_id=None, digest="d", prefix="models/d/", manifest={})
         session.add_all([file, model])
         session.flush()
-        payload = admission.inspection_of(file.canonical_digest or "", model, DpoHyperparameters(), "sigmoid")
+        payload = admission.inspection_of(
+            file.project_id, file.canonical_digest or "", model, DpoHyperparameters(), "sigmoid"
+        )
         inspection = Inspection(records=20, usable=20, max_length=64, context_length=64)
         admission.store_inspection(session, admission.inspection_key(payload), inspection)
         return World(project.id, project.name, keys.create(session, project.id)[0].id, file.id)

@@ -74,7 +74,7 @@ def inspected(
         file, row = files.get(session, tenant.project_id, file_id), models.by_name(session, tenant.project_id, model)
         wanted = DpoHyperparameters.model_validate(asked)
         other = files.get(session, tenant.project_id, against).canonical_digest if against else None
-        payload = admission.inspection_of(file.canonical_digest or "", row, wanted, loss, other)
+        payload = admission.inspection_of(file.project_id, file.canonical_digest or "", row, wanted, loss, other)
         admission.store_inspection(session, admission.inspection_key(payload), inspection)
 
 
@@ -89,10 +89,12 @@ def test_what_an_earlier_version_saw_serves_only_jobs_that_it_queued(tenant: Ten
     with transaction() as session:
         file, row = files.get(session, tenant.project_id, file_id), models.by_name(session, tenant.project_id, model)
         asked = DpoHyperparameters()
-        payload = admission.inspection_of(file.canonical_digest or "", row, asked, "sigmoid")
+        payload = admission.inspection_of(file.project_id, file.canonical_digest or "", row, asked, "sigmoid")
         admission.store_inspection(session, admission.inspection_key(payload | {"renderer": 1}), INSPECTION)
         assert admission.inspect(session, file, row, asked, "sigmoid") is None
-        assert admission.stored_inspection(session, file.canonical_digest or "", row, asked) == INSPECTION
+        assert (
+            admission.stored_inspection(session, file.project_id, file.canonical_digest or "", row, asked) == INSPECTION
+        )
 
 
 def both(tenant: Tenant, wanted: dict[str, Any]) -> list[httpx.Response]:

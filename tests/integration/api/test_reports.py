@@ -10,6 +10,7 @@ from core.contract.job_spec import DpoHyperparameters
 from core.contract.run_spec import Fatal, Inspection, Lengths
 from core.db import admission, events, files, models, verdicts
 from core.db.engine import transaction
+from core.db.tables import BadLine
 from preferences.report import Report
 from tests.integration.api.conftest import Tenant, error_of
 from tests.unit.planning.known import INSPECTION
@@ -38,7 +39,7 @@ def inspected(tenant: Tenant, file_id: str, model: str, inspection: Inspection) 
     with transaction() as session:
         file, row = files.get(session, tenant.project_id, file_id), models.by_name(session, tenant.project_id, model)
         asked, loss = verdicts.resolved(session, DpoHyperparameters(), file)
-        payload = admission.inspection_of(file.canonical_digest or "", row, asked, loss)
+        payload = admission.inspection_of(file.project_id, file.canonical_digest or "", row, asked, loss)
         admission.store_inspection(session, admission.inspection_key(payload), inspection)
 
 
@@ -91,6 +92,56 @@ def test_every_bad_line_can_be_downloaded(tenant: Tenant) -> None:
     assert asked.text == answer.text
     assert tenant.http.get(f"/v1/files/{file_id}/errors").json()["has_more"] is True
     assert tenant.http.get(f"/v1/files/{tenant.upload()}/errors.jsonl").text == ""
+
+
+def test_bad_lines_are_read_by_page(tenant: Tenant) -> None:
+    """What stands in the file's row stays small, however many there are."""
+    report = refused()
+    every = [report.errors[n % 20].model_copy(update={"line": n + 1, "code": f"code{n % 7}"}) for n in range(10_000)]
+    report.errors = every
+    file_id = judged(tenant, report)
+    url = f"/v1/files/{file_id}/errors"
+    seen: list[int] = []
+    behind: dict[str, str] = {}
+    for _ in range(3):
+        page = tenant.http.get(url, params={"limit": "50", "code": "code3"} | behind).json()
+        assert page["has_more"]
+        seen += [each["line"] for each in page["data"]]
+        behind = {"after": page["data"][-1]["id"]}
+    assert seen == [n + 1 for n in range(10_000) if n % 7 == 3][:150]
+    last = tenant.http.get(url, params={"after": "9999", "limit": 5}).json()
+    assert ([each["id"] for each in last["data"]], last["has_more"]) == (["10000"], False)
+    for nowhere in ("10001", "0", "x", "9" * 12):
+        answer = tenant.http.get(url, params={"after": nowhere})
+        assert (answer.status_code, error_of(answer)["param"]) == (400, "after")
+    assert len(tenant.http.get(f"/v1/files/{file_id}/report").json()["errors"]) == 100
+    with transaction() as session:
+        assert len((files.get(session, tenant.project_id, file_id).report or {})["errors"]) == 100
+    assert tenant.http.delete(f"/v1/files/{file_id}").status_code == 200
+    with transaction() as session:
+        assert session.query(BadLine).filter_by(file_id=file_id).count() == 0
+
+
+def test_files_judged_before_there_were_pages_are_read_alike(tenant: Tenant) -> None:
+    file_id, report = judged(tenant, full()), refused()
+    with transaction() as session:
+        file = files.get(session, tenant.project_id, file_id)
+        file.report = report.model_dump(mode="json")
+        session.query(BadLine).filter_by(file_id=file_id).delete()
+    url = f"/v1/files/{file_id}/errors"
+    page = tenant.http.get(url, params={"limit": 3, "after": "2"}).json()
+    assert [each["id"] for each in page["data"]] == ["3", "4", "5"]
+    assert page["data"][0]["message"] == report.errors[2].message
+    lines = tenant.http.get(f"{url}.jsonl").text.splitlines()
+    assert [json.loads(line) for line in lines] == report.model_dump(mode="json")["errors"]
+
+
+def test_another_project_sees_nothing(tenant: Tenant, tenants: object) -> None:
+    file_id = judged(tenant, full())
+    other = tenants()  # type: ignore[operator]
+    for path in ("report", "errors", "errors.jsonl", "preview?model=x"):
+        answer = other.http.get(f"/v1/files/{file_id}/{path}", headers=HTML)
+        assert (answer.status_code, error_of(answer)["code"]) == (404, "file_not_found")
 
 
 CUT = finding("truncation", 0.6, count=1790, share=0.6)

@@ -83,7 +83,7 @@ def submit(service: dict[str, str], store: Store, tmp_path: Path) -> Submit:
             spec = JobSpec(model="base", training_file=job.training_file)
             spec.palate = PalateOptions(probe_prompts=[json.dumps(script)], **palate or {})
             job.spec = spec.model_dump()
-            payload = admission.inspection_of(digest, model, DpoHyperparameters(), "sigmoid")
+            payload = admission.inspection_of(job.project_id, digest, model, DpoHyperparameters(), "sigmoid")
             inspection = Inspection(records=20, usable=20, max_length=64, context_length=64)
             admission.store_inspection(session, admission.inspection_key(payload), inspection)
             return job.id

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from core import settings
 from core.contract import manifest as manifests
 from core.contract.states import FileStatus, JobState, TaskKind, TaskState
 from core.db import files, nodes, tasks
@@ -23,6 +24,7 @@ from tests.integration.worker.conftest import job_row, start_worker
 from tests.models import make_tiny_model
 from tests.rows import make_job
 from tests.waiting import until
+from worker import task
 
 PAIR = '{"prompt": "tell me a story about the fox %d", "chosen": "the fox found a key %d", "rejected": "no %d"}\n'
 Upload = Callable[..., Job]
@@ -145,6 +147,59 @@ def test_a_validator_that_crashes_three_times_refuses_the_file(
     assert job.state == JobState.FAILED
     file = file_of(job)
     assert (file.status, file.error_code) == (FileStatus.ERROR, "validation_crashed")
+
+
+def tries(kind: TaskKind) -> list[tuple[str, int]]:
+    with transaction() as session:
+        return [(task.state, task.epoch) for task in session.query(Task).filter_by(kind=kind)]
+
+
+def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALATE_TASK_WALL_SECONDS", "0.1")
+    settings.worker.cache_clear()
+
+
+def claimed(kind: TaskKind) -> TaskClaim:
+    with transaction() as session:
+        claim = tasks.claim(session, node="n1", owner="o", lease_seconds=60)
+    assert claim is not None
+    assert claim.kind == kind
+    return claim
+
+
+def test_checks_that_take_too_long_are_a_verdict(
+    upload: Upload, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are not tried three times, each for as long as one may take."""
+    job = upload(GOOD)
+    with transaction() as session:
+        nodes.seen(session, "n1", 1, 1)
+    in_no_time(monkeypatch)
+    task.run(claimed(TaskKind.VALIDATE_FILE), tmp_path, store)
+    assert tries(TaskKind.VALIDATE_FILE) == [(TaskState.DONE, 1)]
+    file = file_of(job)
+    assert (file.status, file.error_code) == (FileStatus.ERROR, "validation_took_too_long")
+    assert "Split it" in (file.status_details or "")
+    assert job_row(job.id).state == JobState.FAILED
+
+
+def test_an_inspection_that_takes_too_long_is_a_verdict(
+    upload: Upload, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = upload(GOOD)
+    with transaction() as session:
+        nodes.seen(session, "n1", 1, 1)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    task.run(claimed(TaskKind.VALIDATE_FILE), tmp_path / "one", store)
+    assert job_row(job.id).state == JobState.VALIDATING_FILES
+    in_no_time(monkeypatch)
+    task.run(claimed(TaskKind.INSPECT), tmp_path / "two", store)
+    assert tries(TaskKind.INSPECT) == [(TaskState.DONE, 1)]
+    failed = job_row(job.id)
+    assert failed.state == JobState.FAILED
+    assert (failed.error or {})["code"] == "inspection_took_too_long"
+    assert (failed.error or {})["param"] == "training_file"
 
 
 def test_what_is_not_a_tasks_own_doing_does_not_count_but_has_a_bound(
