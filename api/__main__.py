@@ -15,7 +15,7 @@ from api.admission import Admission, raise_descriptors
 from api.app import create_app
 from api.connection import Connection
 from api.server import KEEP_ALIVE_SECONDS, Server
-from core import settings
+from core import landlock, settings
 from core.contract.errors import BadInput
 
 log = logging.getLogger("uvicorn.error")
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--access-log", action="store_true", help="a line a request")
     asked = parser.parse_args()
+    landlock.hide()
     limits, app = settings.api(), create_app()
     try:
         proxies, app.state.hosts = trusted(limits.trusted_proxies), hosts.served(asked.host, limits.allowed_hosts)

@@ -21,12 +21,14 @@ AT_ONCE = 16
 def run(arguments: argparse.Namespace) -> int:
     """0 where all holds, 1 where something is broken; it changes nothing. Orphans cost space only."""
     from cli import orphans
-    from core.db import invariants, stored
+    from cli.nodes import isolated
+    from core.db import invariants, nodes, stored
     from core.objects import keys
 
     with place.session(arguments.home) as session:
         breaches = [asdict(breach) for breach in invariants.breaches(session)]
         wanted = set(stored.promised(session, keys.canonical))
+        kept = {node.name: node.facts.get("isolation") for node in nodes.known(session)}
     with place.store(arguments.home) as store:
         lost = examine(store, wanted, arguments.read)
         with place.session(arguments.home) as session:
@@ -39,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     objects = [{"key": each.key, "by": each.by, "problem": why} for each, why in sorted(lost.items(), key=by_key)]
     if arguments.json:
         told = {"invariants": breaches, "objects": objects, "objects_examined": len(wanted), "orphans": left}
+        told["isolation"] = kept
         print(json.dumps(told, indent=1))
         return int(bool(breaches or objects))
     for breach in breaches:
@@ -48,6 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"BROKEN {found['key']} ({found['by']}): {found['problem']}")
     for key in left:
         print(f"ORPHAN {key}: no row names it, and nothing is to remove it")
+    for node, told_of in kept.items():
+        if told_of is not None and told_of["lacks"]:
+            print(f"NODE {node}: {isolated(told_of)}")
     how = "read" if arguments.read else "asked for"
     print(f"{len(invariants.INVARIANTS)} invariants, {len(wanted)} objects {how}: ", end="")
     print(f"{len(breaches)} and {len(objects)} broken." if breaches or objects else "all hold.")

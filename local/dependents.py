@@ -25,13 +25,15 @@ def lifeline() -> str:
 
 
 def carrying(named: str) -> list[int]:
-    """The pids whose environment has this lifeline."""
+    """The pids whose environment has this lifeline, or whose command, where they close their environment to us."""
     wanted = f"{VARIABLE}={named}".encode()
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                # A fork's command is one string.
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").split(b" ")
+                if wanted in words or wanted in (folder / "environ").read_bytes().split(b"\0"):
                     found.append(int(folder.name))
     return found
 

@@ -58,11 +58,8 @@ def python_for(uid: int | None) -> str:
         return sys.executable
     for path in (sys.executable, "/usr/bin/python3"):
         with contextlib.suppress(OSError):
-            if (
-                subprocess.run([path, "-S", "-c", ""], user=uid, group=uid, extra_groups=[], check=False).returncode
-                == 0
-            ):
-                return path
+            subprocess.run([path, "-S", "-c", ""], user=uid, group=uid, extra_groups=[], check=True)
+            return path
     raise NoPython(f"uid {uid} can start no Python on this machine")
 
 

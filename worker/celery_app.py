@@ -4,6 +4,7 @@ from typing import Any
 
 from celery import signals
 
+from core import landlock
 from core import log as logs
 from core.queue import WAKE, consumer, ring
 from worker import calibration, claim, devices, isolation, launcher, lifeline, schema, workspace
@@ -30,6 +31,7 @@ def set_up_logging(**_: Any) -> None:
 @signals.worker_init.connect
 def begin(**_: Any) -> None:
     """`worker_ready` would never fire without a broker."""
+    landlock.hide()
     lifeline.watch()
     workspace.close_to_others()
     devices.require()

@@ -15,7 +15,7 @@ from core.db.engine import transaction
 from planning import facts as model_facts
 from planning.node import NodeFacts, Rate
 from planning.time import work
-from worker import calibration, devices
+from worker import calibration, devices, isolation
 from worker.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def facts() -> NodeFacts:
 
 def told() -> dict[str, Any]:
     """What the node's row shall hold; what was measured in jobs, and not yet measured, stays as it is there."""
-    found = facts().model_dump(exclude={"rates", "calibration"})
+    found = facts().model_dump(exclude={"rates", "calibration"}) | {"isolation": isolation.told()}
     costs = calibration.known()
     return found if costs is None else found | {"calibration": costs.model_dump()}
 

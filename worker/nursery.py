@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from core import processes
+from core import landlock, processes
 from core.objects.store import Store
 from worker import supervisor, task
 
@@ -24,6 +24,7 @@ PROGRAMS: dict[str, Callable[[list[str], Store], int]] = {
 
 def main() -> int:
     """Until the pipe ends; in a fork, the program's exit code."""
+    landlock.hide()  # and with it every fork
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the forks
     store = Store.from_settings()  # it connects when it is used
     # What is here now is shared by every fork: the collector shall not touch, and so copy, its pages.

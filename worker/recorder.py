@@ -33,9 +33,10 @@ PHASE_WORDS = {
 
 
 class Recorder:
-    """Collects what `take` is given until `write`."""
+    """Collects what `take` is given until `write`. `isolation` is told with the first event."""
 
-    def __init__(self, lease: Lease, lease_seconds: float) -> None:
+    def __init__(self, lease: Lease, lease_seconds: float, isolation: Mapping[str, Any]) -> None:
+        self._isolation = isolation
         self._lease = lease
         self._lease_seconds = lease_seconds
         self._events: list[NewEvent] = []
@@ -59,7 +60,7 @@ class Recorder:
                 self.say(
                     f"Trainer started on {event.world_size} ranks: {event.pairs} pairs, "
                     f"{event.total_steps} steps{resumed}.",
-                    data=event.details | {"layout": event.layout},
+                    data=event.details | {"layout": event.layout, "isolation": self._isolation},
                 )
                 self._split(event)
                 self._progress(event.resumed_from_step, event.total_steps)

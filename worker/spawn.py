@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from core import settings
+
 INTERMEDIATE = (
     "import subprocess, sys\n"
     "log = open(sys.argv[1], 'ab')\n"
@@ -46,8 +48,11 @@ class Nursery:
 
     def start(self, module: str, *arguments: str, log: Path) -> None:
         """As `detached`; what it is told before it has imported all waits for it."""
-        if not self._told({"module": module, "arguments": arguments, "log": str(log)}):
-            detached(module, *arguments, log=log)
+        named = settings.worker().lifeline
+        # `palate up` ends what carries it: as a word of the command, for the environment is closed to its own user too.
+        words = (*arguments, f"PALATE_LIFELINE={named}") if named else arguments
+        if not self._told({"module": module, "arguments": words, "log": str(log)}):
+            detached(module, *words, log=log)
 
     def _told(self, asked: dict[str, object]) -> bool:
         """False where nobody listens any more."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from core import beneath, processes, queue, settings
+from core import beneath, landlock, processes, queue, settings
 from core import log as logs
 from core.beneath import NotBeneath
 from core.contract.errors import Fenced, Unavailable
@@ -36,7 +36,7 @@ from core.db.attempts import Ending, Lease
 from core.db.engine import Session
 from core.disk import rename
 from core.objects.store import Store
-from worker import close, launcher, lifeline, node_facts, prepare, workspace
+from worker import close, isolation, launcher, lifeline, node_facts, prepare, workspace
 from worker.classify import classify, told
 from worker.deadline import Deadline
 from worker.follower import Follower
@@ -64,6 +64,7 @@ WORD_BYTES = 64
 
 
 def main(argv: list[str], store: Store) -> int:
+    landlock.hide()
     logs.setup("supervisor")
     lease = Lease(argv[0], int(argv[1]), argv[2])
     space = workspace.of(lease)
@@ -208,7 +209,7 @@ class Supervisor:
     def follow(self, process: launcher.Launched, publisher: Publisher, printed: RankLogs) -> AnyEvent | None:
         """Until the trainer is gone and all it said is recorded; returns its last terminal event."""
         follower = Follower(self.space.events)
-        recorder = Recorder(self.lease, self.lease_seconds)
+        recorder = Recorder(self.lease, self.lease_seconds, isolation.told())
         last: AnyEvent | None = None
         written = asked = 0.0
         word = ""

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from core import landlock, queue, settings
 from core import log as logs
-from core import queue, settings
 from core.contract.errors import Fenced, PalateError, Unavailable
 from core.contract.states import TaskKind
 from core.db import admission, files, jobs, tasks
@@ -25,6 +25,7 @@ RETRY_SECONDS = 2.0
 
 
 def main(argv: list[str], store: Store) -> int:
+    landlock.hide()
     logs.setup("task")
     lifeline.watch()
     claim = TaskClaim(argv[0], int(argv[1]), argv[2], TaskKind(argv[3]), argv[4])

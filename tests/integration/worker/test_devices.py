@@ -10,15 +10,17 @@ import pytest
 from sqlalchemy import select
 
 from cli.main import main
+from cli.nodes import isolated
 from core.contract.states import JobState
 from core.db import seats
 from core.db.engine import transaction
-from core.db.tables import Event, Job
+from core.db.tables import Event, Job, Node
 from core.queue import ring
 from tests.integration.worker.conftest import Submit, job_row, start_worker
 from tests.integration.worker.test_attempts import finished
 from tests.support.driver import FOUR, put_driver
 from tests.waiting import until
+from worker import isolation
 
 
 @pytest.fixture
@@ -71,6 +73,13 @@ def test_two_jobs_have_devices_of_their_own(
     assert main(["nodes"]) == 0
     told = capsys.readouterr().out
     assert "n1  4 of 4 slots  takes work" in told
+    with transaction() as session:
+        event = session.scalars(select(Event).where(Event.message.startswith("Trainer started"))).first()
+        node = session.scalars(select(Node)).one()
+    assert event is not None
+    assert event.data is not None
+    assert event.data["isolation"] == node.facts["isolation"] == isolation.told()
+    assert isolated(isolation.told()) in told
     assert f"GPU-a1: {long}, attempt 1, since" in told or f"GPU-a1: {other}, attempt 1, since" in told
     until(lambda: len(shown(long)) == 2, "the second attempt")
     assert not shown(long)[1] & shown(other)[0], "the other job still runs on its own"
