@@ -87,8 +87,7 @@ def ruleset(rules: Rules) -> int:
                 _allow(found, path, rights & files)
         if net:
             for ports, rights in ((rules.bind, BIND), (rules.connect, CONNECT)):
-                for port in ports:
-                    _call(ADD_RULE, found, NET_PORT, ctypes.byref(_Port(rights, port)), 0)
+                _allow_ports(found, ports, rights)
     except BaseException:
         os.close(found)
         raise
@@ -126,6 +125,17 @@ def _allow(found: int, path: Path, rights: int) -> None:
         _call(ADD_RULE, found, PATH_BENEATH, ctypes.byref(_Beneath(rights, parent)), 0)
     finally:
         os.close(parent)
+
+
+def _allow_ports(found: int, ports: Iterable[int], rights: int) -> None:
+    """There may be tens of thousands: one structure serves all."""
+    assert _libc is not None
+    rule = _Port(rights, 0)
+    call, shown = _libc.syscall, ctypes.byref(rule)
+    for port in ports:
+        rule.port = port
+        if call(ADD_RULE, found, NET_PORT, shown, 0):
+            raise OSError(ctypes.get_errno(), f"Landlock: port {port} is refused")
 
 
 def _size(version: int) -> int:
