@@ -3,22 +3,32 @@
 import socket
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Of a worker that is told no other folders.
 HOME = Path.home() / ".cache" / "palate"
 
 
+SECRET = ("database_url", "redis_url")
+
+
 class Parts(BaseSettings):
-    """The three parts that a deployment names. The store is tried `s3_attempts` times, each bounded in seconds."""
+    """The three parts that a deployment names. The store is tried `s3_attempts` times, each bounded in seconds.
+
+    `…_file`: where the secret of that name is, so that it stands in no environment. Without keys, boto3 looks for them.
+    """
 
     model_config = SettingsConfigDict(extra="ignore")
 
     database_url: SecretStr
+    database_url_file: Path | None = None
     redis_url: SecretStr
+    redis_url_file: Path | None = None
+    aws_access_key_id_file: Path | None = None
+    aws_secret_access_key_file: Path | None = None
     s3_endpoint_url: str | None = None
     s3_public_endpoint_url: str | None = None
     s3_bucket: str = "palate"
@@ -27,6 +37,19 @@ class Parts(BaseSettings):
     s3_connect_seconds: float = 3.0
     s3_read_seconds: float = 30.0
     s3_attempts: int = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_files(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """A file stands above the variable of its name."""
+        read = {}
+        for name in SECRET:
+            if path := found.get(f"{name}_file"):
+                try:
+                    read[name] = Path(path).read_text().strip()
+                except (OSError, UnicodeDecodeError) as error:
+                    raise ValueError(f"{name.upper()}_FILE cannot be read: {error}") from error
+        return found | read
 
 
 class ApiSettings(BaseSettings):
@@ -110,6 +133,11 @@ class WorkerSettings(BaseSettings):
 
     def scaled(self, seconds: float) -> float:
         return seconds * self.time_scale
+
+
+def key(file: Path | None) -> str | None:
+    """Of the store, where it stands in a file. Raises OSError."""
+    return None if file is None else file.read_text().strip()
 
 
 @cache

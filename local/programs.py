@@ -7,9 +7,12 @@ from pathlib import Path
 
 from local.child import Child
 from local.dependents import VARIABLE
+from local.secrets import write_private
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVICES = Path("/dev")
+# Told by file: whoever reads an environment finds none of it.
+SECRET = ("DATABASE_URL", "REDIS_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # Of another deployment, in the shell that starts us: the embedded parts are named in full.
 FOREIGN = (
     *("S3_PUBLIC_ENDPOINT_URL", "S3_REGION", "S3_PATH_STYLE", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
@@ -19,12 +22,19 @@ FOREIGN = (
 
 def environment(home: Path, parts: Mapping[str, str], node: str) -> dict[str, str]:
     """Ours, with the parts named; the children import this very code, whatever the current folder holds."""
-    inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    inherited = {name: value for name, value in os.environ.items() if name not in (*FOREIGN, *SECRET)}
+    folder = home / "secrets"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in SECRET:
+        if name in parts:
+            write_private(folder / name.lower(), parts[name])
+    files = {f"{name}_FILE": str(folder / name.lower()) for name in SECRET if name in parts}
     return {
         "PALATE_SLOTS": str(slots()),
         "PALATE_LAUNCHER": "warm",
         **inherited,
-        **parts,
+        **{name: value for name, value in parts.items() if name not in SECRET},
+        **files,
         "PALATE_NODE": node,
         "PALATE_SCRATCH": str(home / "scratch"),
         "PALATE_CACHE": str(home / "cache"),

@@ -86,6 +86,8 @@ class Store:
             endpoint_url=parts.s3_endpoint_url,
             public_endpoint_url=parts.s3_public_endpoint_url,
             bucket=parts.s3_bucket,
+            access_key=settings.key(parts.aws_access_key_id_file),
+            secret_key=settings.key(parts.aws_secret_access_key_file),
             region=parts.s3_region,
             path_style=parts.s3_path_style,
             connect_timeout=parts.s3_connect_seconds,
@@ -335,15 +337,12 @@ class Store:
                 raise ManifestMismatch(f"{prefix}{entry.path} has {size} bytes in the store, expected {entry.bytes}.")
 
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload") as pool:
-            # The first error is raised here, and takes back what has not begun.
-            for _ in pool.map(send, manifest.files):
-                continue
+            list(pool.map(send, manifest.files))  # the first error is raised here, and takes back what has not begun
 
     def download_folder(
         self, manifest: Manifest, prefix: str, folder: Path, *, progress: Progress | None = None
     ) -> None:
         """Every file of `manifest` below `folder`, each verified."""
         for entry in manifest.files:
-            self.download(
-                prefix + entry.path, folder / entry.path, sha256=entry.sha256, bytes=entry.bytes, progress=progress
-            )
+            path = folder / entry.path
+            self.download(prefix + entry.path, path, sha256=entry.sha256, bytes=entry.bytes, progress=progress)

@@ -17,6 +17,7 @@ TOLD = {
     "S3_PUBLIC_ENDPOINT_URL": "the same",
     "DATABASE_URL": "",
     "REDIS_URL": "",
+    **{f"{name}_FILE": "" for name in ("DATABASE_URL", "REDIS_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
 }
 
 

@@ -107,7 +107,9 @@ def test_another_deployment_in_the_shell_is_not_ours(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PALATE_SLOTS", "7")
     known = programs.environment(tmp_path, {"DATABASE_URL": "postgresql://here"}, "node-1")
     assert "S3_PUBLIC_ENDPOINT_URL" not in known
-    assert known["DATABASE_URL"] == "postgresql://here"
+    assert "DATABASE_URL" not in known, "a secret stands in no environment"
+    told = Path(known["DATABASE_URL_FILE"])
+    assert (told.read_text(), told.stat().st_mode & 0o777) == ("postgresql://here", 0o600)
     assert (known["PALATE_SLOTS"], known["PALATE_NODE"]) == ("7", "node-1")
     assert known["PALATE_SCRATCH"] == str(tmp_path / "scratch")
 
