@@ -7,7 +7,7 @@ from pathlib import Path
 
 from local.child import Child
 from local.dependents import VARIABLE
-from local.secrets import write_private
+from local.private import write_private
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVICES = Path("/dev")
