@@ -24,20 +24,22 @@ def slow_upload(server: Server, tenant: Tenant) -> Iterator[socket.socket]:
 def test_uploads_of_one_project_leave_places_to_another(server: Server, tenants: Callable[[], Tenant]) -> None:
     """With a trickle a place was held for as long as the largest file lasts, and all of them by one project."""
     greedy, other = tenants(), tenants()
-    with ExitStack() as held:
-        wires = [held.enter_context(slow_upload(server, greedy)) for _ in range(SHARE)]
+    assert greedy.upload()
+    assert other.upload()
 
-        def full() -> bool:
+    def held() -> bool:
+        with ExitStack() as opened:
+            wires = [opened.enter_context(slow_upload(server, greedy)) for _ in range(SHARE)]
             refused = greedy.http.post("/v1/files", data={"purpose": "fine-tune"}, files={"file": ("x", b"x")})
             if refused.status_code != 503:
-                return False
+                return False  # it came before them, or so late that they had been refused
             assert error_of(refused)["code"] == "busy"
             assert "2 of the 2 places for uploads that one project may hold" in error_of(refused)["message"]
             assert 0 < int(refused.headers["retry-after"]) < 60
+            assert other.upload()
+            for wire in wires:
+                assert wire.recv(1_000).startswith(b"HTTP/1.1 408"), "who sends hardly anything loses his place"
             return True
 
-        until(full)
-        assert other.upload()
-        for wire in wires:
-            assert wire.recv(1_000).startswith(b"HTTP/1.1 408"), "who sends hardly anything loses his place"
+    until(held)
     assert greedy.upload()
