@@ -25,11 +25,3 @@ def test_every_promise_has_a_row_with_a_test() -> None:
     assert promised == {str(number) for number in range(1, 11)}
     assert {number for number, shown in rows if NAMED.search(shown)} == promised
     assert len(rows) == len(re.findall(r"^\| \d+ ", PAGE, re.MULTILINE))
-
-
-def test_all_guards_of_doors_are_taken() -> None:
-    """Each file of guards is in the list that the suite takes away."""
-    taken = (ROOT / "tests" / "guards" / "guards.py").read_text()
-    files = sorted(path.stem for path in (ROOT / "tests" / "guards").glob("of_doors_*.py"))
-    assert files
-    assert [name for name in files if f"*{name}.GUARDS" not in taken] == []
