@@ -21,6 +21,7 @@ REACHED = {
     r"\bjobs\.(training_file|validation_file|model_id) = ": "whether a file or a model that was found is in use",
     r"\bmodels\.prefix = ": "whether another row shows the same bytes",
     OF_A_JOB.pattern: "of a job that was found",
+    r"\bbad_lines\.file_id = ": "of a file that was found",
     r"^INSERT INTO (events|tasks) ": "of what was found",
     r"^INSERT INTO intakes |^UPDATE intakes |\bintakes\.file_id = ": "an upload under way, by the id that it was given",
     r"^(SELECT|UPDATE) tasks\b|^UPDATE tasks\b|^SELECT .* FROM tasks ": "work waits for what was found",

@@ -29,7 +29,6 @@ HELD = [
     checks.content_type_conformance,
     checks.response_headers_conformance,
     checks.response_schema_conformance,
-    checks.negative_data_rejection,
 ]
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 # So that nothing hangs: of one answer; and no request waits for a change longer than this.
@@ -115,8 +114,10 @@ class Run:
         self.seen[label, mode.value, answer.status_code] += 1
         if ours:
             self.made[answer.status_code] += 1
+        # In a query or a form all is text: what was drawn as a number or null is a word there.
+        held = [*HELD, checks.negative_data_rejection] if label in MAKES else HELD
         try:
-            case.validate_response(answer, checks=HELD, headers=headers)
+            case.validate_response(answer, checks=held, headers=headers)
         except FailureGroup as group:
             for each in group.exceptions:
                 told = [f"{each.title}: {each.message}", case.as_curl_command(), answer.status_code, answer.text[:400]]
