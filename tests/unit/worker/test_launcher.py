@@ -1,13 +1,22 @@
 """What the trainer is told, and what of its words is shown."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from core import settings
 from core.contract import failpoints
 from worker.launcher import environment
 from worker.ranklogs import masked
+
+
+@pytest.fixture(autouse=True)
+def _settings_anew() -> Iterator[None]:
+    settings.worker.cache_clear()
+    yield
+    settings.worker.cache_clear()
 
 
 def test_the_trainer_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
