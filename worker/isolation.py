@@ -90,10 +90,9 @@ def of_run(space: Workspace, ranks: int, environment: Mapping[str, str]) -> Rule
     for folder in kept:
         folder.mkdir(parents=True, exist_ok=True)
     named = [Path(word).parent for word in shlex.split(settings.worker().trainer_command) if word.endswith(".py")]
-    points = [Path(failpoints.FOLDER)] if failpoints.FOLDER else []
     return Rules(
         read=[*code(environment), *named, space.path, *(each for each in given if each is not None)],
-        write=[*(space.path / name for name in FILLED), space.events, *kept, *points, DEVICES / "shm"],
+        write=[*(space.path / name for name in FILLED), space.events, *kept, *points(), DEVICES / "shm"],
         use=[*devices(), *sorted(DEVICES.glob("nvidia*"))],
         look=[ROOT],
         bind=[0],
@@ -103,7 +102,7 @@ def of_run(space: Workspace, ranks: int, environment: Mapping[str, str]) -> Rule
 
 def of_task(folder: Path, read: Sequence[Path]) -> Rules:
     """A Task's child fills its folder, and reaches nobody."""
-    return Rules(read=[*code(os.environ), *read], write=[folder], use=devices(), look=[ROOT])
+    return Rules(read=[*code(os.environ), *read], write=[folder, *points()], use=devices(), look=[ROOT])
 
 
 def code(environment: Mapping[str, str]) -> list[Path]:
@@ -112,6 +111,11 @@ def code(environment: Mapping[str, str]) -> list[Path]:
     named = [each for name in PLACES for each in environment.get(name, "").split(os.pathsep) if each]
     found = [*SYSTEM, *map(Path, python), Path(site.getusersitepackages()), *map(Path, named)]
     return [*found, *(ROOT / room for room in ROOMS)]
+
+
+def points() -> list[Path]:
+    """Where failpoints are armed and passed; none in production."""
+    return [Path(failpoints.FOLDER)] if failpoints.FOLDER else []
 
 
 def devices() -> list[Path]:

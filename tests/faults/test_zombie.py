@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,25 +42,39 @@ class Frozen:
 
 
 @pytest.fixture
-def frozen() -> Iterator[Frozen]:
-    """Skips the test where this machine has no freezer in which a kill waits."""
+def freeze() -> Iterator[Callable[[Path], Frozen]]:
+    """A process at work in the folder that it is given. Skips the test where this machine has no freezer in which a
+    kill waits."""
     folder = FREEZER / f"palate-{os.getpid()}"
     try:
         folder.mkdir()
     except OSError as error:
         pytest.skip(f"a process that outlives SIGKILL is made by root in the freezer of cgroups v1, not here ({error})")
     state = folder / "freezer.state"
-    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
-        try:
-            (folder / "cgroup.procs").write_text(str(process.pid))
-            state.write_text("FROZEN")
-            until(lambda: state.read_text() == "FROZEN\n", "the freezer")
-            yield Frozen(processes.of(process.pid), state)
-        finally:
-            state.write_text("THAWED")
+    made: list[subprocess.Popen[bytes]] = []
+
+    def frozen(at: Path) -> Frozen:
+        process = waiting(at)
+        made.append(process)
+        (folder / "cgroup.procs").write_text(str(process.pid))
+        state.write_text("FROZEN")
+        until(lambda: state.read_text() == "FROZEN\n", "the freezer")
+        return Frozen(processes.of(process.pid), state)
+
+    try:
+        yield frozen
+    finally:
+        state.write_text("THAWED")
+        for process in made:
             process.kill()
+            process.wait()
     until(lambda: not (folder / "cgroup.procs").read_text(), "the freezer to be empty")
     folder.rmdir()
+
+
+def waiting(at: Path) -> "subprocess.Popen[bytes]":
+    """A process at work in that folder."""
+    return subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], cwd=at)
 
 
 def claimed(slots: int) -> tuple[Lease, Path]:
@@ -76,13 +90,14 @@ def claimed(slots: int) -> tuple[Lease, Path]:
 
 
 def test_slots_of_ranks_that_do_not_die_are_not_given_away(
-    service: dict[str, str], frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+    service: dict[str, str], freeze: Callable[[Path], Frozen], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attempt has ended, and one of its two ranks lives on."""
     monkeypatch.setattr(processes.kill_all, "__defaults__", (1.0,))  # seconds until it says so
     lease, ranks = claimed(2)
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         processes.of(dead.pid).sign(ranks / "0.json")
+    frozen = freeze(ranks.parent)
     frozen.process.sign(ranks / "1.json")
     with transaction() as session:
         attempts.close(session, lease, Ending(Outcome.PREEMPTED), seats_end=False)
@@ -99,7 +114,7 @@ def test_slots_of_ranks_that_do_not_die_are_not_given_away(
 
 def test_ranks_of_what_a_sweeper_closed_are_dead_when_their_devices_are_given_away(service: dict[str, str]) -> None:
     first, ranks = claimed(1)
-    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as rank:
+    with waiting(ranks.parent) as rank:
         processes.of(rank.pid).sign(ranks / "0.json")
         with transaction() as session:
             attempts.hold(session, first, -60)

@@ -23,6 +23,11 @@ WARM = ("-m", "trainer", "warm")
 class Parent:
     socket: Path
 
+    @property
+    def lock(self) -> Path:
+        """Who asks for a job shows that it can open it."""
+        return self.socket.with_suffix(".lock")
+
     def status(self) -> dict[str, Any]:
         """Raises Refused, with the reason."""
         with warm.connect(self.socket, 10) as link:
@@ -33,8 +38,8 @@ class Parent:
         """A job of one rank: its launcher's exit code, and what the launcher and the rank printed. Raises Refused."""
         log = spec.parent / "launcher.log"
         known = {**environment, "PALATE_SUPERVISOR": str(processes.this_process())}
-        with warm.connect(self.socket, 10) as link, log.open("ab") as output:
-            warm.send(link, {"spec": str(spec), "ranks": 1, "environment": known}, output.fileno())
+        with warm.connect(self.socket, 10) as link, log.open("ab") as output, self.lock.open("rb") as lock:
+            warm.send(link, {"spec": str(spec), "ranks": 1, "environment": known}, lock.fileno(), output.fileno())
             warm.hear(link)
             warm.say(link, {"go": True})
             link.settimeout(PATIENCE)

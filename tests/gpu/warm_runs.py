@@ -37,10 +37,11 @@ class WarmRun(Run):
     def begin(self, file: Path, program: tuple[str, ...], environment: Mapping[str, str]) -> Launcher:
         with (
             (file.parent / "launcher.log").open("ab") as output,
+            self.parent.lock.open("rb") as lock,
             warm.connect(self.parent.socket, ANSWER_SECONDS) as link,
         ):
             asked = {"spec": str(file), "ranks": self.spec.world_size, "environment": dict(environment)}
-            warm.send(link, asked, output.fileno())
+            warm.send(link, asked, lock.fileno(), output.fileno())
             launcher = processes.parse(warm.hear(link)["launcher"])
             warm.say(link, {"go": True})
         return Launcher(launcher)
