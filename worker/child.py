@@ -76,11 +76,12 @@ def run(
         waited = 0.0
         while process.poll() is None:
             try:
-                process.wait(LOOK_SECONDS)
+                look = min(LOOK_SECONDS, wall_seconds - waited)
+                process.wait(look)
             except subprocess.TimeoutExpired:
-                waited += LOOK_SECONDS
+                waited += look
                 alive()
-                if waited > wall_seconds:
+                if waited >= wall_seconds:
                     raise TookTooLong(f"{module} took longer than {wall_seconds:.0f} s.") from None
     finally:
         if process.poll() is None:

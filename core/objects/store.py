@@ -153,11 +153,6 @@ class Store:
         return Stored(total, digest.hexdigest())
 
     @durable
-    def put_file(self, key: str, path: Path, *, progress: Progress | None = None) -> Stored:
-        with path.open("rb") as stream:
-            return self.put_stream(key, read_parts(stream), progress=progress)
-
-    @durable
     def put(self, key: str, body: bytes) -> Stored:
         """A small object, in one request."""
         with translated(key):

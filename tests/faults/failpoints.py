@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 WRITES = (
-    *("put_stream", "put_file", "put", "upload_folder", "delete", "delete_prefix"),
+    *("put_stream", "put", "upload_folder", "delete", "delete_prefix"),
     *("begin_multipart", "upload_part", "complete_multipart", "abort_multipart"),
 )
 ROOMS = ("api/", "worker/", "core/", "trainer/")
@@ -46,7 +46,7 @@ LIFE = {
     *(f"worker.validate_task:{name}" for name in ("validate", "announce", "record")),
     *("worker.validate:validate", "worker.validate:_write", "worker.inspect:inspect", "trainer.inspect:write"),
     *("worker.task:delete_objects", "worker.orphans:of_canonical", "worker.orphans:collect"),
-    *("core.objects.store:Store.put_stream", "core.objects.store:Store.put_file"),
+    "core.objects.store:Store.put_stream",
     *("core.objects.store:Store.upload_folder.<locals>.send", "core.objects.store:Store.delete_prefix"),
     "core.objects.store:Store.download",
 }

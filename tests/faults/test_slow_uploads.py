@@ -37,7 +37,7 @@ def real_job(service: dict[str, str], store: Store, tmp_path: Path) -> str:
     manifest = manifests.build(folder)
     store.upload_folder(folder, manifest, keys.model(manifest.digest()))
     digest = write_records(tmp_path / "train.zst", make_records(80))
-    store.put_file(keys.canonical(digest), tmp_path / "train.zst")
+    store.put_stream(keys.canonical(digest), [(tmp_path / "train.zst").read_bytes()])
     with transaction() as session:
         job = make_job(session, state=JobState.QUEUED, ranks=2, training_digest=digest)
         model = session.get_one(Model, job.model_id)

@@ -74,7 +74,7 @@ def submit(service: dict[str, str], store: Store, tmp_path: Path) -> Submit:
         canonical = tmp_path / "canonical.zst"
         with canonical.open("wb") as stream:
             digest = CanonicalWriter(stream).close()
-        store.put_file(keys.canonical(digest), canonical)
+        store.put_stream(keys.canonical(digest), [canonical.read_bytes()])
         with transaction() as session:
             job = make_job(session, state=JobState.QUEUED, ranks=ranks, training_digest=digest)
             model = session.get_one(Model, job.model_id)
