@@ -45,14 +45,14 @@ GUARDS = [
     Guard(
         "a trainer enters its rules before its first line",
         "worker/launcher.py",
-        "            preexec_fn=isolation.begin(rules),",
+        "            preexec_fn=gives_way(isolation.begin(rules)),",
         "            preexec_fn=processes.die_with_parent,",
         f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else",
     ),
     Guard(
         "a Task's child enters its rules",
         "worker/child.py",
-        "            preexec_fn=isolation.begin(rules),",
+        "            preexec_fn=gives_way(isolation.begin(rules)),",
         "",
         f"{ISOLATION}::test_a_tasks_child_reads_what_it_was_given",
     ),

@@ -293,7 +293,9 @@ def test_a_large_file_is_judged_while_it_is_still_sent(live: Live, tmp_path: Pat
 
 
 # The files that hold them, and that only their owner reads.
-KEY_FILES = {"secrets.json", "up.json", "connection.json", "valkey/valkey.conf", "seaweed/security.toml"}
+KEY_FILES = {"secrets.json", "up.json", "connection.json", "valkey/valkey.conf", "seaweed/security.toml"} | {
+    f"secrets/{name}" for name in ("database_url", "redis_url", "aws_secret_access_key")
+}
 
 
 def test_no_secret_stands_anywhere_but_in_its_file(live: Live, pairs: Path) -> None:

@@ -33,7 +33,7 @@ SMALL = {
     "PALATE_DOWNLOADS": "auto",
     "PALATE_MAX_FILE_BYTES": str(24 << 20),
     "PALATE_INTAKE_IDLE_SECONDS": "2",
-    "PALATE_INTAKE_PLACES": "4",
+    "PALATE_INTAKE_PLACES": "8",
 }
 
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from tests.integration.api.conftest import Server, Tenant, error_of, until
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
-# Of PALATE_INTAKE_PLACES 4 (conftest).
-SHARE = 2
+# Of PALATE_INTAKE_PLACES 8 (conftest).
+SHARE = 4
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def test_uploads_of_one_project_leave_places_to_another(server: Server, tenants:
             if refused.status_code != 503:
                 return False  # it came before them, or so late that they had been refused
             assert error_of(refused)["code"] == "busy"
-            assert "2 of the 2 places for uploads that one project may hold" in error_of(refused)["message"]
+            assert "4 of the 4 places for uploads that one project may hold" in error_of(refused)["message"]
             assert 0 < int(refused.headers["retry-after"]) < 60
             assert other.upload()
             for wire in wires:
