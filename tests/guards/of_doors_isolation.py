@@ -45,7 +45,7 @@ GUARDS = [
     Guard(
         "a trainer enters its rules before its first line",
         "worker/launcher.py",
-        "            preexec_fn=gives_way(isolation.begin(rules)),",
+        "            preexec_fn=isolation.begin(rules),",
         "            preexec_fn=processes.die_with_parent,",
         f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else",
     ),

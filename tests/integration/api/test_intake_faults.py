@@ -157,7 +157,7 @@ def test_without_a_key_nothing_is_kept(server: Server) -> None:
 
 
 def test_no_place_is_left(server: Server, tenant: Tenant) -> None:
-    """Four slow uploads take the half that a project may have; the fifth is told when to come back, and they come back."""
+    """Four slow uploads take what a project may have; the fifth is told when to come back, and places come back too."""
     with (
         connected(server, tenant, "Content-Length: 20000000") as one,
         connected(server, tenant, "Content-Length: 20000000") as two,
