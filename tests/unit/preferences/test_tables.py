@@ -217,7 +217,7 @@ def spread(**columns: list[object]) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("packing", ["", "gzip"])
+@pytest.mark.parametrize("packing", ["", pytest.param("gzip", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["rows", "unread_column", "numbers"])
 def test_a_parquet_bomb_is_held_to_the_ratio_of_gzip(tmp_path, packing, kind):
     """A dictionary and run lengths make gigabytes of kilobytes; so does a column that no format reads."""

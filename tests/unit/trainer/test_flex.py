@@ -144,7 +144,7 @@ print("fine" if found is None else judge(found))
 """
 
 
-@pytest.mark.parametrize("compiler", [True, False])
+@pytest.mark.parametrize("compiler", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_node_without_a_compiler_is_told_so(tmp_path: Path, compiler: bool) -> None:
     """By torch's own compiler, for a CPU: what it takes of a node is the same."""
     path = os.environ["PATH"] if compiler else str(tmp_path)
