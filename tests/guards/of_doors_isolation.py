@@ -47,7 +47,7 @@ GUARDS = [
         "worker/launcher.py",
         "            preexec_fn=isolation.begin(rules),",
         "            preexec_fn=processes.die_with_parent,",
-        f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else",
+        f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else[root]",
     ),
     Guard(
         "a Task's child enters its rules",
@@ -61,21 +61,21 @@ GUARDS = [
         "core/landlock.py",
         "ABSTRACT_SOCKETS | SIGNALS if version >= 6 else 0",
         "0",
-        f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else",
+        f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else[root]",
     ),
     Guard(
         "a run of one rank connects to no port",
         "worker/isolation.py",
         "        connect=ephemeral() if ranks > 1 else (),",
         "        connect=range(65_536),",
-        f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else",
+        f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else[root]",
     ),
     Guard(
         "who ends which process is not for a trainer to write",
         "worker/isolation.py",
         "write=[*(space.path / name for name in FILLED), space.events,",
         "write=[space.path,",
-        f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else",
+        f"{ISOLATION}::test_it_reaches_its_job_and_nothing_else[root]",
     ),
     Guard(
         "the warm trainer forks for the worker alone",
