@@ -11,14 +11,18 @@ from core import landlock
 NOBODY = 65_534
 
 
+def become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
 def read(pid: int) -> str:
     """As another process of uid 65534, which has no capabilities."""
     reader, writer = os.pipe()
     other = os.fork()
     if not other:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        become_nobody()
         try:
             Path(f"/proc/{pid}/environ").read_bytes()
             os.write(writer, b"read")
@@ -37,9 +41,7 @@ def test_who_hides_shows_its_environment_to_nobody_of_its_user(hidden: bool, sai
     ready, begun = os.pipe()
     pid = os.fork()
     if not pid:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        become_nobody()
         assert landlock._libc is not None
         landlock._libc.prctl(landlock.PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after an execve
         if hidden:

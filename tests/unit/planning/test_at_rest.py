@@ -1,7 +1,6 @@
 """A source whose files change while a model is added."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,18 +8,7 @@ import pytest
 from core.contract.errors import BadModel
 from planning import model_folder
 from planning.at_rest import at_rest
-from tests.models import make_tiny_model
 from tests.support.spoiled import CONFIG, INDEX, SINGLE, TOKENIZER, Spoil
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture
-def folder(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "model"))
 
 
 def replaced(folder: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 from core.contract.errors import BadModel
 from planning import model_folder, model_json, tensors
 from planning.at_rest import at_rest
-from tests.models import make_tiny_model
 from tests.support.spoiled import CONFIG, SINGLE, TOKENIZER, change, first, header_of, reheader, write_tensors
 
 ABSURD: list[tuple[str, Any]] = [
@@ -29,16 +28,6 @@ ABSURD: list[tuple[str, Any]] = [
     ("vocab_size", 10**400),
     ("text_config", {"num_hidden_layers": -2}),
 ]
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture
-def folder(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "model"))
 
 
 def refused(folder: Path) -> str:

@@ -11,7 +11,6 @@ import pytest
 from core.contract.errors import BadModel
 from planning import facts, model_folder, quantised, weights
 from planning.model_json import DEEPEST, read_json
-from tests.models import make_tiny_model
 from tests.support.spoiled import (
     CONFIG,
     INDEX,
@@ -37,17 +36,6 @@ from tests.support.spoiled import (
     split,
     write_tensors,
 )
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture
-def folder(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "model"))
-
 
 SPOILED: list[tuple[str, str, Spoil]] = [
     ("folder_missing", "gone", shutil.rmtree),
